@@ -1,0 +1,167 @@
+"""The nouns of Function Compute 2.0 as Stoke keeps them: service, function, version, alias, trigger.
+
+Each is frozen and spelled in snake_case here, and in FC's camelCase in JSON (`by_alias=True`). Fields that Stoke has no
+use for are kept as they came and given back: clients expect what they sent. Ranges are FC's (API reference, "Function").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from runtime.contract import LATEST
+
+NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+ServiceName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+FunctionName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
+AliasName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+TriggerName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+VersionId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")]
+
+
+class Noun(BaseModel):
+    """A frozen record. Unknown keys are kept, as FC clients send many and read them back."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow")
+
+
+class Service(Noun):
+    service_name: ServiceName
+    service_id: str = ""
+    description: str | None = None
+    internet_access: bool | None = True
+    role: str | None = None
+    log_config: dict[str, Any] | None = None
+    created_time: str = ""  # RFC 3339, UTC
+    last_modified_time: str = ""
+
+
+class CustomContainerConfig(Noun):
+    image: str
+    command: str | None = None  # FC 2.0: a JSON array in a string
+    args: str | None = None
+    acceleration_type: str | None = None
+
+
+class CustomRuntimeConfig(Noun):
+    command: list[str] | None = None
+    args: list[str] | None = None
+
+
+class HealthCheckConfig(Noun):
+    """FC's customHealthCheckConfig: GET on the port; without it a TCP connect is enough."""
+
+    http_get_url: Annotated[str, StringConstraints(max_length=2048)] = "/"
+    initial_delay_seconds: int = Field(default=0, ge=0, le=120)
+    period_seconds: int = Field(default=3, ge=1, le=120)
+    timeout_seconds: int = Field(default=1, ge=1, le=3)
+    failure_threshold: int = Field(default=3, ge=1, le=120)
+    success_threshold: int = Field(default=1, ge=1, le=120)
+
+
+class LifecycleHook(Noun):
+    handler: str | None = None
+    timeout: int | None = Field(default=None, ge=1, le=300)  # s
+
+
+class InstanceLifecycleConfig(Noun):
+    pre_freeze: LifecycleHook | None = None
+    pre_stop: LifecycleHook | None = None
+
+
+class Function(Noun):
+    """A function of a service, as CreateFunction has it. `code_sha256` names its unpacked code in the code store."""
+
+    service_name: ServiceName
+    function_name: FunctionName
+    function_id: str = ""
+    runtime: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    handler: str = ""
+    description: str | None = None
+    memory_size: int = Field(
+        default=512, ge=64, le=1_048_576
+    )  # MB; 128–32768 for FC's CPU instances, larger for GPU ones
+    cpu: float | None = Field(default=None, ge=0.05, le=256)  # vCPU
+    disk_size: int | None = None  # MB
+    timeout: int = Field(default=3, ge=1, le=86_400)  # s
+    instance_type: str | None = "e1"
+    gpu_memory_size: int | None = Field(default=None, ge=0)  # MB
+    instance_concurrency: int = Field(default=1, ge=1, le=1000)
+    instance_soft_concurrency: int | None = None
+    ca_port: int | None = Field(default=9000, ge=1, le=65_535)
+    custom_container_config: CustomContainerConfig | None = None
+    custom_runtime_config: CustomRuntimeConfig | None = None
+    custom_health_check_config: HealthCheckConfig | None = None
+    initializer: str | None = None
+    initialization_timeout: int | None = Field(default=3, ge=1, le=300)  # s
+    instance_lifecycle_config: InstanceLifecycleConfig | None = None
+    environment_variables: dict[str, str] | None = None
+    code_sha256: str = ""
+    code_size: int = 0  # bytes
+    code_checksum: str = ""  # CRC-64/XZ in decimal, as FC reports it
+    created_time: str = ""
+    last_modified_time: str = ""
+
+    @property
+    def revision(self) -> str:
+        """Changes whenever a new instance would differ from one that runs already; times and ids do not count."""
+        same = {"function_id", "created_time", "last_modified_time", "description"}
+        values = self.model_dump(mode="json", exclude=same)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Version(Noun):
+    """A published snapshot of a service with all its functions (FC 2.0 versions belong to the service)."""
+
+    version_id: VersionId
+    description: str | None = None
+    created_time: str = ""
+    last_modified_time: str = ""
+
+
+class Alias(Noun):
+    alias_name: AliasName
+    version_id: VersionId
+    description: str | None = None
+    additional_version_weight: dict[VersionId, Annotated[float, Field(ge=0.0, le=1.0)]] | None = None
+    resolve_policy: str | None = None
+    route_policy: dict[str, Any] | None = None
+    created_time: str = ""
+    last_modified_time: str = ""
+
+
+class HttpTriggerConfig(Noun):
+    auth_type: Literal["anonymous", "function"] = "function"
+    methods: list[Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]] = Field(min_length=1)
+    disable_url_internet: bool = Field(default=False, alias="disableURLInternet")
+
+
+class Trigger(Noun):
+    """A trigger of a function. Only `http` triggers are served; `trigger_config` is checked by their type."""
+
+    trigger_name: TriggerName
+    trigger_type: str
+    trigger_id: str = ""
+    trigger_config: HttpTriggerConfig
+    qualifier: str | None = LATEST
+    description: str | None = None
+    source_arn: str | None = None
+    invocation_role: str | None = None
+    subdomain: str = ""
+    created_time: str = ""
+    last_modified_time: str = ""
+
+
+class QualifiedFunction(Noun):
+    """What a provision config is about: a function of a service by a qualifier (LATEST or an alias)."""
+
+    service_name: ServiceName
+    qualifier: str
+    function_name: FunctionName
+
+    def __str__(self) -> str:
+        return f"{self.service_name}.{self.qualifier}/{self.function_name}"

@@ -1,0 +1,191 @@
+"""Every seam of the control plane on one page. `main.py` alone names the classes that fill them.
+
+The shared tests in `tests/conformance` repeat these promises line by line for every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from control_plane.model import Alias, Function, Service, QualifiedFunction, Trigger, Version
+from provision.config import ProvisionConfig
+from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+
+
+class Clock(Protocol):
+    """Time, handed in. Only loops hold one; a tick reads it once and passes the number down."""
+
+    def utc_s(self) -> float:
+        """Seconds since the epoch. Never smaller than the last answer, even if the wall clock steps back."""
+
+    def monotonic_s(self) -> float:
+        """Seconds from an origin that means nothing: subtract."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Backend(Protocol):
+    """Where instances run. Every method may raise Unavailable while the backend cannot be reached."""
+
+    async def info(self) -> NodeInfo: ...
+
+    async def prepare(self, runtime: str) -> None:
+        """Get ready to launch instances of this runtime fast. May be called any number of times."""
+
+    async def launch(self, spec: LaunchSpec) -> None:
+        """Accept an instance for launching; its fate comes by `watch`. A second call with the same id does nothing.
+
+        Raises:
+            LaunchRefused: it can never run here as it is; the message says why.
+        """
+
+    async def stop(self, instance_id: str, grace_s: float) -> None:
+        """Begin to stop: pre-stop hook, SIGTERM, then SIGKILL after `grace_s`. Unknown or ended ids do nothing."""
+
+    async def forget(self, instance_id: str) -> None:
+        """Drop what is kept of an ended instance; its log stays readable. Unknown ids do nothing."""
+
+    async def list(self) -> Sequence[InstanceStatus]:
+        """All instances it has not been told to forget, the ended ones too."""
+
+    def watch(self) -> AsyncIterator[InstanceStatus]:
+        """First the state of every known instance, then each change, until the connection breaks (Unavailable)."""
+
+    async def samples(self) -> Sequence[InstanceSample]:
+        """The newest reading of each running instance."""
+
+    def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
+        """The end of an instance's output; with `follow`, then what it adds, until it ends or the caller stops."""
+
+
+class CodeStore(Protocol):
+    """Function code by content hash, unpacked into a folder that instances may read."""
+
+    async def put(self, zip_bytes: bytes) -> str:
+        """Unpack durably (fsync before return) and give the SHA-256 in hex. The same bytes again do nothing.
+
+        Raises:
+            InvalidArgument: not a zip file, a path that leaves the folder, or over the size limit.
+        """
+
+    async def get(self, sha256: str) -> bytes:
+        """The zip as it was put. Raises NotFound."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; `next_token` is "" on the last."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which page of a listing. Names sort by code point; `start_key` is the first name that may appear."""
+
+    prefix: str = ""
+    start_key: str = ""
+    limit: int = 20
+    next_token: str = ""
+
+
+RegistryListener = Callable[[], Awaitable[None] | None]
+
+
+class Registry(Protocol):
+    """What users asked for. A method that changes something returns only after the change is durable, and has written
+    the matching routes and feed entries in the same transaction. Missing things raise NotFound with FC's message."""
+
+    async def create_service(self, service: Service) -> Service: ...
+    async def get_service(self, name: str, qualifier: str = "LATEST") -> Service: ...
+    async def update_service(self, service: Service) -> Service: ...
+    async def delete_service(self, name: str) -> None: ...
+    async def list_services(self, query: Query) -> Page[Service]: ...
+
+    async def create_function(self, function: Function) -> Function: ...
+    async def get_function(self, service: str, name: str, qualifier: str = "LATEST") -> Function: ...
+    async def update_function(self, function: Function) -> Function: ...
+    async def delete_function(self, service: str, name: str) -> None: ...
+    async def list_functions(
+        self, service: str, query: Query, qualifier: str = "LATEST"
+    ) -> Page[Function]: ...
+
+    async def publish_version(self, service: str, description: str | None) -> Version: ...
+    async def delete_version(self, service: str, version_id: str) -> None: ...
+    async def list_versions(self, service: str, query: Query, *, backward: bool = True) -> Page[Version]: ...
+
+    async def create_alias(self, service: str, alias: Alias) -> Alias: ...
+    async def get_alias(self, service: str, name: str) -> Alias: ...
+    async def update_alias(self, service: str, alias: Alias) -> Alias: ...
+    async def delete_alias(self, service: str, name: str) -> None: ...
+    async def list_aliases(self, service: str, query: Query) -> Page[Alias]: ...
+
+    async def create_trigger(self, service: str, function: str, trigger: Trigger) -> Trigger: ...
+    async def get_trigger(self, service: str, function: str, name: str) -> Trigger: ...
+    async def update_trigger(self, service: str, function: str, trigger: Trigger) -> Trigger: ...
+    async def delete_trigger(self, service: str, function: str, name: str) -> None: ...
+    async def list_triggers(self, service: str, function: str, query: Query) -> Page[Trigger]: ...
+
+    async def put_provision(self, target: QualifiedFunction, config: ProvisionConfig) -> None:
+        """Raises InvalidArgument for a qualifier that is a bare version: only LATEST and aliases are provisioned."""
+
+    async def get_provision(self, target: QualifiedFunction) -> ProvisionConfig | None: ...
+    async def list_provision(
+        self, query: Query, service: str = "", qualifier: str = ""
+    ) -> Page[tuple[QualifiedFunction, ProvisionConfig]]: ...
+
+    async def resolve_version(self, service: str, qualifier: str) -> str:
+        """LATEST, a version or an alias → "LATEST" or the version id (an alias's main one)."""
+
+    def subscribe(self, listener: RegistryListener) -> None:
+        """Call `listener` after each change made through this object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionStatus:
+    """What the autoscaler and the fleet say of one provision config right now."""
+
+    target: int  # wanted now: a policy's say while one is in force, else the static target
+    current: int  # ready instances that count towards it
+    starting: int
+    current_error: str  # why the last launch failed, "" when the last one succeeded
+    in_force: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    utilization: float | None = None  # ProvisionedConcurrencyUtilization as FC reports it
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """One instance as `stoke instances` and ListInstances show it."""
+
+    instance_id: str
+    service: str
+    function: str
+    version: str
+    kind: str
+    state: str
+    pid: int
+    in_flight: int
+    launched_at_s: float
+    ready_at_s: float
+    reason: str
+    sample: InstanceSample | None = None
+
+
+class Fleet(Protocol):
+    """What the API may ask of the running side."""
+
+    def provision_status(
+        self, target: QualifiedFunction, config: ProvisionConfig | None
+    ) -> ProvisionStatus: ...
+    def instances(
+        self, service: str, function: str, version: str | None = None
+    ) -> Sequence[InstanceView]: ...
+    def all_instances(self) -> Sequence[InstanceView]: ...
+    def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...

@@ -1,0 +1,341 @@
+"""What gateway, node, instance and control plane say to each other: paths, headers, states, keys and messages.
+
+Only values live here, no behaviour beyond turning them into JSON and back. A reader may be older than a writer, so
+unknown keys are ignored and every field that was added later has a default.
+
+Over Redis go three things:
+
+* `ROUTES_KEY` (hash) and `INSTANCES_KEY` (hash): what a gateway must know to serve, written by the control plane;
+* `FEED_KEY` (stream): each change of those two hashes, appended in the same transaction, so that a gateway loads the
+  hashes once and then follows the stream; a gap in it means: load again;
+* `USAGE_CHANNEL` (pub/sub, nothing stored): what each gateway saw, once a second and at once when a request must wait.
+
+A node is spoken to over a unix socket in JSON lines: `{"id", "op", …}` answered by `{"id", "ok": true, "result"}` or
+`{"id", "ok": false, "error": {"code", "message"}}`; `runtime/node/server.py` lists the operations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self
+
+# -- Redis ----------------------------------------------------------------------------------------------------------
+
+ROUTES_KEY: Final = "stoke:routes"
+INSTANCES_KEY: Final = "stoke:instances"
+FEED_KEY: Final = "stoke:feed"
+FEED_LENGTH_MAX: Final = 10_000
+USAGE_CHANNEL: Final = "stoke:usage"
+
+# -- HTTP -----------------------------------------------------------------------------------------------------------
+
+PROXY_PREFIX: Final = "/2016-08-15/proxy/"
+API_VERSIONS: Final = ("2016-08-15", "2021-04-06")
+LATEST: Final = "LATEST"
+
+HEADER_REQUEST_ID: Final = "x-fc-request-id"
+HEADER_INSTANCE_ID: Final = "x-fc-instance-id"
+HEADER_ERROR_TYPE: Final = "x-fc-error-type"
+HEADER_INVOCATION_DURATION: Final = "x-fc-invocation-duration"  # ms
+HEADER_SERVICE_VERSION: Final = "x-fc-invocation-service-version"
+HEADER_INVOCATION_TARGET: Final = "x-fc-invocation-target"
+HEADER_CONTROL_PATH: Final = "x-fc-control-path"
+HEADER_BASE_PATH: Final = "x-fc-base-path"
+HEADER_CLIENT_IP: Final = "x-fc-client-ip"
+HEADER_STATUS: Final = "x-fc-status"
+HEADER_COLD_START: Final = "x-stoke-cold-start"  # "true" when this request waited for an instance to start
+
+PATH_INITIALIZE: Final = "/initialize"
+PATH_PRE_STOP: Final = "/pre-stop"
+PATH_INVOKE: Final = "/invoke"
+CONTROL_PATH_HTTP: Final = "/http-invoke"
+
+
+# -- an instance's life ---------------------------------------------------------------------------------------------
+
+
+class InstanceState(StrEnum):
+    """Where one instance is in its life. `TRANSITIONS` has every step that may be taken."""
+
+    LAUNCHING = "LAUNCHING"
+    INITIALIZING = "INITIALIZING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (InstanceState.STOPPED, InstanceState.FAILED)
+
+
+# LAUNCHING ends when the health check (or a TCP connect to the port) passes, INITIALIZING when POST /initialize has
+# answered 2xx. DRAINING takes nothing new. Any state may fail; the two final ones are left by nothing.
+TRANSITIONS: Final[dict[InstanceState, frozenset[InstanceState]]] = {
+    InstanceState.LAUNCHING: frozenset(
+        {
+            InstanceState.INITIALIZING,
+            InstanceState.READY,
+            InstanceState.DRAINING,
+            InstanceState.STOPPED,
+            InstanceState.FAILED,
+        }
+    ),
+    InstanceState.INITIALIZING: frozenset(
+        {InstanceState.READY, InstanceState.DRAINING, InstanceState.STOPPED, InstanceState.FAILED}
+    ),
+    InstanceState.READY: frozenset({InstanceState.DRAINING, InstanceState.STOPPED, InstanceState.FAILED}),
+    InstanceState.DRAINING: frozenset({InstanceState.STOPPED, InstanceState.FAILED}),
+    InstanceState.STOPPED: frozenset(),
+    InstanceState.FAILED: frozenset(),
+}
+
+
+class Kind(StrEnum):
+    """Why an instance exists: kept by a provision config, or started for requests that found no free slot."""
+
+    PROVISIONED = "provisioned"
+    ON_DEMAND = "on-demand"
+
+
+# -- messages -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A frozen dataclass that travels as one JSON object."""
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Unknown keys are ignored; a missing key without a default raises TypeError."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRoute(Message):
+    """One version of a function, as a gateway needs it. `version` is "LATEST" or a decimal string."""
+
+    service: str
+    function: str
+    version: str
+    revision: str  # changes whenever a new instance would differ from an old one
+    instance_concurrency: int = 1
+    timeout_s: float = 3.0
+    on_demand_instances_max: int = 100
+    retryable: bool = False  # may a request that was already sent be sent again after its instance died?
+    headers: dict[str, str] = field(default_factory=dict)  # x-fc-* told to the instance with every request
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRoute(Message):
+    """An alias of a service: the version it names, and the share in [0, 1] of requests that others get."""
+
+    service: str
+    alias: str
+    version: str
+    additional_version_weight: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRoute(Message):
+    """One HTTP trigger. `subdomain` is the first label of the Host it is also reached by."""
+
+    service: str
+    function: str
+    qualifier: str
+    name: str
+    auth_type: str  # "anonymous" | "function"
+    methods: list[str]
+    subdomain: str
+    internet_disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord(Message):
+    """One instance as the control plane knows it. `address` is "unix:PATH" or "tcp:HOST:PORT", "" until it listens."""
+
+    instance_id: str
+    service: str
+    function: str
+    version: str
+    revision: str
+    kind: Kind
+    state: InstanceState
+    slots: int
+    node: str
+    address: str = ""
+    pid: int = 0
+    launched_at_s: float = 0.0  # UTC seconds
+    ready_at_s: float = 0.0
+    draining_since_s: float = 0.0
+    reason: str = ""  # why it FAILED, or why it is DRAINING
+
+    def __post_init__(self) -> None:
+        # JSON gives plain strings; inside the program they are the enums.
+        object.__setattr__(self, "kind", Kind(self.kind))
+        object.__setattr__(self, "state", InstanceState(self.state))
+
+
+def function_field(service: str, version: str, function: str) -> str:
+    """The field of `ROUTES_KEY` that holds a FunctionRoute; no name may contain a slash."""
+    return f"function/{service}/{version}/{function}"
+
+
+def alias_field(service: str, alias: str) -> str:
+    """The field of `ROUTES_KEY` that holds an AliasRoute."""
+    return f"alias/{service}/{alias}"
+
+
+def trigger_field(service: str, function: str, name: str) -> str:
+    """The field of `ROUTES_KEY` that holds a TriggerRoute."""
+    return f"trigger/{service}/{function}/{name}"
+
+
+# An entry of FEED_KEY has these fields: "key" (ROUTES_KEY or INSTANCES_KEY), "field", and "value" (JSON, "" = removed).
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionUsage(Message):
+    """What one gateway saw of one function version during one report's interval.
+
+    The `*_request_seconds` are integrals over time of a number of requests, so dividing by `interval_s` gives an exact
+    mean, however short a request was.
+    """
+
+    service: str
+    function: str
+    version: str
+    in_flight: int  # now, on any instance
+    in_flight_on_demand: int  # now, on on-demand instances
+    queued: int  # now, waiting for a slot
+    demand_request_seconds: float  # integral of in flight + queued
+    provisioned_request_seconds: float  # integral of in flight on provisioned instances
+    demand_peak: int  # largest in flight + queued in the interval
+    arrived: int = 0
+    finished: int = 0
+    failed: int = 0  # platform errors, not the function's own
+    queue_wait_s_sum: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport(Message):
+    """One gateway's report, published on USAGE_CHANNEL.
+
+    Functions without requests since the last report and without queued ones are left out. `in_flight` has every
+    instance that holds requests; `drained` the instances that this gateway knows as DRAINING and holds no request of.
+    `last_used_s` is the UTC time at which an instance last finished a request, for those used since the last report.
+    """
+
+    gateway: str
+    sequence: int
+    now_s: float  # UTC seconds
+    interval_s: float
+    functions: list[dict[str, Any]]  # FunctionUsage, as dicts
+    in_flight: dict[str, int] = field(default_factory=dict)
+    last_used_s: dict[str, float] = field(default_factory=dict)
+    drained: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)  # instances whose address refused a connection
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec(Message):
+    """Everything a node needs to start one instance."""
+
+    instance_id: str
+    service: str
+    function: str
+    version: str
+    revision: str
+    runtime: str  # "python3.x" | "custom" | "custom-container"
+    handler: str = ""  # python runtimes: "module.attribute"
+    command: list[str] = field(default_factory=list)  # custom: program and arguments
+    code_sha256: str = ""  # names the unpacked code; "" = no code
+    environment: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)  # x-fc-* common headers, as in FunctionRoute
+    instance_concurrency: int = 1
+    timeout_s: float = 3.0
+    ca_port: int = 9000
+    memory_mib: int = 512
+    cpu: float = 0.0  # vCPU; 0 = no limit asked for
+    gpu_memory_mib: int = 0
+    initializer: str = ""  # "" = POST /initialize is not called
+    initialization_timeout_s: float = 3.0
+    pre_stop: str = ""  # "" = GET /pre-stop is not called
+    pre_stop_timeout_s: float = 3.0
+    launch_timeout_s: float = 120.0
+    health_path: str = ""  # "" = a connect to the port is enough
+    health_initial_delay_s: float = 0.0
+    health_period_s: float = 3.0
+    health_timeout_s: float = 1.0
+    health_failure_threshold: int = 3
+    health_success_threshold: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus(Message):
+    """What a node says of one instance, in a list and in each event of its watch."""
+
+    instance_id: str
+    state: InstanceState
+    address: str = ""
+    pid: int = 0
+    at_s: float = 0.0  # UTC seconds of the last change of state
+    reason: str = ""  # for FAILED, and for a STOPPED that nobody asked for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", InstanceState(self.state))
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSample(Message):
+    """One reading of what an instance uses. Utilizations are in [0, 1]; None = not measured here."""
+
+    instance_id: str
+    at_s: float
+    cpu_utilization: float | None = None  # of the vCPU it asked for, or of one core when it asked for none
+    memory_mib: float | None = None
+    gpu_sm_utilization: float | None = None
+    gpu_memory_utilization: float | None = None
+    gpu_encoder_utilization: float | None = None
+    gpu_decoder_utilization: float | None = None
+    simulated: bool = False  # GPU figures come from the simulated device, not from a card
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo(Message):
+    """A node's answer to `hello`: who it is and what it can hold."""
+
+    node: str
+    pid: int
+    memory_mib: int
+    cpu: float
+    gpus: list[dict[str, Any]] = field(default_factory=list)  # {"index", "name", "memory_mib", "simulated"}
+    runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom"
+
+
+def error_body(code: str, message: str, request_id: str) -> bytes:
+    """The JSON body of every 4xx/5xx: the union of what the FC API versions spell, as each client reads other keys."""
+    return json.dumps(
+        {
+            "ErrorCode": code,
+            "ErrorMessage": message,
+            "errorCode": code,
+            "errorMessage": message,
+            "Code": code,
+            "Message": message,
+            "RequestId": request_id,
+            "requestId": request_id,
+        },
+        separators=(",", ":"),
+    ).encode()
