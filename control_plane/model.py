@@ -1,8 +1,8 @@
 """The nouns of Function Compute 2.0 as Stoke keeps them: service, function, version, alias, trigger.
 
 Each is frozen and spelled in snake_case here, and in FC's camelCase in JSON (`by_alias=True`). Fields that Stoke has no
-use for are kept as they came and given back: clients expect what they sent. Ranges are FC's (API reference, "Function").
-"""
+Each is frozen and spelled in snake_case here, and in FC's camelCase in JSON (`by_alias=True`). Fields that Stoke has
+no use for are kept as they came and given back: clients expect what they sent. Ranges are those of FC's API reference.
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Function(Noun):
     description: str | None = None
     memory_size: int = Field(
         default=512, ge=64, le=1_048_576
-    )  # MB; 128–32768 for FC's CPU instances, larger for GPU ones
+    )  # MB
     cpu: float | None = Field(default=None, ge=0.05, le=256)  # vCPU
     disk_size: int | None = None  # MB
     timeout: int = Field(default=3, ge=1, le=86_400)  # s

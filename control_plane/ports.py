@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from control_plane.model import Alias, Function, Service, QualifiedFunction, Trigger, Version
 from provision.config import ProvisionConfig
+
+from control_plane.model import Alias, Function, QualifiedFunction, Service, Trigger, Version
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 
