@@ -1,8 +1,8 @@
 """The nouns of Function Compute 2.0 as Stoke keeps them: service, function, version, alias, trigger.
 
-Each is frozen and spelled in snake_case here, and in FC's camelCase in JSON (`by_alias=True`). Fields that Stoke has no
 Each is frozen and spelled in snake_case here, and in FC's camelCase in JSON (`by_alias=True`). Fields that Stoke has
 no use for are kept as they came and given back: clients expect what they sent. Ranges are those of FC's API reference.
+"""
 
 from __future__ import annotations
 
@@ -82,9 +82,7 @@ class Function(Noun):
     runtime: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     handler: str = ""
     description: str | None = None
-    memory_size: int = Field(
-        default=512, ge=64, le=1_048_576
-    )  # MB
+    memory_size: int = Field(default=512, ge=64, le=1_048_576)  # MB
     cpu: float | None = Field(default=None, ge=0.05, le=256)  # vCPU
     disk_size: int | None = None  # MB
     timeout: int = Field(default=3, ge=1, le=86_400)  # s
