@@ -1,0 +1,75 @@
+"""The backend that is our own node: its JSON-lines client behind the port, its errors turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from runtime.node.client import NodeClient, NodeError, NodeUnavailable
+
+from control_plane.errors import LaunchRefused, NotFound, PlatformError, StokeError, Unavailable
+from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+
+T = TypeVar("T")
+
+
+class NodeBackend:
+    """Fills `ports.Backend` with one node, reached over its unix socket."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def info(self) -> NodeInfo:
+        return await _call(self._client.hello)
+
+    async def prepare(self, runtime: str) -> None:
+        await _call(lambda: self._client.prepare(runtime))
+
+    async def launch(self, spec: LaunchSpec) -> None:
+        await _call(lambda: self._client.launch(spec))
+
+    async def stop(self, instance_id: str, grace_s: float) -> None:
+        await _call(lambda: self._client.stop(instance_id, grace_s))
+
+    async def forget(self, instance_id: str) -> None:
+        await _call(lambda: self._client.forget(instance_id))
+
+    async def list(self) -> Sequence[InstanceStatus]:
+        return await _call(self._client.list)
+
+    async def watch(self) -> AsyncIterator[InstanceStatus]:
+        try:
+            async for status in self._client.watch():
+                yield status
+        except NodeUnavailable as error:
+            raise Unavailable(f"the node cannot be reached: {error}") from error
+        raise Unavailable("the node closed the connection")
+
+    async def samples(self) -> Sequence[InstanceSample]:
+        return await _call(self._client.samples)
+
+    async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._client.logs(instance_id, tail_bytes=tail_bytes, follow=follow):
+                yield chunk
+        except NodeUnavailable as error:
+            raise Unavailable(f"the node cannot be reached: {error}") from error
+        except NodeError as error:
+            raise _translated(error) from error
+
+
+async def _call(work: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await work()
+    except NodeUnavailable as error:
+        raise Unavailable(f"the node cannot be reached: {error}") from error
+    except NodeError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: NodeError) -> StokeError:
+    if error.code == "LaunchRefused":
+        return LaunchRefused(error.message)
+    if error.code == "NotFound":
+        return NotFound("Instance", error.message)
+    return PlatformError(f"the node answered {error.code}: {error.message}")

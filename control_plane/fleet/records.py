@@ -1,0 +1,77 @@
+"""Instance records in Redis: written before the node is asked, read by gateways through the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from control_plane.errors import Unavailable
+from runtime.contract import FEED_KEY, FEED_LENGTH_MAX, INSTANCES_KEY, InstanceRecord
+
+
+class RecordStore(Protocol):
+    """Where instance records live. Each method returns when the change is durable; raises Unavailable otherwise."""
+
+    async def load(self) -> list[InstanceRecord]: ...
+
+    async def put(self, records: Iterable[InstanceRecord]) -> None: ...
+
+    async def remove(self, instance_ids: Iterable[str]) -> None: ...
+
+
+class RedisRecordStore:
+    """The hash `stoke:instances` and the feed, changed together in one transaction."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def load(self) -> list[InstanceRecord]:
+        try:
+            values = await self._redis.hvals(INSTANCES_KEY)
+        except RedisError as error:
+            raise Unavailable(f"the store cannot be reached: {error}") from error
+        return [InstanceRecord.from_json(value) for value in values]
+
+    async def put(self, records: Iterable[InstanceRecord]) -> None:
+        await self._write({record.instance_id: record.to_json() for record in records})
+
+    async def remove(self, instance_ids: Iterable[str]) -> None:
+        await self._write(dict.fromkeys(instance_ids, ""))
+
+    async def _write(self, values: dict[str, str]) -> None:
+        if not values:
+            return
+        kept: dict[Any, Any] = {name: value for name, value in values.items() if value}
+        gone = [name for name, value in values.items() if not value]
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if kept:
+                    pipe.hset(INSTANCES_KEY, mapping=kept)
+                if gone:
+                    pipe.hdel(INSTANCES_KEY, *gone)
+                for name, value in values.items():
+                    entry: dict[Any, Any] = {"key": INSTANCES_KEY, "field": name, "value": value}
+                    pipe.xadd(FEED_KEY, entry, maxlen=FEED_LENGTH_MAX, approximate=True)
+                await pipe.execute()
+        except RedisError as error:
+            raise Unavailable(f"the store cannot be reached: {error}") from error
+
+
+class MemoryRecordStore:
+    """The same promises without a store behind them, for tests and simulations."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, InstanceRecord] = {}
+
+    async def load(self) -> list[InstanceRecord]:
+        return list(self.records.values())
+
+    async def put(self, records: Iterable[InstanceRecord]) -> None:
+        self.records.update({record.instance_id: record for record in records})
+
+    async def remove(self, instance_ids: Iterable[str]) -> None:
+        for instance_id in list(instance_ids):
+            self.records.pop(instance_id, None)

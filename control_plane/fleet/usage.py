@@ -1,0 +1,127 @@
+"""What the gateways have seen, added up until somebody looks. Pure: reports in, observations out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runtime.contract import FunctionUsage, UsageReport
+
+# A gateway reports at least every 5 s; one that has missed three is not waited for any more.
+GATEWAY_SILENT_S = 15.0
+
+VersionKey = tuple[str, str, str]  # service, version, function
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one function version since the last look: means over `interval_s`; 0 s = nothing was seen."""
+
+    interval_s: float = 0.0
+    demand: float = 0.0  # mean of in flight + queued
+    demand_peak: int = 0
+    provisioned_in_flight: float = 0.0
+    queued: int = 0
+    in_flight: int = 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    demand_request_seconds: float = 0.0
+    provisioned_request_seconds: float = 0.0
+    demand_peak: int = 0
+    last: FunctionUsage | None = None
+    since_s: float = 0.0  # this gateway's covered seconds when the tally began
+
+
+@dataclass(slots=True)
+class _Gateway:
+    heard_at_s: float = 0.0
+    covered_s: float = 0.0  # sum of the intervals of all reports
+    in_flight: dict[str, int] = field(default_factory=dict)
+    drained: frozenset[str] = frozenset()
+    tallies: dict[VersionKey, _Tally] = field(default_factory=dict)
+
+
+class UsageBook:
+    """The reports of all gateways. One observer a function version: `observe` empties what it has read."""
+
+    def __init__(self) -> None:
+        self._gateways: dict[str, _Gateway] = {}
+        self._last_used_s: dict[str, float] = {}
+
+    def absorb(self, report: UsageReport) -> set[VersionKey]:
+        """Take a report in; gives the function versions that have requests waiting."""
+        gateway = self._gateways.setdefault(report.gateway, _Gateway())
+        gateway.heard_at_s = report.now_s
+        gateway.covered_s += report.interval_s
+        gateway.in_flight = report.in_flight
+        gateway.drained = frozenset(report.drained)
+        self._last_used_s.update(report.last_used_s)
+        waiting = set()
+        seen = set()
+        for usage in (FunctionUsage.from_dict(values) for values in report.functions):
+            key = (usage.service, usage.version, usage.function)
+            seen.add(key)
+            self._add(gateway, key, usage, report.interval_s)
+            if usage.queued:
+                waiting.add(key)
+        for key, tally in gateway.tallies.items():
+            if key not in seen:
+                tally.last = None  # left out of the report: nothing is in flight or queued there
+        return waiting
+
+    @staticmethod
+    def _add(gateway: _Gateway, key: VersionKey, usage: FunctionUsage, interval_s: float) -> None:
+        tally = gateway.tallies.get(key)
+        if tally is None:
+            tally = gateway.tallies[key] = _Tally(since_s=gateway.covered_s - interval_s)
+        tally.demand_request_seconds += usage.demand_request_seconds
+        tally.provisioned_request_seconds += usage.provisioned_request_seconds
+        tally.demand_peak = max(tally.demand_peak, usage.demand_peak)
+        tally.last = usage
+
+    def observe(self, key: VersionKey) -> Observation:
+        """What was seen of one function version since the last call, over all gateways."""
+        interval_s = demand = provisioned = 0.0
+        peak = queued = in_flight = 0
+        for gateway in self._gateways.values():
+            tally = gateway.tallies.setdefault(key, _Tally(since_s=gateway.covered_s))
+            span_s = gateway.covered_s - tally.since_s
+            if span_s > 0.0:
+                interval_s = max(interval_s, span_s)
+                demand += tally.demand_request_seconds / span_s
+                provisioned += tally.provisioned_request_seconds / span_s
+                peak += tally.demand_peak
+            if tally.last is not None:
+                queued += tally.last.queued
+                in_flight += tally.last.in_flight
+            gateway.tallies[key] = _Tally(since_s=gateway.covered_s, last=tally.last)
+        return Observation(interval_s, demand, peak, provisioned, queued, in_flight)
+
+    def waiting(self) -> set[VersionKey]:
+        """The function versions that have requests waiting for a slot, by the newest reports."""
+        return {
+            key
+            for gateway in self._gateways.values()
+            for key, tally in gateway.tallies.items()
+            if tally.last is not None and tally.last.queued
+        }
+
+    def in_flight(self, instance_id: str) -> int:
+        return sum(gateway.in_flight.get(instance_id, 0) for gateway in self._gateways.values())
+
+    def last_used_s(self, instance_id: str) -> float:
+        """UTC seconds at which it last finished a request, 0.0 if it never did."""
+        return self._last_used_s.get(instance_id, 0.0)
+
+    def is_drained(self, instance_id: str) -> bool:
+        """Every gateway that is heard of knows that this instance drains, and has no request inside."""
+        return bool(self._gateways) and all(instance_id in g.drained for g in self._gateways.values())
+
+    def forget_instance(self, instance_id: str) -> None:
+        self._last_used_s.pop(instance_id, None)
+
+    def forget_silent(self, now: float) -> None:
+        """Drop gateways that have not been heard for GATEWAY_SILENT_S: they are gone, and hold nothing."""
+        for name in [n for n, g in self._gateways.items() if now - g.heard_at_s > GATEWAY_SILENT_S]:
+            del self._gateways[name]

@@ -1,0 +1,170 @@
+"""The control plane's process. The one module that names concrete classes: `python -m control_plane.main`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from runtime.node.client import NodeClient
+
+from control_plane.api import create_app
+from control_plane.autoscale import Autoscaler, Pace
+from control_plane.backends.node import NodeBackend
+from control_plane.clock import SystemClock
+from control_plane.code_store import FolderCodeStore
+from control_plane.errors import Unavailable
+from control_plane.fleet.keeper import FleetKeeper, Limits
+from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.records import RedisRecordStore
+from control_plane.fleet.usage import UsageBook
+from control_plane.model import Function
+from control_plane.registry import RedisRegistry
+from control_plane.registry.launching import launch_spec
+from control_plane.settings import ControlPlaneSettings
+from control_plane.view import FleetView
+from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
+
+log = logging.getLogger(__name__)
+
+STORE_RETRY_S = 0.2
+
+
+def new_instance_id() -> str:
+    """Shaped like FC's: `c-` and three groups of hex, the first of which is the time."""
+    return f"c-{int(time.time()):08x}-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
+
+
+class ControlPlane:
+    """Every part of the control plane, wired together."""
+
+    def __init__(self, settings: ControlPlaneSettings) -> None:
+        self.settings = settings
+        self.redis: Redis = Redis.from_url(settings.store)
+        self.clock = SystemClock()
+        self.usage = UsageBook()
+        self.backend = NodeBackend(NodeClient(settings.node.removeprefix("unix:")))
+        self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
+        self.keeper = FleetKeeper(
+            self.backend,
+            RedisRecordStore(self.redis),
+            self.usage,
+            self.clock,
+            new_instance_id,
+            Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
+            on_change=lambda key: self.autoscaler.hurry([key]),
+        )
+        self.autoscaler = Autoscaler(
+            self.registry,
+            self.keeper,
+            self.usage,
+            self.backend,
+            RedisMemoryStore(self.redis),
+            self.clock,
+            self._make_spec,
+            Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
+        )
+        view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
+        self.app = create_app(self.registry, view, FolderCodeStore(settings.data / "code"), settings)
+
+    def _make_spec(self, function: Function, version: str, instance_id: str) -> LaunchSpec:
+        return launch_spec(
+            function, version, instance_id, region=self.settings.region, account_id=self.settings.account_id
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM. Instances live on when this returns."""
+        await self._adopt()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                self.app,
+                uds=str(self.settings.socket),
+                access_log=False,
+                log_config=None,
+                lifespan="off",
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        tasks = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("usage", self._hear_usage()),
+                ("follow", self.keeper.follow()),
+                ("autoscale", self.autoscaler.run()),
+            )
+        ]
+        for task in tasks:
+            task.add_done_callback(_die_with)
+        await server.serve()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.keeper.close()
+        await self.redis.aclose()
+
+    async def _adopt(self) -> None:
+        while True:
+            try:
+                return await self.keeper.adopt()
+            except Unavailable as error:
+                log.warning("store.away error=%s", error)
+                await self.clock.sleep(STORE_RETRY_S)
+
+    async def _hear_usage(self) -> None:
+        """Take in the gateways' reports for ever; one that waits is looked at without waiting for the next tick."""
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                async with self.redis.pubsub() as channel:
+                    await channel.subscribe(USAGE_CHANNEL)
+                    async for message in channel.listen():
+                        self._heard(message)
+            await self.clock.sleep(STORE_RETRY_S)
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        if message["type"] != "message":
+            return
+        try:
+            report = UsageReport.from_json(message["data"])
+        except (ValueError, TypeError) as error:
+            log.warning("usage.unreadable error=%s", error)
+            return
+        self.autoscaler.hurry(self.usage.absorb(report))
+
+
+def _die_with(task: asyncio.Task[None]) -> None:
+    """A loop that ends by an error ends the process: the supervisor starts a new one, which adopts everything."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("loop.died name=%s", task.get_name(), exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def parse(arguments: Sequence[str]) -> ControlPlaneSettings:
+    parser = argparse.ArgumentParser(prog="stoke control-plane")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--store", metavar="URL")
+    parser.add_argument("--socket", type=Path, metavar="PATH")
+    parser.add_argument("--node", metavar="unix:PATH")
+    parser.add_argument("--public-url", metavar="URL")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    return ControlPlaneSettings(**given)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    asyncio.run(ControlPlane(parse(sys.argv[1:])).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The control plane's settings: one frozen object, made once in `main.py` from arguments and `STOKE_…` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ControlPlaneSettings(BaseSettings):
+    """Every value has a default that suits one machine; `docs/operations.md` lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="STOKE_", frozen=True, extra="ignore")
+
+    data: Path = Path("~/.stoke").expanduser()
+    store: str = ""  # redis://… or unix://…
+    socket: Path = Path("control-plane.sock")
+    node: str = ""  # unix:PATH
+    public_url: str = "http://127.0.0.1:9000"
+    region: str = "cn-local"
+    account_id: str = "1000000000000000"
+
+    # A second is short against every launch and long against a decision; waiting requests are heard at once anyway.
+    tick_s: float = Field(default=1.0, gt=0.0, le=60.0)
+    drain_timeout_s: float = Field(default=30.0, ge=0.0, le=3600.0)  # for requests inside a DRAINING instance
+    stop_grace_s: float = Field(default=10.0, ge=0.0, le=600.0)  # from SIGTERM to SIGKILL
+    # FC keeps idle on-demand GPU instances for three to five minutes.
+    on_demand_idle_s: float = Field(default=180.0, ge=0.0, le=86_400.0)
+    launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
+    memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store

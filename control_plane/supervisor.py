@@ -1,0 +1,401 @@
+"""`stoke up`: starts the parts on one machine, starts again what dies, and stops them in order.
+
+Run as `python -m control_plane.supervisor`. Only the standard library is imported: this process lives as long as Stoke
+does and should weigh next to nothing. Parts and instances outlive it; a new supervisor adopts what it finds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import hashlib
+import http.client
+import json
+import logging
+import os
+import secrets
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from control_plane.parts import Part
+from runtime import store
+
+log = logging.getLogger("stoke")
+
+PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 45.0  # the gateway may finish requests for 30 s
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `stoke up` was asked. `store` is "" for a private one."""
+
+    data: Path
+    host: str
+    port: int
+    store: str = ""
+    public_url: str = ""
+    simulated_gpu: str = ""  # N:MEMORY_MIB
+
+
+class Supervisor:
+    """The parts of one Stoke on one machine."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.data = options.data
+        self.run_dir = self.data / "run"
+        self._stopping = False
+        for folder in (self.run_dir, self.data / "logs", self.data / "store", self.data / "instances"):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.data.chmod(0o700)
+        self._lock = self._take_lock()
+        self._sockets = short_socket_folder(self.run_dir)
+        self.port = options.port or self._port_of_before()
+        self._listener: socket.socket | None = None
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.parts: dict[str, Part] = {}
+
+    # -- the way up -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start or adopt every part; returns when the API answers. Raises TimeoutError, naming the part's log."""
+        write_credentials(self.data / "credentials.json")
+        store_url = self.options.store or f"unix://{self._sockets / 'store.sock'}"
+        if not self.options.store:
+            self._begin("store", self._store_command())
+            self._await(lambda: can_connect(self._sockets / "store.sock"), "store")
+        gateway = Part("gateway", [], self.run_dir, self.data / "logs" / "gateway.log")
+        if not gateway.adopt():
+            self._listener = listen(self.options.host, self.port)
+            self.port = self._listener.getsockname()[1]
+        python = [sys.executable, "-m"]
+        control_plane = self._sockets / "control-plane.sock"
+        node = self._sockets / "node.sock"
+        gpu = ["--simulated-gpu", self.options.simulated_gpu] if self.options.simulated_gpu else []
+        self._begin(
+            "node", [*python, "runtime.node", "--data", str(self.data), "--socket", str(node), "--name", "local", *gpu]
+        )
+        self._begin("control-plane", [
+            *python, "control_plane.main", "--data", str(self.data), "--store", store_url,
+            "--socket", str(control_plane), "--node", f"unix:{node}", "--public-url", self.public_url,
+        ])  # fmt: skip
+        self._begin("gateway", self._gateway_arguments(store_url, control_plane))
+        self._await(self._serves, "gateway")
+        self._write_stoke_json(store_url, control_plane, node)
+
+    @property
+    def endpoint(self) -> str:
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def public_url(self) -> str:
+        return self.options.public_url or self.endpoint
+
+    def _store_command(self) -> list[str]:
+        server = store.find_server()
+        if server is None:
+            raise FileNotFoundError("no valkey-server or redis-server was found")
+        return [*server, *store.arguments(self.data / "store", self._sockets / "store.sock")]
+
+    def _gateway_arguments(self, store_url: str, control_plane: Path) -> list[str]:
+        # The listening socket is ours and is handed down: while a gateway starts again, connects wait instead of fail.
+        listening = (
+            ["--listen-fd", str(self._listener.fileno())]
+            if self._listener
+            else ["--listen", f"{self.options.host}:{self.port}"]
+        )
+        return [
+            sys.executable, "-m", "runtime.gateway", *listening, "--store", store_url,
+            "--control-plane", f"unix:{control_plane}", "--data", str(self.data),
+        ]  # fmt: skip
+
+    def _begin(self, name: str, arguments: list[str]) -> None:
+        fds = [self._listener.fileno()] if name == "gateway" and self._listener else []
+        part = Part(name, arguments, self.run_dir, self.data / "logs" / f"{name}.log", pass_fds=fds)
+        self.parts[name] = part
+        if part.adopt():
+            log.info("part.adopted part=%s pid=%d", name, part.pid)
+        else:
+            part.start()
+            log.info("part.started part=%s pid=%d", name, part.pid)
+
+    def _await(self, condition: Callable[[], bool], name: str) -> None:
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while not condition():
+            if self._stopping:
+                raise KeyboardInterrupt
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(
+                    f"{name} did not become ready within {READY_TIMEOUT_S:g} s; see {self.parts[name].log_path}"
+                )
+            self._turn(0.02)
+
+    def _serves(self) -> bool:
+        connection = http.client.HTTPConnection(self.options.host, self.port, timeout=2.0)
+        try:
+            connection.request("GET", "/stoke/v1/status")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _write_stoke_json(self, store_url: str, control_plane: Path, node: Path) -> None:
+        values = {
+            "endpoint": self.endpoint,
+            "store": store_url,
+            "control_plane_socket": str(control_plane),
+            "node_socket": str(node),
+            "pid": os.getpid(),
+        }
+        write_private(self.data / "stoke.json", json.dumps(values, indent=2))
+
+    def _port_of_before(self) -> int:
+        """With port 0: the one that adopted parts already use, if any."""
+        try:
+            endpoint = json.loads((self.data / "stoke.json").read_text())["endpoint"]
+            pid = json.loads((self.run_dir / "gateway.pid.json").read_text())
+            return int(endpoint.rpartition(":")[2]) if Path(f"/proc/{pid['pid']}").exists() else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def _take_lock(self) -> int:
+        """One supervisor a data folder. Raises BlockingIOError where another one runs."""
+        lock = os.open(self.run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"Stoke already runs on {self.data}; `stoke status` tells, `stoke down` stops it"
+            ) from None
+        return lock
+
+    # -- staying up -------------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Start again what dies, until asked to stop."""
+        while not self._stopping:
+            self._turn(None)
+
+    def _turn(self, timeout_s: float | None) -> None:
+        """Wait for the next thing to happen, `timeout_s` at most, and see to it."""
+        now = time.monotonic()
+        waits = [part.start_again_at_s - now for part in self.parts.values() if not part.is_running]
+        if timeout_s is not None:
+            waits.append(timeout_s)
+        by_fd = {part.pidfd: part for part in self.parts.values() if part.is_running}
+        poll = select.poll()
+        for fd in (*by_fd, self._wake_read):
+            poll.register(fd, select.POLLIN)
+        for fd, _event in poll.poll(max(0.0, min(waits)) * 1000.0 if waits else None):
+            if fd in by_fd:
+                part = by_fd[fd]
+                log.warning("part.ended part=%s pid=%d how=%s", part.name, part.pid, part.ended())
+            else:
+                os.read(self._wake_read, 4096)
+        self._reap_orphans()
+        for part in self.parts.values():
+            if not part.is_running and not self._stopping and time.monotonic() >= part.start_again_at_s:
+                self._start_again(part)
+
+    def _start_again(self, part: Part) -> None:
+        if part.name == "gateway" and self._listener is None:
+            # An adopted gateway had its own socket; from now on it is ours.
+            self._listener = listen(self.options.host, self.port)
+            part.pass_fds = [self._listener.fileno()]
+            at = list(part.arguments).index("--listen")
+            part.arguments = [
+                *part.arguments[:at],
+                "--listen-fd",
+                str(self._listener.fileno()),
+                *part.arguments[at + 2 :],
+            ]
+        part.start()
+        log.info("part.started part=%s pid=%d", part.name, part.pid)
+
+    def _reap_orphans(self) -> None:
+        """Instances whose zygote is gone are ours by inheritance (PR_SET_CHILD_SUBREAPER); their ends are collected."""
+        ours = {part.pid for part in self.parts.values() if part.is_running}
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if info is None or info.si_pid in ours:
+                return
+            os.waitpid(info.si_pid, os.WNOHANG)
+
+    # -- the way down -----------------------------------------------------------------------------------------------
+
+    def ask_to_stop(self) -> None:
+        """May be called from a signal handler."""
+        self._stopping = True
+        os.write(self._wake_write, b"x")
+
+    def stop(self) -> None:
+        """Stop in order: nobody relaunches, nobody new comes in, instances end, then the store."""
+        self._stopping = True
+        for name in ("control-plane", "gateway"):
+            self._stop_part(name)
+        if (node := self.parts.get("node")) and node.is_running:
+            self._stop_instances()
+        for name in ("node", "store"):
+            self._stop_part(name)
+        (self.data / "stoke.json").unlink(missing_ok=True)
+
+    def _stop_part(self, name: str) -> None:
+        part = self.parts.get(name)
+        if part is None or not part.is_running:
+            return
+        part.signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while part.is_running and time.monotonic() < deadline_s:
+            self._turn(0.2)
+        if part.is_running:
+            log.warning("part.killed part=%s after_s=%g", name, STOP_TIMEOUT_S)
+            part.signal(signal.SIGKILL)
+            self._turn(5.0)
+
+    def _stop_instances(self) -> None:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(STOP_TIMEOUT_S)
+                connection.connect(str(self._sockets / "node.sock"))
+                connection.sendall(b'{"id":1,"op":"shutdown","grace_s":10.0}\n')
+                connection.makefile("rb").readline()
+        except OSError as error:
+            log.warning("instances.not_stopped error=%s", error)
+
+
+# -- small helpers ----------------------------------------------------------------------------------------------------
+
+
+def short_socket_folder(run_dir: Path) -> Path:
+    """`run_dir`, or a private folder with a short name: a unix socket's path has 107 bytes at most (unix(7))."""
+    if len(os.fsencode(run_dir)) <= 80:
+        return run_dir
+    digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket that children may inherit. Raises OSError, naming host and port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def can_connect(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+            probe.sendall(b"PING\r\n")
+            return probe.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step; only its owner may read it."""
+    partial = path.with_name(path.name + ".tmp")
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_credentials(path: Path) -> None:
+    """The local access key: STOKE_ACCESS_KEY_ID and _SECRET when both are set, else one made on the first start."""
+    key_id, secret = os.environ.get("STOKE_ACCESS_KEY_ID"), os.environ.get("STOKE_ACCESS_KEY_SECRET")
+    if not (key_id and secret):
+        if path.exists():
+            return
+        key_id, secret = "LTAI" + secrets.token_hex(8), secrets.token_urlsafe(30)
+    write_private(path, json.dumps({"access_key_id": key_id, "access_key_secret": secret}))
+
+
+def become_subreaper() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def parse(arguments: list[str]) -> Options:
+    """Raises SystemExit(2) with a message that names the argument, its value and what is allowed."""
+    parser = argparse.ArgumentParser(prog="stoke up", description="Start Stoke on this machine and keep it running.")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("STOKE_DATA", "~/.stoke")), metavar="DIR")
+    parser.add_argument("--listen", default="127.0.0.1:9000", metavar="HOST:PORT")
+    parser.add_argument("--store", default=os.environ.get("STOKE_STORE", ""), metavar="URL")
+    parser.add_argument("--public-url", default=os.environ.get("STOKE_PUBLIC_URL", ""), metavar="URL")
+    parser.add_argument("--simulated-gpu", default="", metavar="N:MEMORY_MIB")
+    given = parser.parse_args(arguments)
+    host, colon, port = given.listen.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        parser.error(f"--listen is {given.listen!r}; allowed is HOST:PORT with a port from 0 to 65535")
+    if host not in LOOPBACK:
+        parser.error(
+            f"--listen is {given.listen!r}; allowed hosts are {', '.join(LOOPBACK)}: "
+            "API calls are not checked for a signature yet, so Stoke listens on loopback only"
+        )
+    if given.store and not given.store.startswith(("redis://", "rediss://", "unix://")):
+        parser.error(f"--store is {given.store!r}; allowed are redis://…, rediss://… and unix://…")
+    if not given.store and store.find_server() is None:
+        parser.error("no valkey-server or redis-server was found, and no --store URL was given")
+    data = given.data.expanduser().absolute()
+    return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM or Ctrl-C. Exit code 0 after an orderly stop, 1 when it could not start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    become_subreaper()
+    try:
+        supervisor = Supervisor(options)
+    except OSError as error:
+        print(f"stoke up: {error.strerror or error}", file=sys.stderr)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: supervisor.ask_to_stop())
+    try:
+        supervisor.start()
+        print(f"endpoint: {supervisor.endpoint}", flush=True)
+        supervisor.watch()
+        code = 0
+    except (OSError, TimeoutError) as error:
+        print(f"stoke up: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = 1
+    supervisor.stop()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

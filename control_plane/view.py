@@ -1,0 +1,74 @@
+"""What the API may show of the running side: decisions, instances, logs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from provision.config import ProvisionConfig
+
+from control_plane.autoscale import Autoscaler
+from control_plane.fleet.keeper import FleetKeeper
+from control_plane.fleet.usage import UsageBook
+from control_plane.model import QualifiedFunction
+from control_plane.ports import Backend, InstanceView, ProvisionStatus
+from runtime.contract import InstanceRecord, InstanceState, Kind
+
+
+class FleetView:
+    """Fills `ports.Fleet` from the autoscaler, the keeper and the backend."""
+
+    def __init__(self, autoscaler: Autoscaler, keeper: FleetKeeper, usage: UsageBook, backend: Backend) -> None:
+        self._autoscaler = autoscaler
+        self._keeper = keeper
+        self._usage = usage
+        self._backend = backend
+
+    def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
+        key = self._autoscaler.key_of(target)
+        provisioned = [r for r in self._keeper.records(key) if r.kind is Kind.PROVISIONED]
+        ready = sum(r.state is InstanceState.READY for r in provisioned)
+        starting = sum(r.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING) for r in provisioned)
+        error = self._keeper.current_error(key)
+        if config is None:
+            return ProvisionStatus(target=0, current=ready, starting=starting, current_error=error)
+        decision = self._autoscaler.decision(target, config)
+        wanted = decision.target if decision else config.static_target
+        return ProvisionStatus(
+            target=wanted,
+            current=ready,
+            starting=starting,
+            current_error=error or self._autoscaler.room_error(key, wanted),
+            in_force=decision.in_force if decision else (),
+            reasons=decision.reasons if decision else ("not decided yet",),
+            utilization=decision.utilization if decision else None,
+        )
+
+    def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]:
+        return [
+            self._view(record)
+            for record in self._keeper.records()
+            if (record.service, record.function) == (service, function) and version in (None, record.version)
+        ]
+
+    def all_instances(self) -> Sequence[InstanceView]:
+        return [self._view(record) for record in self._keeper.records()]
+
+    def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
+        """The output of a running or ended instance. Raises NotFound when reading begins, if no log is kept."""
+        return self._backend.logs(instance_id, tail_bytes=tail_bytes, follow=follow)
+
+    def _view(self, record: InstanceRecord) -> InstanceView:
+        return InstanceView(
+            instance_id=record.instance_id,
+            service=record.service,
+            function=record.function,
+            version=record.version,
+            kind=record.kind.value,
+            state=record.state.value,
+            pid=record.pid,
+            in_flight=self._usage.in_flight(record.instance_id),
+            launched_at_s=record.launched_at_s,
+            ready_at_s=record.ready_at_s,
+            reason=record.reason,
+            sample=self._autoscaler.samples.get(record.instance_id),
+        )
