@@ -72,6 +72,22 @@ class NotEmpty(RequestError):
         super().__init__(message, code=f"{what}NotEmpty")
 
 
+class InUse(RequestError):
+    """What is to be deleted is still pointed at by something else: VersionInUse (412)."""
+
+    status = 412
+
+    def __init__(self, what: str, message: str) -> None:
+        super().__init__(message, code=f"{what}InUse")
+
+
+class ConcurrentUpdate(RequestError):
+    """The record changed while this change was being made, too often to try again here."""
+
+    code = "ConcurrentUpdateError"
+    status = 409
+
+
 class PreconditionFailed(RequestError):
     code = "PreconditionFailed"
     status = 412

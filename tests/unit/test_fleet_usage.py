@@ -1,0 +1,91 @@
+"""How gateways' reports become observations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from control_plane.fleet.usage import GATEWAY_SILENT_S, UsageBook
+from runtime.contract import FunctionUsage, UsageReport
+
+KEY = ("svc", "LATEST", "f")
+
+
+def usage(**values: float) -> dict[str, object]:
+    defaults: dict[str, object] = {
+        "service": "svc", "function": "f", "version": "LATEST", "in_flight": 0, "in_flight_on_demand": 0, "queued": 0,
+        "demand_request_seconds": 0.0, "provisioned_request_seconds": 0.0, "demand_peak": 0,
+    }  # fmt: skip
+    return dataclasses.asdict(FunctionUsage.from_dict({**defaults, **values}))
+
+
+def report(
+    *functions: dict[str, object],
+    gateway: str = "g1",
+    now_s: float = 100.0,
+    interval_s: float = 1.0,
+    in_flight: dict[str, int] | None = None,
+    drained: list[str] | None = None,
+    last_used_s: dict[str, float] | None = None,
+) -> UsageReport:
+    return UsageReport(
+        gateway, 1, now_s, interval_s, list(functions), in_flight or {}, last_used_s or {}, drained or []
+    )
+
+
+def test_the_mean_is_the_integral_over_the_whole_interval_looked_at() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(demand_request_seconds=3.0, demand_peak=4)))
+    book.absorb(report(usage(demand_request_seconds=1.0, demand_peak=2)))
+    seen = book.observe(KEY)
+    assert (seen.interval_s, seen.demand, seen.demand_peak) == (2.0, 2.0, 4)
+
+
+def test_a_second_look_sees_only_what_came_since() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(demand_request_seconds=3.0)))
+    book.observe(KEY)
+    assert book.observe(KEY).interval_s == 0.0
+    book.absorb(report())
+    assert book.observe(KEY).demand == 0.0
+
+
+def test_a_function_left_out_of_a_report_had_no_requests_in_its_interval() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(demand_request_seconds=4.0, queued=3)))
+    book.absorb(report(interval_s=3.0))
+    seen = book.observe(KEY)
+    assert (seen.demand, seen.queued) == (1.0, 0)
+    assert book.waiting() == set()
+
+
+def test_gateways_add_up() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(demand_request_seconds=2.0, in_flight=2, queued=1), gateway="g1"))
+    book.absorb(report(usage(demand_request_seconds=1.5, in_flight=1, queued=4), gateway="g2", interval_s=0.5))
+    seen = book.observe(KEY)
+    assert (seen.demand, seen.in_flight, seen.queued) == (5.0, 3, 5)
+
+
+def test_absorbing_names_the_functions_with_waiting_requests() -> None:
+    book = UsageBook()
+    assert book.absorb(report(usage(queued=1), usage(function="g"))) == {KEY}
+    assert book.waiting() == {KEY}
+
+
+def test_an_instance_is_drained_when_every_heard_gateway_says_so() -> None:
+    book = UsageBook()
+    assert not book.is_drained("i"), "nobody has said anything yet"
+    book.absorb(report(gateway="g1", drained=["i"]))
+    assert book.is_drained("i")
+    book.absorb(report(gateway="g2"))
+    assert not book.is_drained("i")
+
+
+def test_a_silent_gateway_is_forgotten_with_what_it_held() -> None:
+    book = UsageBook()
+    book.absorb(report(gateway="gone", now_s=0.0, in_flight={"i": 2}))
+    book.absorb(report(gateway="g1", now_s=GATEWAY_SILENT_S + 1.0, drained=["i"]))
+    assert book.in_flight("i") == 2
+    book.forget_silent(GATEWAY_SILENT_S + 1.0)
+    assert book.in_flight("i") == 0
+    assert book.is_drained("i")

@@ -1,0 +1,64 @@
+"""Imports point one way, and whoever points back is named."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The control plane shares the contract with the data plane, and three small modules that speak for it: how a request is
+# signed, how the private store is started, and how a node is called.
+SHARED = ("runtime.contract", "runtime.signature", "runtime.store", "runtime.node.client")
+OURS = ("control_plane", "functions", "loadtests", "provision", "runtime")
+ALLOWED = {
+    "provision": ("provision",),
+    "runtime": ("runtime",),
+    "control_plane": ("control_plane", "provision", *SHARED),
+    "loadtests": OURS,
+}
+# The parts of the data plane share the contract and the protocol code, and know nothing else of each other.
+RUNTIME_PARTS = ("gateway", "node", "instance", "http")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def is_within(module: str, allowed: tuple[str, ...]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in allowed)
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+    allowed = ALLOWED[package]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for module in imports(path)
+        if module.split(".")[0] in OURS
+        and not is_within(module, allowed)
+        and not any(name.startswith(module + ".") or module == name.rpartition(".")[0] for name in SHARED)
+    ]
+    assert wrong == []
+
+
+def test_the_pure_parts_of_the_gateway_know_no_loop() -> None:
+    pure = [ROOT / "runtime" / "gateway" / name for name in ("resolve.py", "pick.py", "gate.py")]
+    pure += [*sorted((ROOT / "provision").glob("*.py")), ROOT / "control_plane" / "fleet" / "plan.py"]
+    wrong = [
+        f"{p.relative_to(ROOT)}" for p in pure if is_within_any(imports(p), ("asyncio", "socket", "redis", "time"))
+    ]
+    assert wrong == []
+
+
+def is_within_any(modules: Iterator[str], names: tuple[str, ...]) -> bool:
+    return any(is_within(module, names) for module in modules)
