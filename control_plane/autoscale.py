@@ -13,9 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from provision.config import ProvisionConfig
-from provision.decide import Decision, Memory, MetricSample, Seen, step
-
 from control_plane.errors import NotFound, StokeError, Unavailable
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryStore
@@ -24,6 +21,8 @@ from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction
 from control_plane.ports import Backend, Clock, Query, Registry
+from provision.config import ProvisionConfig
+from provision.decide import Decision, Memory, MetricSample, Seen, step
 from runtime.contract import InstanceRecord, InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ from typing import Any
 import uvicorn
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from runtime.node.client import NodeClient
 
 from control_plane.api import create_app
 from control_plane.autoscale import Autoscaler, Pace
@@ -35,6 +34,7 @@ from control_plane.registry.launching import launch_spec
 from control_plane.settings import ControlPlaneSettings
 from control_plane.view import FleetView
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
+from runtime.node.client import NodeClient
 
 log = logging.getLogger(__name__)
 

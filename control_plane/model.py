@@ -20,7 +20,11 @@ ServiceName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=
 FunctionName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=64)]
 AliasName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
 TriggerName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=128)]
+RUNTIME_PATTERN: Final = r"^(python3(\.\d{1,2})?|custom(\.debian\d{1,2})?|custom-container)$"
 VersionId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")]
+
+
+Count = Annotated[int, Field(strict=True)]  # a JSON number: neither true nor "1" is one
 
 
 class Noun(BaseModel):
@@ -56,16 +60,16 @@ class HealthCheckConfig(Noun):
     """FC's customHealthCheckConfig: GET on the port; without it a TCP connect is enough."""
 
     http_get_url: Annotated[str, StringConstraints(max_length=2048)] = "/"
-    initial_delay_seconds: int = Field(default=0, ge=0, le=120)
-    period_seconds: int = Field(default=3, ge=1, le=120)
-    timeout_seconds: int = Field(default=1, ge=1, le=3)
-    failure_threshold: int = Field(default=3, ge=1, le=120)
-    success_threshold: int = Field(default=1, ge=1, le=120)
+    initial_delay_seconds: Count = Field(default=0, ge=0, le=120)
+    period_seconds: Count = Field(default=3, ge=1, le=120)
+    timeout_seconds: Count = Field(default=1, ge=1, le=3)
+    failure_threshold: Count = Field(default=3, ge=1, le=120)
+    success_threshold: Count = Field(default=1, ge=1, le=120)
 
 
 class LifecycleHook(Noun):
     handler: str | None = None
-    timeout: int | None = Field(default=None, ge=1, le=300)  # s
+    timeout: Count | None = Field(default=None, ge=1, le=300)  # s
 
 
 class InstanceLifecycleConfig(Noun):
@@ -79,23 +83,23 @@ class Function(Noun):
     service_name: ServiceName
     function_name: FunctionName
     function_id: str = ""
-    runtime: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    runtime: Annotated[str, StringConstraints(pattern=RUNTIME_PATTERN)]
     handler: str = ""
     description: str | None = None
-    memory_size: int = Field(default=512, ge=64, le=1_048_576)  # MB
+    memory_size: Count = Field(default=512, ge=64, le=1_048_576)  # MB
     cpu: float | None = Field(default=None, ge=0.05, le=256)  # vCPU
-    disk_size: int | None = None  # MB
-    timeout: int = Field(default=3, ge=1, le=86_400)  # s
+    disk_size: Count | None = None  # MB
+    timeout: Count = Field(default=3, ge=1, le=86_400)  # s
     instance_type: str | None = "e1"
-    gpu_memory_size: int | None = Field(default=None, ge=0)  # MB
-    instance_concurrency: int = Field(default=1, ge=1, le=1000)
-    instance_soft_concurrency: int | None = None
-    ca_port: int | None = Field(default=9000, ge=1, le=65_535)
+    gpu_memory_size: Count | None = Field(default=None, ge=0)  # MB
+    instance_concurrency: Count = Field(default=1, ge=1, le=1000)
+    instance_soft_concurrency: Count | None = None
+    ca_port: Count | None = Field(default=9000, ge=1, le=65_535)
     custom_container_config: CustomContainerConfig | None = None
     custom_runtime_config: CustomRuntimeConfig | None = None
     custom_health_check_config: HealthCheckConfig | None = None
     initializer: str | None = None
-    initialization_timeout: int | None = Field(default=3, ge=1, le=300)  # s
+    initialization_timeout: Count | None = Field(default=3, ge=1, le=300)  # s
     instance_lifecycle_config: InstanceLifecycleConfig | None = None
     environment_variables: dict[str, str] | None = None
     code_sha256: str = ""

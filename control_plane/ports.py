@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from provision.config import ProvisionConfig
-
 from control_plane.model import Alias, Function, QualifiedFunction, Service, Trigger, Version
+from provision.config import ProvisionConfig
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 

@@ -76,8 +76,7 @@ class Supervisor:
         if not self.options.store:
             self._begin("store", self._store_command())
             self._await(lambda: can_connect(self._sockets / "store.sock"), "store")
-        gateway = Part("gateway", [], self.run_dir, self.data / "logs" / "gateway.log")
-        if not gateway.adopt():
+        if not self._gateway_lives():
             self._listener = listen(self.options.host, self.port)
             self.port = self._listener.getsockname()[1]
         python = [sys.executable, "-m"]
@@ -103,6 +102,18 @@ class Supervisor:
     @property
     def public_url(self) -> str:
         return self.options.public_url or self.endpoint
+
+    def _gateway_lives(self) -> bool:
+        """Whether an earlier gateway may be adopted; one that listens elsewhere than asked is stopped instead."""
+        part = Part("gateway", [], self.run_dir, self.data / "logs" / "gateway.log")
+        if not part.adopt():
+            return False
+        adoptable = self.port == self._port_of_before()
+        if not adoptable:
+            part.signal(signal.SIGTERM)
+            select.select([part.pidfd], [], [], STOP_TIMEOUT_S)
+        os.close(part.pidfd)
+        return adoptable
 
     def _store_command(self) -> list[str]:
         server = store.find_server()
@@ -164,11 +175,9 @@ class Supervisor:
         write_private(self.data / "stoke.json", json.dumps(values, indent=2))
 
     def _port_of_before(self) -> int:
-        """With port 0: the one that adopted parts already use, if any."""
+        """The port of the last time, which an adopted gateway still has; 0 when Stoke was stopped in order."""
         try:
-            endpoint = json.loads((self.data / "stoke.json").read_text())["endpoint"]
-            pid = json.loads((self.run_dir / "gateway.pid.json").read_text())
-            return int(endpoint.rpartition(":")[2]) if Path(f"/proc/{pid['pid']}").exists() else 0
+            return int(json.loads((self.data / "stoke.json").read_text())["endpoint"].rpartition(":")[2])
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from provision.config import ProvisionConfig
-
 from control_plane.autoscale import Autoscaler
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
 from control_plane.ports import Backend, InstanceView, ProvisionStatus
+from provision.config import ProvisionConfig
 from runtime.contract import InstanceRecord, InstanceState, Kind
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from runtime.node.client import NodeClient, NodeError, NodeUnavailable
-
 from control_plane.errors import LaunchRefused, NotFound, PlatformError, StokeError, Unavailable
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.node.client import NodeClient, NodeError, NodeUnavailable
 
 T = TypeVar("T")
 

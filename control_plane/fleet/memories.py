@@ -28,7 +28,7 @@ class RedisMemoryStore:
 
     async def load(self) -> dict[str, str]:
         try:
-            values: dict[bytes, bytes] = await self._redis.hgetall(AUTOSCALER_KEY)
+            values: dict[Any, Any] = await self._redis.hgetall(AUTOSCALER_KEY)
         except RedisError as error:
             raise Unavailable(f"the store cannot be reached: {error}") from error
         self._last = {name.decode(): value.decode() for name, value in values.items()}

@@ -98,11 +98,11 @@ def plan(want: Want, units: Sequence[Unit]) -> Plan:
     _give_up_surplus(want, draft)
     missing = want.provisioned - len(draft.provisioned)
     launch_provisioned = max(0, min(missing, want.launches_max))
+    _replace_stale(want, draft, blocked=missing > launch_provisioned)
     launch_on_demand = _overflow(
         want, draft, coming=launch_provisioned, launches_left=want.launches_max - launch_provisioned
     )
     _reap_idle(want, draft)
-    _replace_stale(want, draft, blocked=missing > launch_provisioned)
     held = f"{missing - launch_provisioned} launches held" if missing > launch_provisioned else ""
     return Plan(launch_provisioned, launch_on_demand, tuple(draft.relabel.items()), tuple(draft.drain.items()), held)
 
@@ -163,3 +163,4 @@ def _replace_stale(want: Want, draft: _Draft, *, blocked: bool) -> None:
     leaving = kept[keep:] + [u for u in draft.stale if u.kind is Kind.ON_DEMAND and not want.queued]
     for unit in leaving:
         draft.drain[unit.instance_id] = "replaced by a newer revision"
+        draft.stale.remove(unit)

@@ -1,0 +1,63 @@
+"""What every operation of the API works with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar, cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.errors import ConcurrentUpdate
+from control_plane.ports import CodeStore, Fleet, Registry
+
+T = TypeVar("T")
+
+Operation = Callable[[Request], Awaitable[Response]]
+UPDATE_ATTEMPTS_MAX: Final = 20
+
+
+class ApiSettings(Protocol):
+    """What the API reads of the control plane's settings."""
+
+    @property
+    def public_url(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def account_id(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may bring. Over it is an answer, not a wait."""
+
+    body_bytes_max: int = 1024 * 1024
+    code_body_bytes_max: int = 100 * 1024 * 1024  # of a body that may carry code
+    log_tail_bytes_max: int = 8 * 1024 * 1024
+    # How long to look for a first piece of a log (or the news that there is none) before the answer begins.
+    log_first_piece_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    registry: Registry
+    fleet: Fleet
+    code: CodeStore
+    settings: ApiSettings
+    limits: Limits
+
+
+def context(request: Request) -> Context:
+    return cast("Context", request.app.state.context)
+
+
+async def updated(attempt: Callable[[], Awaitable[T]]) -> T:
+    """A read-change-write that another one may overtake: tried again with what that one has written."""
+    for _ in range(UPDATE_ATTEMPTS_MAX - 1):
+        try:
+            return await attempt()
+        except ConcurrentUpdate:
+            continue
+    return await attempt()

@@ -1,0 +1,128 @@
+"""Functions, and their code."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.api import wire
+from control_plane.api.context import Context, context, updated
+from control_plane.errors import InvalidArgument, NotFound
+from control_plane.model import Function
+
+READ_ONLY: Final = frozenset(
+    {"functionId", "codeSha256", "codeSize", "codeChecksum", "createdTime", "lastModifiedTime", "code"}
+)
+
+
+async def create(request: Request) -> Response:
+    at = context(request)
+    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    service = wire.service_name(request)
+    await at.registry.get_service(service)  # before code is stored for a service that is not there
+    code = await _stored_code(at, given)
+    function = wire.build(Function, given, read_only=READ_ONLY, serviceName=service, **code)
+    _check(function)
+    return wire.reply(_shown(await at.registry.create_function(function)))
+
+
+async def get(request: Request) -> Response:
+    return wire.reply(_shown(await _asked_for(request)))
+
+
+async def update(request: Request) -> Response:
+    """Only the keys that are given change."""
+    at = context(request)
+    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    service, name = wire.service_name(request), wire.path_name(request, "function")
+    await at.registry.get_function(service, name)
+    code = await _stored_code(at, given)
+
+    async def attempt() -> Function:
+        stored = await at.registry.get_function(service, name)
+        new = wire.merge(stored, given, read_only=READ_ONLY, serviceName=service, functionName=name, **code)
+        _check(new)
+        return await at.registry.update_function(new, based_on=stored)
+
+    return wire.reply(_shown(await updated(attempt)))
+
+
+async def delete(request: Request) -> Response:
+    await context(request).registry.delete_function(wire.service_name(request), wire.path_name(request, "function"))
+    return wire.no_content()
+
+
+async def list_all(request: Request) -> Response:
+    service, qualifier = wire.service_and_qualifier(request)
+    page = await context(request).registry.list_functions(service, wire.list_query(request), qualifier)
+    return wire.listing("functions", page, [_shown(function) for function in page.items])
+
+
+async def get_code(request: Request) -> Response:
+    function = await _asked_for(request)
+    if not function.code_sha256:
+        raise NotFound("FunctionCode", f"function '{function.function_name}' has no code")
+    base = context(request).settings.public_url.rstrip("/")
+    return wire.reply({"checksum": function.code_checksum, "url": f"{base}/stoke/v1/code/{function.code_sha256}"})
+
+
+async def _asked_for(request: Request) -> Function:
+    service, qualifier = wire.service_and_qualifier(request)
+    return await context(request).registry.get_function(service, wire.path_name(request, "function"), qualifier)
+
+
+async def _stored_code(at: Context, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields that follow from `code.zipFile`, none if the body has no code. The zip leaves `given` here."""
+    key = next((key for key in given if key.lower() == "code"), None)
+    if key is None:
+        return {}
+    code = given.pop(key)
+    if not isinstance(code, dict):
+        raise InvalidArgument("code must be an object with zipFile")
+    text = next((value for name, value in code.items() if name.lower() == "zipfile"), None)
+    if text is None:
+        if not code:
+            return {}
+        raise InvalidArgument(f"code has {', '.join(sorted(code))}: only zipFile (base64) is taken here")
+    if not isinstance(text, str):
+        raise InvalidArgument("code.zipFile must be a string: the zip file in base64")
+    try:
+        zip_bytes = await asyncio.to_thread(base64.b64decode, text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgument(f"code.zipFile is not base64: {error}") from error
+    from control_plane.code_store import crc64
+
+    sha256 = await at.code.put(zip_bytes)
+    checksum = await asyncio.to_thread(crc64, zip_bytes)
+    return {"codeSha256": sha256, "codeSize": len(zip_bytes), "codeChecksum": str(checksum)}
+
+
+def _check(function: Function) -> None:
+    """What one field asks of another."""
+    runtime = function.runtime
+    if runtime == "custom-container" and not _image(function):
+        raise InvalidArgument("customContainerConfig.image is missing: runtime custom-container needs one")
+    if runtime.startswith("python"):
+        module, dot, attribute = function.handler.rpartition(".")
+        if not (module and dot and attribute):
+            raise InvalidArgument(f"handler is '{function.handler}': must be module.attribute for runtime {runtime}")
+        if not function.code_sha256:
+            raise InvalidArgument(f"code is missing: runtime {runtime} needs code.zipFile")
+    soft = function.instance_soft_concurrency
+    if soft is not None and not 1 <= soft <= function.instance_concurrency:
+        raise InvalidArgument(
+            f"instanceSoftConcurrency is {soft}: must be from 1 to instanceConcurrency, {function.instance_concurrency}"
+        )
+
+
+def _image(function: Function) -> str:
+    return function.custom_container_config.image if function.custom_container_config is not None else ""
+
+
+def _shown(function: Function) -> dict[str, Any]:
+    return wire.dumped(function, "code_sha256", "service_name")

@@ -1,0 +1,72 @@
+"""The control plane's metrics, as Prometheus reads them. Imported when first asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from control_plane.model import QualifiedFunction
+from control_plane.ports import Fleet, InstanceView, ProvisionStatus, Query, Registry
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_PAGE: Final = 1000
+_PROVISION_LABELS: Final = ("service", "qualifier", "function")
+_INSTANCE_LABELS: Final = ("service", "function", "version", "kind", "state")
+
+Provisioned = Sequence[tuple[QualifiedFunction, ProvisionStatus]]
+
+
+async def render(registry: Registry, fleet: Fleet) -> bytes:
+    statuses: list[tuple[QualifiedFunction, ProvisionStatus]] = []
+    token = ""
+    while True:
+        page = await registry.list_provision(Query(limit=_PAGE, next_token=token))
+        statuses += [(target, fleet.provision_status(target, config)) for target, config in page.items]
+        token = page.next_token
+        if not token:
+            break
+    collectors = CollectorRegistry(auto_describe=False)
+    collectors.register(_Snapshot(statuses, fleet.all_instances()))
+    return generate_latest(collectors)
+
+
+class _Snapshot(Collector):
+    """The figures of one moment."""
+
+    def __init__(self, provisioned: Provisioned, instances: Sequence[InstanceView]) -> None:
+        self._provisioned = provisioned
+        self._instances = instances
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield self._gauge(
+            "target", "Instances that should be ready.", [(t, float(s.target)) for t, s in self._provisioned]
+        )
+        yield self._gauge("current", "Instances that are ready.", [(t, float(s.current)) for t, s in self._provisioned])
+        yield self._gauge(
+            "starting", "Instances on their way to ready.", [(t, float(s.starting)) for t, s in self._provisioned]
+        )
+        yield self._gauge(
+            "utilization_ratio",
+            "Requests served by provisioned instances by their slots.",
+            [(t, s.utilization) for t, s in self._provisioned if s.utilization is not None],
+        )
+        yield self._instances_gauge()
+
+    def _gauge(self, name: str, about: str, values: list[tuple[QualifiedFunction, float]]) -> GaugeMetricFamily:
+        gauge = GaugeMetricFamily(f"stoke_provision_{name}", about, labels=_PROVISION_LABELS)
+        for target, value in values:
+            gauge.add_metric([target.service_name, target.qualifier, target.function_name], value)
+        return gauge
+
+    def _instances_gauge(self) -> GaugeMetricFamily:
+        gauge = GaugeMetricFamily("stoke_instances", "Instances by state.", labels=_INSTANCE_LABELS)
+        counts = Counter((v.service, v.function, v.version, v.kind, v.state) for v in self._instances)
+        for labels, count in sorted(counts.items()):
+            gauge.add_metric(list(labels), count)
+        return gauge

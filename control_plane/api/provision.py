@@ -1,0 +1,64 @@
+"""Provision configs: put, get, list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.api import wire
+from control_plane.api.context import Context, context
+from control_plane.errors import InvalidArgument
+from control_plane.model import QualifiedFunction
+from provision.config import ConfigError, ProvisionConfig, parse
+
+
+async def put(request: Request) -> Response:
+    at = context(request)
+    target = qualified(request)
+    config = _parsed(await wire.read_object(request, at.limits.body_bytes_max))
+    await at.registry.put_provision(target, config)
+    return wire.reply(_shown(at, target, config))
+
+
+async def get(request: Request) -> Response:
+    """With nothing configured: zeros, as clients that wait for instances to go poll this."""
+    at = context(request)
+    target = qualified(request)
+    await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
+    return wire.reply(_shown(at, target, await at.registry.get_provision(target)))
+
+
+async def list_all(request: Request) -> Response:
+    at = context(request)
+    asked = request.query_params
+    page = await at.registry.list_provision(
+        wire.list_query(request), asked.get("serviceName", ""), asked.get("qualifier", "")
+    )
+    return wire.listing("provisionConfigs", page, [_shown(at, target, config) for target, config in page.items])
+
+
+def qualified(request: Request) -> QualifiedFunction:
+    service, qualifier = wire.service_and_qualifier(request)
+    function = wire.path_name(request, "function")
+    return wire.build(QualifiedFunction, {}, serviceName=service, qualifier=qualifier, functionName=function)
+
+
+def _parsed(given: dict[str, Any]) -> ProvisionConfig:
+    try:
+        return parse(given)
+    except ConfigError as error:
+        raise InvalidArgument(str(error)) from error
+
+
+def _shown(at: Context, target: QualifiedFunction, config: ProvisionConfig | None) -> dict[str, Any]:
+    status = at.fleet.provision_status(target, config)
+    written: dict[str, Any] = (config or ProvisionConfig()).model_dump(mode="json", by_alias=True)
+    resource = (at.settings.account_id, target.service_name, target.qualifier, target.function_name)
+    return written | {
+        "resource": "#".join(resource),
+        "target": status.target,
+        "current": status.current,
+        "currentError": status.current_error,
+    }

@@ -1,0 +1,35 @@
+"""Published versions of a service."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.api import wire
+from control_plane.api.context import context
+from control_plane.errors import InvalidArgument
+
+
+async def publish(request: Request) -> Response:
+    at = context(request)
+    given = await wire.read_object(request, at.limits.body_bytes_max)
+    description = given.get("description")
+    if description is not None and not isinstance(description, str):
+        raise InvalidArgument(f"description is {description!r}: must be a string")
+    return wire.reply(wire.dumped(await at.registry.publish_version(wire.service_name(request), description)))
+
+
+async def delete(request: Request) -> Response:
+    await context(request).registry.delete_version(wire.service_name(request), wire.path_name(request, "version"))
+    return wire.no_content()
+
+
+async def list_all(request: Request) -> Response:
+    """Newest first, unless `direction=FORWARD`."""
+    direction = request.query_params.get("direction") or "BACKWARD"
+    if direction not in ("FORWARD", "BACKWARD"):
+        raise InvalidArgument(f"direction is '{direction}': must be FORWARD or BACKWARD")
+    page = await context(request).registry.list_versions(
+        wire.service_name(request), wire.list_query(request), backward=direction == "BACKWARD"
+    )
+    return wire.listing("versions", page, [wire.dumped(version) for version in page.items], direction=direction)

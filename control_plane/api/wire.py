@@ -1,0 +1,220 @@
+"""FC's spelling of requests and replies: qualifiers, JSON bodies, paging, and what is wrong in them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.errors import EntityTooLarge, InvalidArgument
+from control_plane.model import Noun
+from control_plane.ports import Page, Query
+from runtime.contract import LATEST
+
+N = TypeVar("N", bound=Noun)
+
+LIST_LIMIT: Final = 20  # FC's default and maximum
+LIST_LIMIT_MAX: Final = 100
+JSON_DEPTH_MAX: Final = 64
+_LARGE_BODY_BYTES: Final = 256 * 1024  # from here on it is parsed in a thread
+_SHOWN_CHARS_MAX: Final = 80  # of a wrong value, in a message
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def service_and_qualifier(request: Request) -> tuple[str, str]:
+    """`svc.qualifier` in the path (2016-08-15) or `?qualifier=` (2021-04-06); LATEST when there is neither."""
+    name, _, qualifier = str(request.path_params["service"]).partition(".")
+    return name, qualifier or request.query_params.get("qualifier") or LATEST
+
+
+def service_name(request: Request) -> str:
+    return service_and_qualifier(request)[0]
+
+
+def path_name(request: Request, what: str) -> str:
+    return str(request.path_params[what])
+
+
+def version_2021(request: Request) -> bool:
+    return request.url.path.startswith("/2021-04-06/")
+
+
+def list_query(request: Request) -> Query:
+    asked = request.query_params
+    return Query(
+        prefix=asked.get("prefix", ""),
+        start_key=asked.get("startKey", ""),
+        limit=whole_number(request, "limit", LIST_LIMIT, 1, LIST_LIMIT_MAX),
+        next_token=asked.get("nextToken", ""),
+    )
+
+
+def whole_number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12 and low <= int(text) <= high):
+        raise InvalidArgument(f"{name} is '{_short(text)}': must be a whole number from {low} to {high}")
+    return int(text)
+
+
+async def read_object(request: Request, bytes_max: int) -> dict[str, Any]:
+    """The body as a JSON object without its nulls, which FC's clients send for "not given"; no body is {}."""
+    body = await read_body(request, bytes_max)
+    if len(body) < _LARGE_BODY_BYTES:
+        return _parsed(body)
+    return await asyncio.to_thread(_parsed, body)
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > bytes_max:
+        raise _too_large(int(announced), bytes_max)
+    pieces = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > bytes_max:
+            raise _too_large(size, bytes_max)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _too_large(size: int, bytes_max: int) -> EntityTooLarge:
+    return EntityTooLarge(f"the body has {size} bytes or more: at most {bytes_max} are allowed here")
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+        given = _without_nulls(value, JSON_DEPTH_MAX)
+        if b"\\u" in body:
+            json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the body is not valid JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise InvalidArgument(f"the body is a JSON {_json_type(given)}: must be an object")
+    return given
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _without_nulls(value: Any, depth: int) -> Any:
+    if depth == 0:
+        raise ValueError(f"it is nested more than {JSON_DEPTH_MAX} levels deep")
+    if isinstance(value, dict):
+        return {key: _without_nulls(item, depth - 1) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item, depth - 1) for item in value]
+    return value
+
+
+# -- from FC's JSON to our records ------------------------------------------------------------------------------------
+
+
+def build(model: type[N], given: dict[str, Any], *, read_only: frozenset[str] = frozenset(), **known: Any) -> N:
+    """A new record from a body; `known` comes from the path and wins. Keys of known fields match in any case."""
+    return _validated(model, _folded(model, given, read_only) | known)
+
+
+def merge(stored: N, given: dict[str, Any], *, read_only: frozenset[str] = frozenset(), **known: Any) -> N:
+    """`stored` with the keys of a body put in the place of its own: what is not given stays."""
+    model = type(stored)
+    return _validated(model, stored.model_dump(by_alias=True) | _folded(model, given, read_only) | known)
+
+
+def _folded(model: type[Noun], given: dict[str, Any], read_only: frozenset[str]) -> dict[str, Any]:
+    spelled = {_fold(name): field.alias or name for name, field in model.model_fields.items()}
+    named = {spelled.get(_fold(key), key): value for key, value in given.items()}
+    return {key: value for key, value in named.items() if key not in read_only}
+
+
+def _fold(key: str) -> str:
+    return key.replace("_", "").lower()
+
+
+def _validated(model: type[N], values: dict[str, Any]) -> N:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidArgument(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing that is wrong: the field as FC spells it, its value, and what is allowed."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the body"
+    if first["type"] == "missing":
+        return f"{field} is missing: it is required"
+    allowed = _allowed(first["type"], first.get("ctx", {})) or first["msg"][:1].lower() + first["msg"][1:]
+    return f"{field} is {_short(json.dumps(first['input'], default=str, ensure_ascii=False))}: {allowed}"
+
+
+def _allowed(kind: str, about: dict[str, Any]) -> str:
+    if kind in ("int_type", "int_from_float", "int_parsing"):
+        return "must be a whole number"
+    if kind in ("float_type", "float_parsing"):
+        return "must be a number"
+    if kind == "greater_than_equal":
+        return f"must be at least {about['ge']}"
+    if kind == "less_than_equal":
+        return f"must be at most {about['le']}"
+    if kind == "literal_error":
+        return f"must be {about['expected']}"
+    if kind == "string_type":
+        return "must be a string"
+    if kind == "string_pattern_mismatch":
+        return f"must match {about['pattern']}"
+    if kind == "string_too_long":
+        return f"must have at most {about['max_length']} characters"
+    if kind == "too_short":
+        return f"must have at least {about['min_length']} entries"
+    if kind in ("bool_type", "bool_parsing"):
+        return "must be true or false"
+    if kind in ("dict_type", "model_type"):
+        return "must be an object"
+    if kind == "list_type":
+        return "must be a list"
+    return ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS_MAX else text[: _SHOWN_CHARS_MAX - 1] + "…"
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "list", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+# -- replies ----------------------------------------------------------------------------------------------------------
+
+
+def reply(value: Any, status: int = 200) -> Response:
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(body, status, media_type="application/json")
+
+
+def no_content() -> Response:
+    return Response(status_code=204)
+
+
+def listing(name: str, page: Page[Any], items: list[Any], **more: Any) -> Response:
+    """`nextToken` only when there is more to read, as FC has it."""
+    token = {"nextToken": page.next_token} if page.next_token else {}
+    return reply({name: items, **more, **token})
+
+
+def dumped(noun: Noun, *hidden: str) -> dict[str, Any]:
+    """A record as FC spells it, less what is ours alone (named by our own names)."""
+    return noun.model_dump(mode="json", by_alias=True, exclude=set(hidden))

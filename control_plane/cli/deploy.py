@@ -1,0 +1,127 @@
+"""`stoke deploy`: makes services, functions and triggers what the deployment file says. Removes nothing."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from control_plane.cli.choosing import FunctionName, ServiceName
+from control_plane.cli.context import Session, command
+from control_plane.cli.manifest_parts import WITHOUT_DEFAULT
+from control_plane.cli.output import Output
+
+if TYPE_CHECKING:
+    from control_plane.cli.client import Client
+    from control_plane.cli.plans import FunctionPlan
+
+
+@command
+def deploy(
+    session: Session,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing (deploy never asks: it removes nothing)")
+    ] = False,
+    service_name: ServiceName = None,
+    function_name: FunctionName = None,
+) -> None:
+    """Create or update what s.yaml describes, and print the URLs of its triggers.
+
+    The whole file is checked, and all code packed, before the first request. Deploying twice changes nothing.
+    """
+    del yes
+    from control_plane.cli.package import package
+    from control_plane.cli.plans import select_plans
+
+    manifest = session.required_manifest()
+    plans = select_plans(manifest.plans, service_name, function_name)
+    for note in manifest.notes:
+        session.output.progress(f"note: {note}")
+    code = {plan.code: package(plan.code) for plan in plans if plan.code is not None}
+    with session.client() as client:
+        session.output.result(deploy_plans(client, plans, code, session.output))
+
+
+def deploy_plans(
+    client: Client, plans: tuple[FunctionPlan, ...], code: dict[Path, bytes], output: Output
+) -> dict[str, dict[str, Any]]:
+    """Deploy in the file's order; gives what was done, by key of the file. Raises ServerError at the first refusal."""
+    done: dict[str, dict[str, Any]] = {}
+    services: set[str] = set()
+    for plan in plans:
+        if plan.service_name not in services:
+            _deploy_service(client, plan, output)
+            services.add(plan.service_name)
+        zipped = code[plan.code] if plan.code is not None else None
+        created = _deploy_function(client, plan, zipped, output)
+        done[plan.key] = {
+            "service": plan.service_name,
+            "function": plan.function_name,
+            "state": "created" if created else "updated",
+            "triggers": [_deploy_trigger(client, plan, trigger, output) for trigger in plan.triggers],
+        }
+        _deploy_provision(client, plan, output)
+    return done
+
+
+def _deploy_service(client: Client, plan: FunctionPlan, output: Output) -> None:
+    from control_plane.cli.client import API, service_path
+
+    update = {key: value for key, value in plan.service.items() if key != "serviceName"}
+    _, created = client.put_or_create(service_path(plan.service_name), update, f"{API}/services", plan.service)
+    output.progress(f"service {plan.service_name}: {_word(created)}")
+
+
+def _deploy_function(client: Client, plan: FunctionPlan, zipped: bytes | None, output: Output) -> bool:
+    from control_plane.cli.client import function_path, service_path
+
+    body = dict(plan.function)
+    if zipped is not None:
+        body["code"] = {"zipFile": base64.b64encode(zipped).decode()}
+    path = function_path(plan.service_name, plan.function_name)
+    reply, created = client.put_or_create(path, body, f"{service_path(plan.service_name)}/functions", body)
+    size = f", {len(zipped) / 1024:.0f} KiB of code" if zipped is not None else ""
+    output.progress(f"function {plan.service_name}/{plan.function_name}: {_word(created)}{size}")
+    for name in WITHOUT_DEFAULT:
+        if not created and body.get(name) is None and reply.get(name):
+            output.progress(
+                f"note: {name} of {plan.service_name}/{plan.function_name} is not in the file but stays deployed: "
+                "FC's API cannot take it back; to be rid of it, remove the function and deploy it again"
+            )
+    return created
+
+
+def _deploy_trigger(client: Client, plan: FunctionPlan, trigger: dict[str, Any], output: Output) -> dict[str, Any]:
+    from control_plane.cli.client import function_path, trigger_path
+
+    name = trigger["triggerName"]
+    fixed = ("triggerName", "triggerType", "sourceArn")
+    update = {key: value for key, value in trigger.items() if key not in fixed}
+    reply, created = client.put_or_create(
+        trigger_path(plan.service_name, plan.function_name, name),
+        update,
+        f"{function_path(plan.service_name, plan.function_name)}/triggers",
+        trigger,
+    )
+    output.progress(f"trigger {plan.service_name}/{plan.function_name}/{name}: {_word(created)}")
+    config = trigger["triggerConfig"]
+    return {
+        "name": name,
+        "authType": config.get("authType", "function"),
+        "methods": config["methods"],
+        "url": reply.get("urlInternet", ""),
+    }
+
+
+def _deploy_provision(client: Client, plan: FunctionPlan, output: Output) -> None:
+    from control_plane.cli.client import provision_path
+
+    for qualifier, config in plan.provision.items():
+        client.put(provision_path(plan.service_name, plan.function_name, qualifier), config)
+        output.progress(f"provision {plan.service_name}.{qualifier}/{plan.function_name}: target {config['target']}")
+
+
+def _word(created: bool) -> str:
+    return "created" if created else "updated"

@@ -1,0 +1,78 @@
+"""Where Stoke is and with which key to speak to it: from options, the environment and the data folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from control_plane.cli.failures import BadInput, Unreachable
+
+DEFAULT_DATA: Final = "~/.stoke"
+START_HINT: Final = "start it with `stoke up`, or name another with --endpoint or STOKE_ENDPOINT"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    access_key_id: str
+    access_key_secret: str
+
+
+def data_folder(option: Path | None, environment: Mapping[str, str]) -> Path:
+    """--data, else STOKE_DATA, else ~/.stoke."""
+    return (option or Path(environment.get("STOKE_DATA") or DEFAULT_DATA)).expanduser()
+
+
+def find_endpoint(option: str | None, data: Path, environment: Mapping[str, str]) -> str:
+    """--endpoint, else STOKE_ENDPOINT, else what `stoke up` wrote into the data folder; without a trailing slash.
+
+    Raises:
+        BadInput: not an http(s) URL.
+        Unreachable: nothing names an endpoint, so nothing was started with this data folder.
+    """
+    for value, field in ((option, "--endpoint"), (environment.get("STOKE_ENDPOINT"), "STOKE_ENDPOINT")):
+        if value:
+            return _checked(value, field)
+    state = data / "stoke.json"
+    endpoint = _read(state).get("endpoint")
+    if not endpoint:
+        raise Unreachable(f"no Stoke runs with the data folder {data}: {START_HINT}")
+    return _checked(str(endpoint), str(state))
+
+
+def find_credentials(data: Path, environment: Mapping[str, str]) -> Credentials | None:
+    """STOKE_ACCESS_KEY_ID and STOKE_ACCESS_KEY_SECRET, else DATA/credentials.json, else None (nothing is signed).
+
+    Raises:
+        BadInput: only one of the two variables is set.
+    """
+    key, secret = environment.get("STOKE_ACCESS_KEY_ID"), environment.get("STOKE_ACCESS_KEY_SECRET")
+    if key and secret:
+        return Credentials(key, secret)
+    if key or secret:
+        missing = "STOKE_ACCESS_KEY_SECRET" if key else "STOKE_ACCESS_KEY_ID"
+        raise BadInput(f"{missing} is not set: an access key needs both its id and its secret")
+    saved = _read(data / "credentials.json")
+    if saved.get("access_key_id") and saved.get("access_key_secret"):
+        return Credentials(str(saved["access_key_id"]), str(saved["access_key_secret"]))
+    return None
+
+
+def _checked(endpoint: str, field: str) -> str:
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise BadInput(f"{field}: {endpoint!r} is not allowed: must be a URL as http://127.0.0.1:9000")
+    return endpoint.rstrip("/")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}") from error
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,173 @@
+"""Which fields each part of an s.yaml may have, per edition, and which of them have no effect here.
+
+The lists are those of the FC components' schemas. A field that Stoke cannot honour is accepted, so that a file that
+deploys to Function Compute deploys here too, but it is named in a note: nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LIFECYCLE_HOOK: Final = frozenset({"handler", "timeout", "command"})
+HEALTH_CHECK: Final = frozenset(
+    {
+        "httpGetUrl",
+        "initialDelaySeconds",
+        "periodSeconds",
+        "timeoutSeconds",
+        "failureThreshold",
+        "successThreshold",
+    }
+)
+HTTP_CONFIG: Final = frozenset({"authType", "methods", "disableURLInternet", "authConfig", "corsConfig"})
+LOG_CONFIG: Final = frozenset({"project", "logstore", "enableRequestMetrics", "enableInstanceMetrics", "logBeginRule"})
+
+# -- edition 1.0.0: component fc, FC 2.0 ---------------------------------------------------------------------------
+
+TOP_1: Final = frozenset({"edition", "name", "access", "vars", "services", "actions", "plugins", "extend"})
+ENTRY_1: Final = frozenset({"component", "props", "access", "actions", "extend"})
+PROPS_1: Final = frozenset({"region", "service", "function", "triggers", "customDomains"})
+SERVICE_1: Final = frozenset(
+    {
+        "name",
+        "description",
+        "internetAccess",
+        "role",
+        "logConfig",
+        "vpcConfig",
+        "vpcBinding",
+        "nasConfig",
+        "ossMountConfig",
+        "tracingConfig",
+    }
+)
+FUNCTION_1: Final = frozenset(
+    {
+        "name",
+        "description",
+        "codeUri",
+        "ossBucket",
+        "ossKey",
+        "handler",
+        "runtime",
+        "memorySize",
+        "cpu",
+        "diskSize",
+        "timeout",
+        "caPort",
+        "instanceConcurrency",
+        "instanceSoftConcurrency",
+        "instanceType",
+        "gpuMemorySize",
+        "environmentVariables",
+        "initializer",
+        "initializationTimeout",
+        "customContainerConfig",
+        "customRuntimeConfig",
+        "customHealthCheckConfig",
+        "instanceLifecycleConfig",
+        "asyncConfiguration",
+        "customDNS",
+        "layers",
+    }
+)
+TRIGGER_1: Final = frozenset({"name", "type", "qualifier", "role", "sourceArn", "description", "config"})
+NESTED_1: Final = {
+    "customContainerConfig": frozenset(
+        {"image", "command", "args", "accelerationType", "instanceID", "webServerMode", "registryConfig"}
+    ),
+    "customRuntimeConfig": frozenset({"command", "args"}),
+    "customHealthCheckConfig": HEALTH_CHECK,
+    "instanceLifecycleConfig": frozenset({"preFreeze", "preStop"}),
+}
+HOOKS_1: Final = {"preFreeze": _LIFECYCLE_HOOK, "preStop": _LIFECYCLE_HOOK}
+
+# -- edition 3.0.0: component fc3, FC 3.0 --------------------------------------------------------------------------
+
+TOP_3: Final = frozenset({"edition", "name", "access", "vars", "resources", "template", "actions", "plugins"})
+ENTRY_3: Final = frozenset({"component", "props", "access", "actions", "extend"})
+PROPS_3: Final = frozenset(
+    {
+        "region",
+        "endpoint",
+        "functionName",
+        "runtime",
+        "handler",
+        "code",
+        "description",
+        "role",
+        "cpu",
+        "memorySize",
+        "diskSize",
+        "timeout",
+        "instanceConcurrency",
+        "internetAccess",
+        "environmentVariables",
+        "layers",
+        "gpuConfig",
+        "customContainerConfig",
+        "customRuntimeConfig",
+        "customDNS",
+        "instanceLifecycleConfig",
+        "logConfig",
+        "vpcConfig",
+        "vpcBinding",
+        "nasConfig",
+        "ossMountConfig",
+        "tracingConfig",
+        "tags",
+        "sessionAffinity",
+        "sessionAffinityConfig",
+        "triggers",
+        "asyncInvokeConfig",
+        "customDomain",
+        "provisionConfig",
+        "scalingConfig",
+        "concurrencyConfig",
+    }
+)
+TRIGGER_3: Final = frozenset(
+    {"triggerName", "triggerType", "triggerConfig", "qualifier", "description", "invocationRole", "sourceArn"}
+)
+NESTED_3: Final = {
+    "gpuConfig": frozenset({"gpuType", "gpuMemorySize"}),
+    "customContainerConfig": frozenset(
+        {
+            "image",
+            "port",
+            "command",
+            "entrypoint",
+            "healthCheckConfig",
+            "registryConfig",
+            "accelerationType",
+            "acrInstanceId",
+        }
+    ),
+    "customRuntimeConfig": frozenset({"command", "args", "port", "healthCheckConfig"}),
+    "instanceLifecycleConfig": frozenset({"initializer", "preStop"}),
+}
+HOOKS_3: Final = {"initializer": _LIFECYCLE_HOOK, "preStop": _LIFECYCLE_HOOK}
+
+# -- what is accepted and does nothing -----------------------------------------------------------------------------
+
+NO_EFFECT: Final = {
+    "actions": "is not run: Stoke deploys what the file describes and runs no commands of it",
+    "plugins": "is not run: Stoke has no plugins",
+    "customDomains": "has no effect: requests reach a function by its trigger's URL",
+    "customDomain": "has no effect: requests reach a function by its trigger's URL",
+    "endpoint": "has no effect: use --endpoint or STOKE_ENDPOINT",
+    "asyncConfiguration": "has no effect: invocations are synchronous",
+    "asyncInvokeConfig": "has no effect: invocations are synchronous",
+    "layers": "has no effect: put what the function needs into its code folder",
+    "customDNS": "has no effect: instances resolve names as their machine does",
+    "vpcConfig": "has no effect: instances use their machine's network",
+    "vpcBinding": "has no effect: instances use their machine's network",
+    "nasConfig": "has no effect: nothing is mounted into instances",
+    "ossMountConfig": "has no effect: nothing is mounted into instances",
+    "tracingConfig": "has no effect: no traces are sent",
+    "preFreeze": "has no effect: instances are never frozen",
+    "sessionAffinity": "has no effect: any instance may take any request",
+    "sessionAffinityConfig": "has no effect: any instance may take any request",
+    "concurrencyConfig": "has no effect: no capacity is reserved for a function",
+    "tags": "has no effect: functions are not looked up by tags",
+}

@@ -1,0 +1,96 @@
+"""Aliases of a service: a name for a version, and for the share of requests that other versions get."""
+
+from __future__ import annotations
+
+from control_plane.errors import AlreadyExists, InvalidArgument
+from control_plane.model import Alias
+from control_plane.ports import Page, Query
+from control_plane.registry import keys
+from control_plane.registry.base import (
+    AFTER_ALL,
+    RegistryBase,
+    check_unchanged,
+    dump,
+    find_alias,
+    find_service,
+    find_version,
+)
+from control_plane.registry.routes import alias_route
+from control_plane.registry.transaction import Span, Transaction
+from runtime.contract import LATEST, alias_field
+
+
+class Aliases(RegistryBase):
+    async def create_alias(self, service: str, alias: Alias) -> Alias:
+        new = self._stamped(alias)
+        key = keys.alias(service, new.alias_name)
+
+        async def plan(transaction: Transaction) -> Alias:
+            await find_service(transaction, service)
+            (there,) = await transaction.get(key)
+            if there is not None:
+                raise AlreadyExists("Alias", f"alias '{new.alias_name}' already exists in service '{service}'")
+            await _check(transaction, service, new)
+            _write(transaction, service, new)
+            transaction.enlist(keys.aliases(service), new.alias_name)
+            return new
+
+        return await self._change(plan)
+
+    async def get_alias(self, service: str, name: str) -> Alias:
+        return await find_alias(self._store, service, name)
+
+    async def update_alias(self, service: str, alias: Alias, *, based_on: Alias | None = None) -> Alias:
+        async def plan(transaction: Transaction) -> Alias:
+            stored = await find_alias(transaction, service, alias.alias_name)
+            check_unchanged(f"alias '{alias.alias_name}'", stored, based_on)
+            new = self._stamped(alias, stored)
+            await _check(transaction, service, new)
+            _write(transaction, service, new)
+            return new
+
+        return await self._change(plan)
+
+    async def delete_alias(self, service: str, name: str) -> None:
+        """What is provisioned by it goes with it."""
+
+        async def plan(transaction: Transaction) -> None:
+            await find_alias(transaction, service, name)
+            transaction.remove(keys.alias(service, name))
+            transaction.strike(keys.aliases(service), name)
+            transaction.route(alias_field(service, name), None)
+            first = keys.provision_name(service, name, "")
+            for provision in await transaction.names(keys.PROVISIONS, Span(first, first + AFTER_ALL)):
+                transaction.remove(keys.provision(provision))
+                transaction.strike(keys.PROVISIONS, provision)
+
+        await self._change(plan)
+
+    async def list_aliases(self, service: str, query: Query) -> Page[Alias]:
+        await find_service(self._store, service)
+        return await self._page(
+            keys.aliases(service),
+            query,
+            lambda name: keys.alias(service, name),
+            lambda _, record: Alias.model_validate_json(record),
+        )
+
+
+def _write(transaction: Transaction, service: str, alias: Alias) -> None:
+    transaction.put(keys.alias(service, alias.alias_name), dump(alias))
+    transaction.route(alias_field(service, alias.alias_name), alias_route(service, alias).to_json())
+
+
+async def _check(transaction: Transaction, service: str, alias: Alias) -> None:
+    """Its versions exist, and the shares of the additional ones leave none or some for the main one."""
+    if alias.alias_name == LATEST:
+        raise InvalidArgument(f"aliasName is {LATEST!r}: that name stands for the unpublished state")
+    await find_version(transaction, service, alias.version_id)
+    weights = alias.additional_version_weight or {}
+    for version_id in weights:
+        if version_id == alias.version_id:
+            raise InvalidArgument(f"additionalVersionWeight.{version_id}: must be another version than versionId")
+        await find_version(transaction, service, version_id)
+    total = sum(weights.values())
+    if total > 1.0 + 1e-9:  # shares such as 0.1 and 0.9 need not sum to 1 exactly
+        raise InvalidArgument(f"additionalVersionWeight sums to {total:g}: must be at most 1")

@@ -1,0 +1,81 @@
+"""Functions of a service: create, read, change, delete."""
+
+from __future__ import annotations
+
+from control_plane.errors import AlreadyExists, NotEmpty
+from control_plane.model import Function
+from control_plane.ports import Page, Query
+from control_plane.registry import keys
+from control_plane.registry.base import (
+    RegistryBase,
+    check_unchanged,
+    dump,
+    find_function,
+    find_service,
+    find_version_id,
+)
+from control_plane.registry.transaction import Span, Transaction
+from runtime.contract import LATEST, function_field
+
+
+class Functions(RegistryBase):
+    async def create_function(self, function: Function) -> Function:
+        new = self._stamped(function, function_id=self._new_id())
+        service, name = new.service_name, new.function_name
+        key = keys.function(service, LATEST, name)
+
+        async def plan(transaction: Transaction) -> Function:
+            owner = await find_service(transaction, service)
+            (there,) = await transaction.get(key)
+            if there is not None:
+                raise AlreadyExists("Function", f"function '{name}' already exists in service '{service}'")
+            transaction.put(key, dump(new))
+            transaction.enlist(keys.functions(service, LATEST), name)
+            self._write_function_route(transaction, new, LATEST, owner)
+            return new
+
+        return await self._change(plan)
+
+    async def get_function(self, service: str, name: str, qualifier: str = LATEST) -> Function:
+        version = await find_version_id(self._store, service, qualifier)
+        return await find_function(self._store, service, name, version)
+
+    async def update_function(self, function: Function, *, based_on: Function | None = None) -> Function:
+        service, name = function.service_name, function.function_name
+
+        async def plan(transaction: Transaction) -> Function:
+            owner = await find_service(transaction, service)
+            stored = await find_function(transaction, service, name)
+            check_unchanged(f"function '{name}'", stored, based_on)
+            new = self._stamped(function, stored, function_id=stored.function_id)
+            transaction.put(keys.function(service, LATEST, name), dump(new))
+            self._write_function_route(transaction, new, LATEST, owner)
+            return new
+
+        return await self._change(plan)
+
+    async def delete_function(self, service: str, name: str) -> None:
+        """Its provision config for LATEST goes with it; published versions keep their snapshot, and what is
+        provisioned by an alias of theirs stays until the alias goes."""
+
+        async def plan(transaction: Transaction) -> None:
+            await find_function(transaction, service, name)
+            if await transaction.names(keys.triggers(service, name), Span(limit=1)):
+                raise NotEmpty("Function", f"function '{name}' has active triggers")
+            transaction.remove(keys.function(service, LATEST, name))
+            transaction.strike(keys.functions(service, LATEST), name)
+            transaction.route(function_field(service, LATEST, name), None)
+            provision = keys.provision_name(service, LATEST, name)
+            transaction.remove(keys.provision(provision))
+            transaction.strike(keys.PROVISIONS, provision)
+
+        await self._change(plan)
+
+    async def list_functions(self, service: str, query: Query, qualifier: str = LATEST) -> Page[Function]:
+        version = await find_version_id(self._store, service, qualifier)
+        return await self._page(
+            keys.functions(service, version),
+            query,
+            lambda name: keys.function(service, version, name),
+            lambda _, record: Function.model_validate_json(record),
+        )

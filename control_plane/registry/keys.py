@@ -1,0 +1,73 @@
+"""The store's keys of the registry. No name holds a slash, so a slash parts them.
+
+A record is one string key with its JSON. An index is a sorted set with the names of one collection, all of score 0, so
+that the store keeps them by code point and gives any page of them without reading the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = "stoke:registry:"
+
+SERVICES: Final = f"{PREFIX}services"
+PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
+
+_VERSION_DIGITS: Final = 12  # version ids are padded with zeros in their index, so that code points sort as numbers do
+
+
+def service(name: str, version: str) -> str:
+    return f"{PREFIX}service/{name}/{version}"
+
+
+def functions(service_name: str, version: str) -> str:
+    return f"{PREFIX}functions/{service_name}/{version}"
+
+
+def function(service_name: str, version: str, name: str) -> str:
+    return f"{PREFIX}function/{service_name}/{version}/{name}"
+
+
+def versions(service_name: str) -> str:
+    return f"{PREFIX}versions/{service_name}"
+
+
+def version(service_name: str, version_id: str) -> str:
+    return f"{PREFIX}version/{service_name}/{version_id}"
+
+
+def version_counter(service_name: str) -> str:
+    """The last id given out, in decimal: ids are not used again when their version is deleted."""
+    return f"{PREFIX}version-counter/{service_name}"
+
+
+def version_member(version_id: str) -> str:
+    return version_id.zfill(_VERSION_DIGITS)
+
+
+def version_id(member: str) -> str:
+    return member.lstrip("0")
+
+
+def aliases(service_name: str) -> str:
+    return f"{PREFIX}aliases/{service_name}"
+
+
+def alias(service_name: str, name: str) -> str:
+    return f"{PREFIX}alias/{service_name}/{name}"
+
+
+def triggers(service_name: str, function_name: str) -> str:
+    return f"{PREFIX}triggers/{service_name}/{function_name}"
+
+
+def trigger(service_name: str, function_name: str, name: str) -> str:
+    return f"{PREFIX}trigger/{service_name}/{function_name}/{name}"
+
+
+def provision_name(service_name: str, qualifier: str, function_name: str) -> str:
+    return f"{service_name}/{qualifier}/{function_name}"
+
+
+def provision(name: str) -> str:
+    return f"{PREFIX}provision/{name}"

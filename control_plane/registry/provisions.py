@@ -1,0 +1,59 @@
+"""Provision configs: what is to be kept warm of a function by a qualifier."""
+
+from __future__ import annotations
+
+from control_plane.errors import InvalidArgument
+from control_plane.model import QualifiedFunction
+from control_plane.ports import Page, Query
+from control_plane.registry import keys
+from control_plane.registry.base import RegistryBase, find_function, find_version_id, is_version
+from control_plane.registry.transaction import Transaction
+from provision.config import ProvisionConfig
+from runtime.contract import LATEST
+
+
+class Provisions(RegistryBase):
+    async def put_provision(self, target: QualifiedFunction, config: ProvisionConfig) -> None:
+        if is_version(target.qualifier):
+            raise InvalidArgument(
+                f"qualifier is '{target.qualifier}': must be {LATEST} or an alias, as a bare version is not provisioned"
+            )
+        name = _name(target)
+
+        async def plan(transaction: Transaction) -> None:
+            version = await find_version_id(transaction, target.service_name, target.qualifier)
+            await find_function(transaction, target.service_name, target.function_name, version)
+            transaction.put(keys.provision(name), config.model_dump_json(by_alias=True))
+            transaction.enlist(keys.PROVISIONS, name)
+
+        await self._change(plan)
+
+    async def get_provision(self, target: QualifiedFunction) -> ProvisionConfig | None:
+        (record,) = await self._store.get(keys.provision(_name(target)))
+        return None if record is None else ProvisionConfig.model_validate_json(record)
+
+    async def list_provision(
+        self, query: Query, service: str = "", qualifier: str = ""
+    ) -> Page[tuple[QualifiedFunction, ProvisionConfig]]:
+        """All, those of a service, or those of a service's qualifier. `next_token` is opaque."""
+        if qualifier and not service:
+            raise InvalidArgument("serviceName is missing: a qualifier means nothing without its service")
+        prefix = f"{service}/" if service else ""
+        if qualifier:
+            prefix += f"{qualifier}/"
+        return await self._page(
+            keys.PROVISIONS,
+            query,
+            keys.provision,
+            lambda name, record: (_target(name), ProvisionConfig.model_validate_json(record)),
+            prefix=prefix,
+        )
+
+
+def _name(target: QualifiedFunction) -> str:
+    return keys.provision_name(target.service_name, target.qualifier, target.function_name)
+
+
+def _target(name: str) -> QualifiedFunction:
+    service, qualifier, function = name.split("/")
+    return QualifiedFunction(service_name=service, qualifier=qualifier, function_name=function)

@@ -1,0 +1,89 @@
+"""What gateways and instances are told of a function, an alias and a trigger. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final
+
+from control_plane.model import Alias, Function, Service, Trigger
+from runtime.contract import LATEST, AliasRoute, FunctionRoute, TriggerRoute
+
+_LABEL_CHARS_MAX: Final = 63  # of one label of a host name
+_DIGEST_CHARS: Final = 10  # 50 bits: among a million triggers, one chance in two thousand that any two meet
+
+
+def common_headers(
+    function: Function, version: str, service: Service | None, *, region: str, account_id: str
+) -> dict[str, str]:
+    """The `x-fc-*` headers that an instance gets with each request and each hook.
+
+    The three credential headers are there and empty, as FC sends them for a service without a role.
+    """
+    log = (service.log_config if service is not None else None) or {}
+    headers = {
+        "x-fc-function-name": function.function_name,
+        "x-fc-function-handler": function.handler,
+        "x-fc-function-memory": str(function.memory_size),
+        "x-fc-function-timeout": str(function.timeout),
+        "x-fc-service-name": function.service_name,
+        "x-fc-service-logproject": str(log.get("project") or ""),
+        "x-fc-service-logstore": str(log.get("logstore") or ""),
+        "x-fc-region": region,
+        "x-fc-account-id": account_id,
+        "x-fc-version-id": version,
+        "x-fc-access-key-id": "",
+        "x-fc-access-key-secret": "",
+        "x-fc-security-token": "",
+    }
+    if function.initializer:
+        headers["x-fc-function-initializer"] = function.initializer
+        headers["x-fc-initialization-timeout"] = str(function.initialization_timeout or 3)
+    return headers
+
+
+def function_route(
+    function: Function, version: str, service: Service | None, *, region: str, account_id: str
+) -> FunctionRoute:
+    return FunctionRoute(
+        service=function.service_name,
+        function=function.function_name,
+        version=version,
+        revision=function.revision,
+        instance_concurrency=function.instance_concurrency,
+        timeout_s=float(function.timeout),
+        # Not a field of FC's: a user says with it that a request may be run twice.
+        retryable=(function.model_extra or {}).get("retryable") is True,
+        headers=common_headers(function, version, service, region=region, account_id=account_id),
+    )
+
+
+def alias_route(service: str, alias: Alias) -> AliasRoute:
+    return AliasRoute(
+        service=service,
+        alias=alias.alias_name,
+        version=alias.version_id,
+        additional_version_weight=dict(alias.additional_version_weight or {}),
+    )
+
+
+def trigger_route(service: str, function: str, trigger: Trigger) -> TriggerRoute:
+    config = trigger.trigger_config
+    return TriggerRoute(
+        service=service,
+        function=function,
+        qualifier=trigger.qualifier or LATEST,
+        name=trigger.trigger_name,
+        auth_type=config.auth_type,
+        methods=list(config.methods),
+        subdomain=trigger.subdomain,
+        internet_disabled=config.disable_url_internet,
+    )
+
+
+def subdomain(account_id: str, service: str, function: str, trigger: str) -> str:
+    """`function-service-digest`: the same each time for one trigger, another for each, a valid label of a host name."""
+    digest = hashlib.sha256("/".join((account_id, service, function, trigger)).encode()).digest()
+    tail = base64.b32encode(digest).decode().lower()[:_DIGEST_CHARS]
+    names = f"{function}-{service}".lower().replace("_", "-")
+    return (names[: _LABEL_CHARS_MAX - _DIGEST_CHARS - 1] + "-" + tail).lstrip("-")

@@ -1,0 +1,76 @@
+"""Services: create, read, change, delete."""
+
+from __future__ import annotations
+
+from control_plane.errors import AlreadyExists, NotEmpty
+from control_plane.model import Function, Service
+from control_plane.ports import Page, Query
+from control_plane.registry import keys
+from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version_id
+from control_plane.registry.transaction import Span, Transaction
+from runtime.contract import LATEST
+
+
+class Services(RegistryBase):
+    async def create_service(self, service: Service) -> Service:
+        new = self._stamped(service, service_id=self._new_id())
+        key = keys.service(new.service_name, LATEST)
+
+        async def plan(transaction: Transaction) -> Service:
+            (there,) = await transaction.get(key)
+            if there is not None:
+                raise AlreadyExists("Service", f"service '{new.service_name}' already exists")
+            transaction.put(key, dump(new))
+            transaction.enlist(keys.SERVICES, new.service_name)
+            return new
+
+        return await self._change(plan)
+
+    async def get_service(self, name: str, qualifier: str = LATEST) -> Service:
+        version = await find_version_id(self._store, name, qualifier)
+        return await find_service(self._store, name, version)
+
+    async def update_service(self, service: Service, *, based_on: Service | None = None) -> Service:
+        name = service.service_name
+
+        async def plan(transaction: Transaction) -> Service:
+            stored = await find_service(transaction, name)
+            check_unchanged(f"service '{name}'", stored, based_on)
+            new = self._stamped(service, stored, service_id=stored.service_id)
+            transaction.put(keys.service(name, LATEST), dump(new))
+            if new.log_config != stored.log_config:  # instances are told of it in headers, so routes have it
+                await self._write_function_routes(transaction, new)
+            return new
+
+        return await self._change(plan)
+
+    async def delete_service(self, name: str) -> None:
+        async def plan(transaction: Transaction) -> None:
+            await find_service(transaction, name)
+            for what, index in (
+                ("functions", keys.functions(name, LATEST)),
+                ("versions", keys.versions(name)),
+                ("aliases", keys.aliases(name)),
+            ):
+                if await transaction.names(index, Span(limit=1)):
+                    raise NotEmpty("Service", f"service '{name}' has {what}: delete them first")
+            transaction.remove(keys.service(name, LATEST))
+            transaction.remove(keys.version_counter(name))
+            transaction.strike(keys.SERVICES, name)
+
+        await self._change(plan)
+
+    async def list_services(self, query: Query) -> Page[Service]:
+        return await self._page(
+            keys.SERVICES,
+            query,
+            lambda name: keys.service(name, LATEST),
+            lambda _, record: Service.model_validate_json(record),
+        )
+
+    async def _write_function_routes(self, transaction: Transaction, service: Service) -> None:
+        names = await transaction.names(keys.functions(service.service_name, LATEST))
+        records = await transaction.get(*(keys.function(service.service_name, LATEST, name) for name in names))
+        for record in records:
+            if record is not None:
+                self._write_function_route(transaction, Function.model_validate_json(record), LATEST, service)

@@ -1,0 +1,72 @@
+"""Written stand-ins for the control plane's seams, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from control_plane.errors import NotFound
+from control_plane.model import QualifiedFunction
+from control_plane.ports import InstanceView, ProvisionStatus
+from provision.config import ProvisionConfig
+
+
+@dataclass
+class FakeFleet:
+    """Fills `ports.Fleet` from what a test puts in; a provisioned function stands at its static target."""
+
+    views: list[InstanceView] = field(default_factory=list)
+    statuses: dict[str, ProvisionStatus] = field(default_factory=dict)  # by str(QualifiedFunction)
+    outputs: dict[str, list[bytes]] = field(default_factory=dict)  # by instance id
+    followed: asyncio.Event = field(default_factory=asyncio.Event)  # set by a test to end the logs that are followed
+    followers: int = 0
+
+    def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
+        said = self.statuses.get(str(target))
+        if said is not None:
+            return said
+        wanted = config.static_target if config is not None else 0
+        return ProvisionStatus(target=wanted, current=wanted, starting=0, current_error="")
+
+    def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]:
+        return [
+            view
+            for view in self.views
+            if (view.service, view.function) == (service, function) and version in (None, view.version)
+        ]
+
+    def all_instances(self) -> Sequence[InstanceView]:
+        return list(self.views)
+
+    async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
+        """What the test put in, cut to `tail_bytes`; with `follow`, then nothing until `followed` is set."""
+        if instance_id not in self.outputs:
+            raise NotFound("Instance", f"instance '{instance_id}' does not exist")
+        output = b"".join(self.outputs[instance_id])
+        if tail_bytes:
+            yield output[-tail_bytes:]
+        if not follow:
+            return
+        self.followers += 1
+        try:
+            await self.followed.wait()
+        finally:
+            self.followers -= 1
+
+
+def instance_view(instance_id: str, service: str = "s", function: str = "f", version: str = "LATEST") -> InstanceView:
+    """A ready, provisioned instance."""
+    return InstanceView(
+        instance_id=instance_id,
+        service=service,
+        function=function,
+        version=version,
+        kind="provisioned",
+        state="READY",
+        pid=100,
+        in_flight=0,
+        launched_at_s=1_700_000_000.0,
+        ready_at_s=1_700_000_001.0,
+        reason="",
+    )
