@@ -19,8 +19,9 @@ from control_plane.fleet.memories import MemoryStore
 from control_plane.fleet.placement import Need, Room, room
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
-from control_plane.model import Function, QualifiedFunction
+from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Query, Registry
+from control_plane.registry.launching import gpu_memory_mib
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Memory, MetricSample, Seen, step
 from runtime.contract import InstanceRecord, InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 PAGE = 100
 NODE_INFO_EVERY_S = 30.0
 
-MakeSpec = Callable[[Function, str, str], LaunchSpec]  # function, version, instance id
+MakeSpec = Callable[[Function, Service, str, str], LaunchSpec]  # function, its service, version, instance id
 
 # What an instance's sample says about which metric of FC's.
 SAMPLED = {
@@ -67,7 +68,7 @@ class World:
 
     provisioned: dict[QualifiedFunction, Provisioned] = field(default_factory=dict)
     by_version: dict[VersionKey, list[QualifiedFunction]] = field(default_factory=dict)
-    functions: dict[VersionKey, Function | None] = field(default_factory=dict)
+    functions: dict[VersionKey, tuple[Function, Service] | None] = field(default_factory=dict)
 
 
 class Autoscaler:
@@ -116,10 +117,6 @@ class Autoscaler:
         if self._urgent:
             self._wake.set()
 
-    def now_s(self) -> float:
-        """The time, for those who show the state of things between two ticks."""
-        return self._clock.utc_s()
-
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -165,12 +162,13 @@ class Autoscaler:
             await self._save(now)
 
     async def _tick_one(self, key: VersionKey, now: float) -> bool:
-        function = await self._function(key)
-        if function is None:
+        found = await self._function(key)
+        if found is None:
             await self._keeper.settle(key, Want(now=now, revision=""), _never)
             return False
+        function, service = found
         observation = self._usage.observe(key)
-        left = self._room(key, function)
+        left = self._room(function)
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
@@ -182,7 +180,7 @@ class Autoscaler:
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left.instances,
         )
-        await self._keeper.settle(key, want, lambda new_id: self._make_spec(function, key[1], new_id))
+        await self._keeper.settle(key, want, lambda new_id: self._make_spec(function, service, key[1], new_id))
         return changed
 
     def _decide(
@@ -246,22 +244,22 @@ class Autoscaler:
         except Unavailable:
             log.debug("autoscale.node_away")
 
-    def _room(self, key: VersionKey, function: Function) -> Room:
+    def _room(self, function: Function) -> Room:
         if self._node is None:
             return Room(0, "the node cannot be reached")
         taken = []
         for other in self._keeper.versions():
-            known = self._world.functions.get(other) if other != key else function
-            if known is not None:
-                taken += [_need(known)] * len(self._keeper.units(other))
+            found = self._world.functions.get(other)
+            if found is not None:
+                taken += [_need(found[0])] * len(self._keeper.units(other))
         return room(self._node, taken, _need(function))
 
     def room_error(self, key: VersionKey, target: int) -> str:
         """Why the machine cannot hold `target` instances of a function version; "" if it can."""
-        function = self._world.functions.get(key)
-        if function is None or self._node is None:
+        found = self._world.functions.get(key)
+        if found is None or self._node is None:
             return ""
-        left = self._room(key, function)
+        left = self._room(found[0])
         missing = target - len(self._keeper.units(key))
         return (
             f"no room for {missing - left.instances} more instances: {left.limit}" if missing > left.instances else ""
@@ -278,7 +276,7 @@ class Autoscaler:
         except BaseException:
             self._stale = True
             raise
-        for runtime in {f.runtime for f in self._world.functions.values() if f is not None}:
+        for runtime in {found[0].runtime for found in self._world.functions.values() if found is not None}:
             await self._prepare(runtime)
 
     async def _new_world(self) -> World:
@@ -309,15 +307,16 @@ class Autoscaler:
         saved = (self._saved or {}).get(str(name))
         return Provisioned(config, key, Memory.from_json(saved) if saved else Memory())
 
-    async def _function(self, key: VersionKey) -> Function | None:
+    async def _function(self, key: VersionKey) -> tuple[Function, Service] | None:
         if key not in self._world.functions:
             self._world.functions[key] = await self._read_function(key)
         return self._world.functions[key]
 
-    async def _read_function(self, key: VersionKey) -> Function | None:
+    async def _read_function(self, key: VersionKey) -> tuple[Function, Service] | None:
         service, version, name = key
         try:
-            return await self._registry.get_function(service, name, version)
+            function = await self._registry.get_function(service, name, version)
+            return function, await self._registry.get_service(service, version)
         except NotFound:
             return None
 
@@ -333,13 +332,8 @@ class Autoscaler:
 
     # -- being asked ------------------------------------------------------------------------------------------------
 
-    async def version_of(self, name: QualifiedFunction) -> VersionKey:
-        """Raises NotFound."""
-        version = await self._registry.resolve_version(name.service_name, name.qualifier)
-        return (name.service_name, version, name.function_name)
-
     def decision(self, name: QualifiedFunction, config: ProvisionConfig) -> Decision | None:
-        """The newest decision under `config`; one that was just put is decided on here, without remembering it."""
+        """The newest decision under `config`; None until there was one."""
         provisioned = self._world.provisioned.get(name)
         if provisioned is not None and provisioned.config == config:
             return provisioned.decision
@@ -357,7 +351,7 @@ def on_demand_max(function: Function) -> int:
 
 
 def _need(function: Function) -> Need:
-    return Need(function.memory_size, function.gpu_memory_size or 0)
+    return Need(function.memory_size, gpu_memory_mib(function))
 
 
 def _never(_instance_id: str) -> LaunchSpec:

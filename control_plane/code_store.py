@@ -86,6 +86,7 @@ class FolderCodeStore:
             if not (self._folder / sha256).is_dir():
                 raise
         _sync(self._folder)
+        _sync(self._folder.parent)  # which may have got the folder itself just now
 
     def _unpack(self, zip_bytes: bytes, into: Path) -> None:
         try:

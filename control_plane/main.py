@@ -28,7 +28,7 @@ from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.memories import RedisMemoryStore
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook
-from control_plane.model import Function
+from control_plane.model import Function, Service
 from control_plane.registry import RedisRegistry
 from control_plane.registry.launching import launch_spec
 from control_plane.settings import ControlPlaneSettings
@@ -39,6 +39,7 @@ from runtime.node.client import NodeClient
 log = logging.getLogger(__name__)
 
 STORE_RETRY_S = 0.2
+STORE_TIMEOUT_S = 5.0
 
 
 def new_instance_id() -> str:
@@ -51,7 +52,9 @@ class ControlPlane:
 
     def __init__(self, settings: ControlPlaneSettings) -> None:
         self.settings = settings
-        self.redis: Redis = Redis.from_url(settings.store)
+        # A store that hangs is a store that is away; the reports' connection alone may be silent for long.
+        self.redis = Redis.from_url(settings.store, socket_timeout=STORE_TIMEOUT_S)
+        self.reports = Redis.from_url(settings.store)
         self.clock = SystemClock()
         self.usage = UsageBook()
         self.backend = NodeBackend(NodeClient(settings.node.removeprefix("unix:")))
@@ -78,10 +81,9 @@ class ControlPlane:
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
         self.app = create_app(self.registry, view, FolderCodeStore(settings.data / "code"), settings)
 
-    def _make_spec(self, function: Function, version: str, instance_id: str) -> LaunchSpec:
-        return launch_spec(
-            function, version, instance_id, region=self.settings.region, account_id=self.settings.account_id
-        )
+    def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
+        region, account_id = self.settings.region, self.settings.account_id
+        return launch_spec(function, version, instance_id, region=region, account_id=account_id, service=service)
 
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
@@ -113,6 +115,7 @@ class ControlPlane:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.keeper.close()
         await self.redis.aclose()
+        await self.reports.aclose()
 
     async def _adopt(self) -> None:
         while True:
@@ -126,7 +129,7 @@ class ControlPlane:
         """Take in the gateways' reports for ever; one that waits is looked at without waiting for the next tick."""
         while True:
             with contextlib.suppress(RedisError, OSError):
-                async with self.redis.pubsub() as channel:
+                async with self.reports.pubsub() as channel:
                     await channel.subscribe(USAGE_CHANNEL)
                     async for message in channel.listen():
                         self._heard(message)

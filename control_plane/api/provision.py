@@ -11,7 +11,8 @@ from control_plane.api import wire
 from control_plane.api.context import Context, context
 from control_plane.errors import InvalidArgument
 from control_plane.model import QualifiedFunction
-from provision.config import ConfigError, ProvisionConfig, parse
+from provision.config import ProvisionConfig, parse
+from provision.problems import ConfigError
 
 
 async def put(request: Request) -> Response:

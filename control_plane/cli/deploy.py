@@ -81,7 +81,8 @@ def _deploy_function(client: Client, plan: FunctionPlan, zipped: bytes | None, o
     if zipped is not None:
         body["code"] = {"zipFile": base64.b64encode(zipped).decode()}
     path = function_path(plan.service_name, plan.function_name)
-    reply, created = client.put_or_create(path, body, f"{service_path(plan.service_name)}/functions", body)
+    created = client.get_or_none(path) is None  # asked first, so that code is sent but once
+    reply = client.post(f"{service_path(plan.service_name)}/functions", body) if created else client.put(path, body)
     size = f", {len(zipped) / 1024:.0f} KiB of code" if zipped is not None else ""
     output.progress(f"function {plan.service_name}/{plan.function_name}: {_word(created)}{size}")
     for name in WITHOUT_DEFAULT:

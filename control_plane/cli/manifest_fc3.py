@@ -8,6 +8,7 @@ does not share. A name with a dollar sign, as FC 3.0 shows functions of FC 2.0 (
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -171,14 +172,19 @@ class _Entry:
 
 
 def _check_provision(config: dict[str, Any], path: FieldPath, problems: Problems) -> None:
-    from provision.config import ConfigError, parse, unknown_fields
+    """`provision` says what is wrong as "targetTrackingPolicies[0].metricTarget is 1.5: …", a line each."""
+    from provision.config import parse, unknown_fields
+    from provision.problems import ConfigError
 
-    for unknown in unknown_fields(config):
-        problems.add(path, str(unknown))
+    lines = unknown_fields(config)
     try:
         parse(config)
     except ConfigError as error:
-        problems.add(path, str(error))
+        lines += str(error).splitlines()
+    for line in lines:
+        field, _, rest = line.partition(" ")
+        steps = (int(step[1:-1]) if step.startswith("[") else step for step in re.findall(r"\w+|\[\d+\]", field))
+        problems.add((*path, *steps), rest)
 
 
 def _dict(props: dict[str, Any], key: str) -> dict[str, Any]:

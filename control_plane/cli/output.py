@@ -16,8 +16,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-# Where there is no terminal to fit into, lines are left as long as they are.
-_WIDTH_WITHOUT_TERMINAL: Final = 400
+# Wider than any table of ours: a row is one line, so that an id can be copied whole and `grep` finds it.
+_TABLE_WIDTH: Final = 1000
 
 
 class Format(StrEnum):
@@ -43,7 +43,7 @@ class Output:
                 text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
                 print(text.removesuffix("...\n").rstrip("\n"), file=self._stdout)
             case Format.TABLE:
-                self._table(value if isinstance(value, list) else [value], columns)
+                self._table(_rows(value), columns)
         self._stdout.flush()
 
     def line(self, text: str) -> None:
@@ -75,11 +75,19 @@ class Output:
         names = list(columns) or list(rows[0] if rows else ())
         table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
         for name in names:
-            table.add_column(name, overflow="fold", no_wrap=not self._stdout.isatty())
+            table.add_column(name, no_wrap=True)
         for row in rows:
             table.add_row(*(_cell(row.get(name)) for name in names))
-        width = None if self._stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
-        Console(file=self._stdout, width=width, highlight=False, markup=False).print(table)
+        Console(file=self._stdout, width=_TABLE_WIDTH, highlight=False, markup=False).print(table, soft_wrap=True)
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    """A list is rows already; a mapping of mappings is a row for each key; anything else is one row."""
+    if isinstance(value, list):
+        return value
+    if value and all(isinstance(item, dict) for item in value.values()):
+        return [{"name": key, **item} for key, item in value.items()]
+    return [value]
 
 
 def _cell(value: Any) -> str:

@@ -53,7 +53,7 @@ def put(
         if wait:
             wait_until_ready(client, chosen, qualifier, timeout_s, session.output)
             reply = client.get(path)
-    session.output.result({chosen.key: described(reply)}, columns=("function", *TABLE_COLUMNS))
+    session.output.result({chosen.key: described(reply)}, columns=TABLE_COLUMNS)
 
 
 @command
@@ -115,15 +115,16 @@ def provision_body(
 
 
 def _check(body: dict[str, Any], name: str) -> None:
-    from provision.config import ConfigError, parse, unknown_fields
+    from provision.config import parse, unknown_fields
+    from provision.problems import ConfigError
 
-    problems = [str(problem) for problem in unknown_fields(body)]
+    lines = unknown_fields(body)
     try:
         parse(body)
     except ConfigError as error:
-        problems.append(str(error))
-    if problems:
-        raise BadInput("\n".join(f"{name}: {line}" for problem in problems for line in problem.splitlines()))
+        lines += str(error).splitlines()
+    if lines:
+        raise BadInput("\n".join(f"{name}: {line}" for line in lines))
 
 
 def wait_until_ready(

@@ -38,7 +38,7 @@ FAST_POLICY = {
     "maxCapacity": 8,
     "startTime": "2020-01-01T00:00:00Z",
     "endTime": "2099-01-01T00:00:00Z",
-    "stableWindowSeconds": 6,
+    "stableWindowSeconds": 10,
     "panicWindowSeconds": 2,
     "scaleInDelaySeconds": 0,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -35,7 +36,13 @@ class ApiServer:
     fleet: FakeFleet
     registry: MemoryRegistry
     invoked: Invoked = echo
-    asked: list[str] = field(default_factory=list)  # "METHOD path" of everything but invocations
+    asked: list[str] = field(default_factory=list)  # "METHOD path"
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def end_logs(self) -> None:
+        """Let the logs that are followed come to their end."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self.fleet.followed.set)
 
 
 @contextlib.contextmanager
@@ -56,12 +63,13 @@ def api_server(data: Path) -> Iterator[ApiServer]:
 
         async def recorded(scope, receive, send):  # type: ignore[no-untyped-def]
             if scope["type"] == "http":
+                running.loop = asyncio.get_running_loop()
                 running.asked.append(f"{scope['method']} {scope['path']}")
             await app(scope, receive, send)
 
         server = uvicorn.Server(uvicorn.Config(recorded, log_level="warning", lifespan="off"))
         started = threading.Event()
-        server.startup = _then(server.startup, started)  # type: ignore[method-assign]
+        server.startup = _then(server.startup, started)  # type: ignore[method-assign, assignment]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

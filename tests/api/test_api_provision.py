@@ -1,0 +1,146 @@
+"""Provision configs, instances and the questions that FC's clients ask on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from control_plane.ports import ProvisionStatus
+from control_plane.testing import instance_view
+from tests.api.conftest import FUNCTION, Api
+
+POLICY = {
+    "name": "scaling-policy-demo",
+    "startTime": "2023-01-01T16:00:00.000Z",
+    "endTime": "2024-01-01T16:00:00.000Z",
+    "metricType": "ProvisionedConcurrencyUtilization",
+    "metricTarget": 0.3,
+    "minCapacity": 2,
+    "maxCapacity": 30,
+}
+
+
+@pytest.fixture(params=["path", "query"])
+def at(request: pytest.FixtureRequest) -> Any:
+    """Where the qualifier stands: 2016-08-15 has it in the path, 2021-04-06 in the query; both work in both."""
+
+    def config(qualifier: str, function: str = "f") -> str:
+        path = f"/services/s.{qualifier}/functions/{function}/provision-config"
+        if request.param == "query":
+            path = f"/services/s/functions/{function}/provision-config?qualifier={qualifier}"
+        return path
+
+    return config
+
+
+async def test_a_provision_config_is_put_and_read(either: Api, at: Any) -> None:
+    await either.function()
+    put = await either.made("PUT", at("LATEST"), {"target": 2, "targetTrackingPolicies": [POLICY]})
+    assert put["resource"] == "42#s#LATEST#f"
+    assert (put["target"], put["current"], put["currentError"]) == (2, 2, "")
+    assert (put["alwaysAllocateCPU"], put["alwaysAllocateGPU"], put["scheduledActions"]) == (True, True, [])
+    (policy,) = put["targetTrackingPolicies"]
+    assert {key: policy[key] for key in POLICY} == POLICY
+    assert await either.made("GET", at("LATEST")) == put
+    assert await either.made("GET", "/provision-configs") == {"provisionConfigs": [put]}
+
+
+async def test_the_target_of_a_reply_is_what_is_wanted_now(either: Api, at: Any) -> None:
+    await either.function()
+    said = ProvisionStatus(target=7, current=3, starting=4, current_error="no card")
+    either.fleet.statuses["s.LATEST/f"] = said
+    put = await either.made("PUT", at("LATEST"), {"target": 2})
+    assert (put["target"], put["current"], put["currentError"]) == (7, 3, "no card")
+
+
+async def test_nothing_configured_reads_as_zeros(either: Api, at: Any) -> None:
+    await either.function()
+    answer = await either.made("GET", at("LATEST"))
+    assert (answer["resource"], answer["target"], answer["current"]) == ("42#s#LATEST#f", 0, 0)
+    assert (answer["scheduledActions"], answer["targetTrackingPolicies"]) == ([], [])
+    assert await either.made("GET", "/provision-configs") == {"provisionConfigs": []}
+
+
+async def test_what_cannot_be_provisioned_is_said(either: Api, at: Any) -> None:
+    await either.function()
+    await either.made("POST", "/services/s/versions", {})
+    status, code, message = await either.refused("PUT", at("1"), {"target": 1})
+    assert (status, code) == (400, "InvalidArgument")
+    assert message.startswith("qualifier is '1': must be LATEST or an alias")
+    assert (await either.refused("PUT", at("prod"), {"target": 1}))[:2] == (404, "AliasNotFound")
+    assert (await either.refused("PUT", at("LATEST", "g"), {"target": 1}))[:2] == (404, "FunctionNotFound")
+    assert (await either.refused("GET", at("LATEST", "g")))[:2] == (404, "FunctionNotFound")
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"target": "two"}, "target"),
+        ({"target": -1}, "target"),
+        ({"target": 10_001}, "target"),
+        ({"target": 1, "targetTrackingPolicies": [POLICY | {"metricTarget": 0}]}, "metricTarget"),
+        ({"target": 1, "targetTrackingPolicies": [POLICY | {"metricTarget": 1.5}]}, "metricTarget"),
+        ({"target": 1, "targetTrackingPolicies": [POLICY | {"minCapacity": 31}]}, "minCapacity"),
+        ({"target": 1, "targetTrackingPolicies": [POLICY | {"metricType": "Luck"}]}, "metricType"),
+        ({"target": 1, "targetTrackingPolicies": [POLICY | {"endTime": "2022-01-01T00:00:00Z"}]}, "endTime"),
+        (
+            {"target": 1, "scheduledActions": [{"name": "a", "target": 1, "scheduleExpression": "cron(x)"}]},
+            "scheduleExpression",
+        ),
+        ({"target": 1, "targetTrackingPolicies": {}}, "targetTrackingPolicies"),
+    ],
+)
+async def test_a_provision_config_that_makes_no_sense_is_refused(api: Api, body: dict[str, Any], names: str) -> None:
+    await api.function()
+    status, code, message = await api.refused("PUT", "/services/s.LATEST/functions/f/provision-config", body)
+    assert (status, code) == (400, "InvalidArgument")
+    assert names in message
+
+
+async def test_provision_configs_are_listed_by_service_and_qualifier(either: Api, at: Any) -> None:
+    await either.function()
+    await either.made("POST", "/services/s/functions", FUNCTION | {"functionName": "g"})
+    await either.made("POST", "/services/s/versions", {})
+    await either.made("POST", "/services/s/aliases", {"aliasName": "prod", "versionId": "1"})
+    for qualifier, function in (("LATEST", "f"), ("LATEST", "g"), ("prod", "f")):
+        await either.made("PUT", at(qualifier, function), {"target": 0})
+
+    async def resources(query: str) -> list[str]:
+        answer = await either.made("GET", f"/provision-configs?{query}")
+        return [config["resource"] for config in answer["provisionConfigs"]]
+
+    every = ["42#s#LATEST#f", "42#s#LATEST#g", "42#s#prod#f"]
+    assert await resources("") == await resources("serviceName=s") == every, "one with target 0 is listed too"
+    assert await resources("serviceName=s&qualifier=prod") == every[2:]
+    assert await resources("serviceName=t") == []
+    page = await either.made("GET", "/provision-configs?limit=2")
+    assert await resources(f"limit=2&nextToken={page['nextToken']}") == every[2:]
+
+
+async def test_the_instances_of_a_function_are_listed(either: Api) -> None:
+    await either.function()
+    await either.made("POST", "/services/s/versions", {})
+    await either.made("POST", "/services/s/aliases", {"aliasName": "prod", "versionId": "1"})
+    either.fleet.views = [
+        instance_view("c-1"),
+        instance_view("c-2"),
+        instance_view("c-3", version="1"),
+        instance_view("c-4", function="g"),
+    ]
+    latest = [{"instanceId": "c-1", "versionId": "0"}, {"instanceId": "c-2", "versionId": "0"}]
+    path = "/services/s{}/functions/f/instances{}"
+    assert await either.made("GET", path.format("", "")) == {"instances": latest}
+    assert await either.made("GET", path.format(".LATEST", "?limit=1")) == {"instances": latest[:1]}
+    assert await either.made("GET", path.format("", "?instanceIds=c-2&instanceIds=c-9")) == {"instances": latest[1:]}
+    for prod in (path.format(".prod", ""), path.format("", "?qualifier=1")):
+        assert await either.made("GET", prod) == {"instances": [{"instanceId": "c-3", "versionId": "1"}]}
+
+
+async def test_what_clients_ask_on_the_way_is_answered(either: Api) -> None:
+    await either.function()
+    assert await either.made("GET", "/account-settings") == {"availableAZs": ["cn-test-a"], "defaultRole": ""}
+    assert await either.made("GET", "/services/s/bindings") == {"vpcIds": []}
+    status, code, _ = await either.refused("GET", "/services/s.LATEST/functions/f/async-invoke-config")
+    assert (status, code) == (404, "AsyncConfigNotExists")
+    assert await either.made("GET", "/services/s/functions/f/async-invoke-configs") == {"configs": []}

@@ -1,0 +1,121 @@
+"""Stoke's own questions: status, instances, logs, provision with its reasons, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, replace
+
+import pytest
+
+from control_plane.ports import ProvisionStatus
+from control_plane.testing import instance_view
+from runtime.contract import InstanceSample, InstanceState
+from tests.api.conftest import Api
+
+
+async def test_status_says_what_runs(api: Api) -> None:
+    api.fleet.views = [
+        replace(instance_view("c-1"), in_flight=2),
+        replace(instance_view("c-2"), state="LAUNCHING"),
+    ]
+    code, status = await api.send("GET", "/stoke/v1/status")
+    assert code == 200
+    assert status["instances"] == {state.value: 0 for state in InstanceState} | {"READY": 1, "LAUNCHING": 1}
+    assert (status["region"], status["account_id"], status["in_flight"]) == ("cn-test", "42", 2)
+    assert status["public_url"] == "http://gpu.example:9000"
+    assert status["version"]
+
+
+async def test_instances_are_shown_with_what_they_use(api: Api) -> None:
+    sample = InstanceSample("c-1", 1.0, cpu_utilization=0.5, memory_mib=64.0)
+    first = replace(instance_view("c-1"), sample=sample)
+    api.fleet.views = [first, instance_view("c-2", function="g"), instance_view("c-3", service="t")]
+    assert await api.send("GET", "/stoke/v1/instances?service=s&function=f") == (200, {"instances": [asdict(first)]})
+    for query, ids in (("", ["c-1", "c-2", "c-3"]), ("?service=s", ["c-1", "c-2"]), ("?function=f", ["c-1", "c-3"])):
+        _, answer = await api.send("GET", f"/stoke/v1/instances{query}")
+        assert [view["instance_id"] for view in answer["instances"]] == ids
+
+
+async def test_provision_says_why(api: Api) -> None:
+    await api.function()
+    api.fleet.statuses["s.LATEST/f"] = ProvisionStatus(8, 5, 3, "", ("p",), ("stable=3 panic=7",), 0.5)
+    code, answer = await api.send("GET", "/stoke/v1/provision?service=s&function=f")
+    assert code == 200
+    assert answer == {
+        "target": 8,
+        "current": 5,
+        "starting": 3,
+        "currentError": "",
+        "in_force": ["p"],
+        "reasons": ["stable=3 panic=7"],
+        "utilization": 0.5,
+    }
+    for query, code_ in (
+        ("service=s", "InvalidArgument"),
+        ("service=s&function=g", "FunctionNotFound"),
+        ("service=s&function=f&qualifier=prod", "AliasNotFound"),
+    ):
+        assert (await api.send("GET", f"/stoke/v1/provision?{query}"))[1]["Code"] == code_
+
+
+async def test_the_end_of_a_log_is_read_as_text(api: Api) -> None:
+    api.fleet.outputs = {"c-1": [b"line 1\n", "zeile zwei: ö\n".encode()], "c-2": []}
+    answer = await api.client.get("/stoke/v1/instances/c-1/logs")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == "line 1\nzeile zwei: ö\n"
+    assert (await api.client.get("/stoke/v1/instances/c-1/logs?tail_bytes=4")).text == ": ö\n"[1:]
+    assert (await api.client.get("/stoke/v1/instances/c-2/logs")).text == ""
+
+
+async def test_a_log_that_is_not_there_is_not_found(api: Api) -> None:
+    for follow in ("false", "true"):
+        code, answer = await api.send("GET", f"/stoke/v1/instances/c-9/logs?follow={follow}")
+        assert (code, answer["Code"]) == (404, "InstanceNotFound")
+    code, answer = await api.send("GET", "/stoke/v1/instances/c-9/logs?tail_bytes=-1")
+    assert (code, answer["Code"]) == (400, "InvalidArgument")
+
+
+async def test_a_followed_log_goes_on_until_the_instance_ends(api: Api) -> None:
+    api.fleet.outputs = {"c-1": [b"begin\n"]}
+    reading = asyncio.create_task(api.client.get("/stoke/v1/instances/c-1/logs?follow=true"))
+    while not api.fleet.followers:
+        await asyncio.sleep(0)
+    assert not reading.done()
+    api.fleet.followed.set()
+    assert (await asyncio.wait_for(reading, 10)).text == "begin\n"
+
+
+@pytest.mark.parametrize("tail_bytes", [0, 100])
+async def test_a_reader_who_goes_away_stops_the_following(api: Api, tail_bytes: int) -> None:
+    api.fleet.outputs = {"c-1": [b"begin\n"]}
+    path = f"/stoke/v1/instances/c-1/logs?follow=true&tail_bytes={tail_bytes}"
+    reading = asyncio.create_task(api.client.get(path))
+    while not api.fleet.followers:
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    while api.fleet.followers:
+        await asyncio.sleep(0)
+
+
+async def test_metrics_have_each_provision_config_and_the_instances(api: Api) -> None:
+    await api.function()
+    await api.made("PUT", "/services/s.LATEST/functions/f/provision-config", {"target": 2})
+    api.fleet.statuses["s.LATEST/f"] = ProvisionStatus(8, 5, 3, "", utilization=0.25)
+    api.fleet.views = [instance_view("c-1"), instance_view("c-2")]
+    answer = await api.client.get("/stoke/v1/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    labels = '{function="f",qualifier="LATEST",service="s"}'
+    lines = answer.text.splitlines()
+    for name, value in (("target", 8.0), ("current", 5.0), ("starting", 3.0), ("utilization_ratio", 0.25)):
+        assert f"stoke_provision_{name}{labels} {value}" in [_sorted_labels(line) for line in lines]
+    kinds = '{function="f",kind="provisioned",service="s",state="READY",version="LATEST"}'
+    assert f"stoke_instances{kinds} 2.0" in [_sorted_labels(line) for line in lines]
+
+
+def _sorted_labels(line: str) -> str:
+    if "{" not in line:
+        return line
+    name, rest = line.split("{", 1)
+    labels, value = rest.rsplit("}", 1)
+    return f"{name}{{{','.join(sorted(labels.split(',')))}}}{value}"

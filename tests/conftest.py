@@ -1,0 +1,37 @@
+"""What the tests share: a real store (one server for the whole run, empty for each test), and registries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.store import find_server
+from tests.support.registry import registry, registry_world
+from tests.support.store import PrivateStore
+
+__all__ = ["private_store", "registry", "registry_world", "store_server", "store_url"]
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[PrivateStore]:
+    if find_server() is None:
+        pytest.skip("no valkey-server or redis-server on this machine")
+    with PrivateStore() as store:
+        yield store
+
+
+@pytest.fixture
+def private_store() -> Iterator[PrivateStore]:
+    """A store server for one test alone, which may kill and restart it."""
+    if find_server() is None:
+        pytest.skip("no valkey-server or redis-server on this machine")
+    with PrivateStore() as store:
+        yield store
+
+
+@pytest.fixture
+def store_url(store_server: PrivateStore) -> str:
+    """`unix://…` of a private store server, empty at the start of the test. Connections are the test's to close."""
+    store_server.flush()
+    return store_server.url
