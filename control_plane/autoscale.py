@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 PAGE = 100
 NODE_INFO_EVERY_S = 30.0
+TIMER_RESOLUTION_S = 1e-3  # a timer may fire this much early
 
 MakeSpec = Callable[[Function, Service, str, str], LaunchSpec]  # function, its service, version, instance id
 
@@ -128,7 +129,7 @@ class Autoscaler:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), wait_s)
             self._wake.clear()
-            whole = self._stale or self._clock.monotonic_s() >= next_s
+            whole = self._stale or self._clock.monotonic_s() >= next_s - TIMER_RESOLUTION_S
             if whole:
                 next_s = self._clock.monotonic_s() + self._pace.tick_s
             urgent, self._urgent = self._urgent, set()

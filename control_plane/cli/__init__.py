@@ -6,7 +6,6 @@ Exit codes: 0 done · 1 refused by the server, or it failed · 2 bad input, noth
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -32,8 +31,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output went away, as `head` does. Nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     raise AssertionError("typer's main exits by itself")

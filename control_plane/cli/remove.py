@@ -6,6 +6,7 @@ its aliases and versions, if no other function is left in it.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,9 +144,9 @@ def _ask(output: Output, removal: Removal) -> None:
     output.progress("This will be removed:")
     for line in removal.lines():
         output.progress(f"  {line}")
-    try:
-        agreed = typer.confirm("Go on?", err=True)
-    except typer.Abort as error:
-        raise BadInput("nothing was removed: give -y where nobody can be asked") from error
-    if not agreed:
+    output.progress("Go on? [y/N]")
+    answer = sys.stdin.readline()
+    if not answer:
+        raise BadInput("nothing was removed: give -y where nobody can be asked")
+    if answer.strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was removed")
