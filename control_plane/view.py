@@ -31,7 +31,12 @@ class FleetView:
         if config is None:
             return ProvisionStatus(target=0, current=ready, starting=starting, current_error=error)
         decision = self._autoscaler.decision(target, config)
-        wanted = decision.target if decision else config.static_target
+        # Not what fits, which `decision.target` is: who asked for more than the machine holds is to be told so.
+        wanted = (
+            max((say.wanted for say in decision.says), default=config.static_target)
+            if decision
+            else config.static_target
+        )
         return ProvisionStatus(
             target=wanted,
             current=ready,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -296,20 +298,42 @@ def test_an_instance_that_is_gone_is_no_reason_to_stop(stoke: Stoke, server: Api
     assert (result.code, result.out) == (0, "i-2 here\n")
 
 
-def test_following_goes_on_until_the_instance_ends(server: ApiServer, tmp_path: Path) -> None:
-    server.fleet.outputs = {"i-1": [b"one\ntwo\n"]}
-    command = [sys.executable, "-c", "from control_plane.cli import main; main()"]
-    command += ["logs", "-f", "--tail", "1", "--instance", "i-1", "--endpoint", server.endpoint]
-    environment = {**os.environ, "STOKE_DATA": str(tmp_path)}
+@contextlib.contextmanager
+def following(server: ApiServer, data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """`stoke logs -f …` as a process of its own, killed if it has not ended in time."""
+    command = [sys.executable, "-c", "from control_plane.cli import main; main()", "logs", "-f", *arguments]
+    environment = {**os.environ, "STOKE_DATA": str(data), "STOKE_ENDPOINT": server.endpoint}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         timer = threading.Timer(30.0, process.kill)
         timer.start()
-        assert process.stdout.readline() == "two\n"
+        try:
+            yield process, process.stdout
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def test_following_goes_on_until_the_instance_ends(server: ApiServer, tmp_path: Path) -> None:
+    server.fleet.outputs = {"i-1": [b"one\ntwo\n"]}
+    with following(server, tmp_path, "--tail", "1", "--instance", "i-1") as (process, output):
+        assert output.readline() == "two\n"
         assert process.poll() is None
         server.end_logs()
         assert process.wait() == 0
-        timer.cancel()
+
+
+def test_following_takes_in_instances_that_start_meanwhile_and_ends_by_ctrl_c(
+    server: ApiServer, tmp_path: Path
+) -> None:
+    server.fleet.outputs = {"i-1": [b"first\n"], "i-2": [b"second\n"]}
+    server.fleet.views = [instance_view("i-1")]
+    with following(server, tmp_path, "--service-name", "s", "--function-name", "f") as (process, output):
+        assert output.readline() == "i-1 first\n"
+        server.fleet.views.append(instance_view("i-2"))
+        assert output.readline() == "i-2 second\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
 
 
 # -- remove ---------------------------------------------------------------------------------------------------------
@@ -318,7 +342,7 @@ def test_following_goes_on_until_the_instance_ends(server: ApiServer, tmp_path: 
 def test_remove_asks_and_without_an_answer_removes_nothing(stoke: Stoke) -> None:
     stoke("deploy", "-t", CONTAINER, "-y")
     result = stoke("remove", "-t", CONTAINER)
-    assert result.code == 2
+    assert (result.code, result.out) == (2, "")
     assert "  function gpu-best-practice-service/gpu-moderation" in result.err
     assert "give -y where nobody can be asked" in result.err
     assert stoke("info", "-t", CONTAINER).code == 0

@@ -238,7 +238,7 @@ def test_a_changed_function_is_replaced_instance_by_instance() -> None:
     run(story())
 
 
-def test_more_than_the_machine_holds_is_clamped_and_said() -> None:
+def test_what_the_machine_holds_is_launched_and_the_rest_is_said() -> None:
     async def story() -> None:
         scene = Scene()
         scene.backend.memory_mib = 1024
@@ -248,7 +248,8 @@ def test_more_than_the_machine_holds_is_clamped_and_said() -> None:
         await until(lambda: ready(scene) == 2, timeout_s=5.0)
         await asyncio.sleep(3.0)
         status = await scene.status()
-        assert (status.target, status.current) == (2, 2)
+        assert (status.target, status.current) == (5, 2)
+        assert status.current_error.startswith("no room for 3 more instances: 512 MiB of memory asked for, 0 of 1024")
         assert any("room for 2 of 5" in reason for reason in status.reasons)
         await scene.crash()
 

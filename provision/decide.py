@@ -1,0 +1,211 @@
+"""How many provisioned instances there should be now: one pure step from what was seen to a decision with its reasons.
+
+In force are all policies whose time has come, and the scheduled action that fired last; the largest number wins. The
+static target counts while nothing is in force. What the devices can hold is the last word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from provision.config import STABLE_WINDOW_S, MetricType, ProvisionConfig, ScheduledAction, TargetTrackingPolicy
+from provision.memory import Memory
+from provision.tracking import Standing, View, bounded, settle, wish
+from provision.windows import Bucket, Gauge, Usage
+
+__all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Seen", "step"]
+
+# A wall clock further back than this was wrong and has been put right; waiting for the old time could take years.
+CLOCK_STEP_MAX_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSample:
+    """One reading of one instance: a share in [0, 1]."""
+
+    metric_type: str
+    instance_id: str
+    value: float
+    at: float  # UTC seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the caller has seen since the last step. Without a report of the gateways, `interval_s` is 0."""
+
+    now: float  # UTC seconds
+    current: int  # ready instances that count as provisioned
+    starting: int = 0
+    slots_per_instance: int = 1
+    demand: float = 0.0  # mean over the interval of requests in flight and queued, on any instance
+    demand_peak: int = 0
+    interval_s: float = 0.0
+    provisioned_in_flight: float = 0.0  # mean over the interval
+    samples: tuple[MetricSample, ...] = ()  # the newest of each instance; one seen before counts once
+    newest_ready_at: float | None = None  # when the last of the ready instances became so
+    capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySay:
+    """What one policy or scheduled action says, within its own bounds."""
+
+    name: str
+    wanted: int
+    reasons: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many there should be, and why."""
+
+    target: int
+    static: bool  # nothing is in force
+    reasons: tuple[str, ...]
+    in_force: tuple[str, ...]  # names
+    utilization: float | None  # FC's ProvisionedConcurrencyUtilization over the last minute, None if it had no slots
+    says: tuple[PolicySay, ...]
+
+
+def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, Decision]:
+    """Decide. The same arguments give the same answer, and it does not matter how often this is asked.
+
+    A time before the last one counts as the last one, up to CLOCK_STEP_MAX_S; beyond, what was seen is dropped and what
+    was said is kept.
+    """
+    if seen.now < memory.now - CLOCK_STEP_MAX_S:
+        memory = Memory(seen.now, memory.target, standings={n: Standing(s.said) for n, s in memory.standings.items()})
+    now = max(seen.now, memory.now)
+    usage = _usage(config, memory.usage, now, seen)
+    gauges = _gauges(config, memory.gauges, now, seen)
+
+    standings: dict[str, Standing] = {}
+    says: list[PolicySay] = []
+    for policy in config.target_tracking_policies:
+        if policy.holds_at(now):
+            before = memory.standings.get(policy.name) or _first_standing(config, policy, memory, seen)
+            view = _view(policy, now, seen, usage, gauges)
+            standing, why = settle(policy, before, wish(policy, view), view)
+            standings[policy.name] = standing
+            says.append(PolicySay(policy.name, standing.said, why))
+    says += _scheduled(config.scheduled_actions, now)
+
+    target, reasons = _largest(config, says)
+    if seen.capacity_limit is not None and target > seen.capacity_limit:
+        reasons = (*reasons, f"room for {seen.capacity_limit} of {target}")
+        target = max(0, seen.capacity_limit)
+    decision = Decision(
+        target=target,
+        static=not says,
+        reasons=reasons,
+        in_force=tuple(say.name for say in says),
+        utilization=usage.utilization(now, STABLE_WINDOW_S),
+        says=tuple(says),
+    )
+    return Memory(now, target, usage, gauges, standings), decision
+
+
+# -- what was seen ----------------------------------------------------------------------------------------------------
+
+
+def _keep_s(config: ProvisionConfig) -> int:
+    """How many seconds anything seen is of use: the window, what its first sliding averages need, and the current one."""
+    windows = (policy.stable_window_s + policy.panic_window_s for policy in config.target_tracking_policies)
+    return max([STABLE_WINDOW_S, *windows]) + 1
+
+
+def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usage:
+    slots = float(seen.current * seen.slots_per_instance)
+    means = Bucket(0, 1.0, seen.demand, seen.provisioned_in_flight, slots, seen.demand_peak)
+    return usage.add(now, seen.interval_s, means, _keep_s(config))
+
+
+def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, seen: Seen) -> dict[str, Gauge]:
+    """The metrics that policies track: the largest reading of all instances × the ready instances, by second.
+
+    An instance that has just become ready takes over a part of what the others had, so what was read before the second
+    after it says nothing of how busy they are now.
+    """
+    tracked = {policy.metric_type.measured.value for policy in config.target_tracking_policies}
+    gauges = {metric: before.get(metric, Gauge()) for metric in tracked - {MetricType.CONCURRENCY.value}}
+    if not gauges:
+        return gauges
+    first = math.floor(now) - _keep_s(config) + 1
+    if seen.newest_ready_at is not None:
+        first = max(first, math.floor(seen.newest_ready_at) + 1)
+    gauges = {metric: gauge.since(first) for metric, gauge in gauges.items()}
+    for sample in seen.samples:
+        metric = _measured(sample.metric_type)
+        second = math.floor(min(sample.at, now))
+        if metric in gauges and second >= first:
+            gauges[metric] = gauges[metric].put(second, sample.value * seen.current)
+    return gauges
+
+
+def _measured(metric_type: str) -> str:
+    """The one spelling of a metric; what is no metric of FC's stays as it is, and no policy tracks it."""
+    try:
+        return MetricType(metric_type).measured.value
+    except ValueError:
+        return metric_type
+
+
+def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Usage, gauges: Mapping[str, Gauge]) -> View:
+    return View(
+        now=now,
+        current=seen.current,
+        slots_per_instance=seen.slots_per_instance,
+        usage=usage,
+        gauge=gauges.get(policy.metric_type.measured.value, Gauge()),
+        newest_ready_at=seen.newest_ready_at,
+        capacity_limit=seen.capacity_limit,
+    )
+
+
+# -- who has a say ----------------------------------------------------------------------------------------------------
+
+
+def _first_standing(config: ProvisionConfig, policy: TargetTrackingPolicy, memory: Memory, seen: Seen) -> Standing:
+    """A policy that comes into force begins with what was there, and goes down from it by its own rules.
+
+    Without a memory, what exists has been asked for by somebody, so it is not dropped at once.
+    """
+    before = seen.current + seen.starting if memory.target is None else memory.target
+    return Standing(bounded(policy, max(before, config.static_target)))
+
+
+def _scheduled(actions: Iterable[ScheduledAction], now: float) -> list[PolicySay]:
+    """The action that fired last, unless its end has come. Of several that fired together, the largest target."""
+    fired = [(at, action.target, action) for action in actions if (at := _fired(action, now)) is not None]
+    if not fired:
+        return []
+    at, _, action = max(fired, key=lambda one: one[:2])
+    if now >= action.end_s:
+        return []
+    return [PolicySay(action.name, action.target, (f"fired at {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}",))]
+
+
+def _fired(action: ScheduledAction, now: float) -> float | None:
+    """The last firing in [start, end) that has come."""
+    until = min(now, math.nextafter(action.end_s, -math.inf))
+    return action.schedule.last_firing(math.nextafter(action.start_s, -math.inf), until)
+
+
+def _largest(config: ProvisionConfig, says: list[PolicySay]) -> tuple[int, tuple[str, ...]]:
+    """The largest say, with its reasons; of several, the first."""
+    if not says:
+        listed = config.target_tracking_policies or config.scheduled_actions
+        return config.static_target, (f"static target {config.static_target}", *(["none in force"] if listed else []))
+    largest = max(says, key=lambda say: say.wanted)
+    if len(says) == 1:
+        return largest.wanted, largest.reasons
+    compared = ", ".join(f"{say.name}={say.wanted}" for say in says)
+    return largest.wanted, (f"largest of {compared}", *largest.reasons)

@@ -1,0 +1,58 @@
+"""The whole answers that the gateway writes by itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+import time
+
+from runtime.contract import HEADER_ERROR_TYPE, HEADER_REQUEST_ID, error_body
+from runtime.gateway.refusal import Refusal
+from runtime.gateway.relay import connection_line
+from runtime.http.exchange import Exchange
+from runtime.http.framing import date_header, header_block, status_line
+
+
+class RequestIds:
+    """Ids in FC's form, `1-67a59f35-150c1267-f381ba1c085c`: the second, this process, a count from a random start.
+
+    Unique, not secret; a count is several times cheaper than random bytes for each.
+    """
+
+    def __init__(self) -> None:
+        self._process = f"{secrets.randbits(32):08x}"
+        self._count = itertools.count(secrets.randbits(47))
+
+    def new(self) -> str:
+        return f"1-{int(time.time()):08x}-{self._process}-{next(self._count):012x}"
+
+
+def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:
+    """Answer with the error and finish the exchange."""
+    body = error_body(refusal.code, refusal.message, request_id)
+    headers = header_block([(HEADER_REQUEST_ID, request_id), *refusal.headers])
+    _answer(exchange, refusal.status, headers, body)
+
+
+def timed_out(exchange: Exchange, timeout_s: float, request_id: str, *, status: int, more_headers: bytes) -> None:
+    """Answer for a function that did not within its timeout: its own fault, so said as a function error."""
+    message = f"Function timed out after {timeout_s:g} seconds"
+    body = json.dumps({"errorMessage": message, "errorType": "FunctionTimeout", "requestId": request_id}).encode()
+    headers = header_block([(HEADER_REQUEST_ID, request_id), (HEADER_ERROR_TYPE, "UnhandledInvocationError")])
+    _answer(exchange, status, headers + more_headers, body)
+
+
+def _answer(exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:
+    parts = [
+        status_line(status),
+        date_header(),
+        b"content-type: application/json\r\n",
+        b"content-length: %d\r\n" % len(body),
+        headers,
+        connection_line(exchange),
+    ]
+    if exchange.method != b"HEAD":
+        parts.append(body)
+    exchange.write([b"".join(parts)])
+    exchange.finish()

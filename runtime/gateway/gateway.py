@@ -1,0 +1,243 @@
+"""What a gateway knows, and how a request enters: checks, then its gate; the control plane for all but functions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from time import monotonic
+from typing import Any
+
+from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
+from runtime.gateway import answers
+from runtime.gateway.api import ApiRequest
+from runtime.gateway.authorize import Credentials, authorize
+from runtime.gateway.feeds import decode
+from runtime.gateway.gate import Gate, Lease, Ticket
+from runtime.gateway.headers import RequestHead, sort_request
+from runtime.gateway.invocation import Invocation
+from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
+from runtime.gateway.reporter import Reporter
+from runtime.gateway.resolve import ApiAsk, InvokeAsk, TriggerAsk, ask
+from runtime.gateway.routes import Routes, VersionKey
+from runtime.gateway.settings import GatewaySettings
+from runtime.gateway.upstreams import Upstreams
+from runtime.http.client import ClientConnection, ConnectionFailed
+from runtime.http.deadlines import Deadlines
+from runtime.http.exchange import Exchange
+from runtime.http.pool import Pool, close_idle
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One gateway's state. `handle` is the server's handler; `load` and `change` are the feed's listener."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: GatewaySettings,
+        publish: Callable[[UsageReport], Awaitable[None]],
+    ) -> None:
+        self._loop = loop
+        self.settings = settings
+        self.routes = Routes()
+        self.request_ids = answers.RequestIds()
+        self._credentials = Credentials(settings.credentials_path)
+        self._roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
+        self._is_loaded = False
+        self._gates: dict[VersionKey, Gate] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
+        self.api_requests: Deadlines[ApiRequest] = Deadlines(loop, settings.api_timeout_s, ApiRequest.not_answered)
+        self._running: dict[float, Deadlines[Invocation]] = {}
+        self._api_idle: Deadlines[ClientConnection] = Deadlines(loop, settings.instance_idle_s, close_idle)
+        self.control_plane = Pool(
+            loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
+        )
+        self.upstreams = Upstreams(
+            loop,
+            gate=self.gate,
+            wake=self._wake,
+            spawn=self.spawn,
+            report_soon=lambda: self.reporter.soon(),
+            connect_timeout_s=settings.connect_timeout_s,
+            idle_timeout_s=settings.instance_idle_s,
+        )
+        self.reporter = Reporter(
+            settings.id,
+            self._gates,
+            self._unreachable,
+            publish,
+            every_s=settings.report_every_s,
+        )
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def handle(self, exchange: Exchange) -> None:
+        """Take an exchange over, or answer it."""
+        try:
+            self._enter(exchange)
+        except Refusal as refusal:
+            answers.refuse(exchange, refusal, self.request_ids.new())
+        except Exception:
+            request_id = self.request_ids.new()
+            log.exception("request-failed request=%s", request_id)
+            exchange.keep_alive = False
+            answers.refuse(exchange, Refusal(500, "InternalServerError", "an internal error has occurred"), request_id)
+
+    def _enter(self, exchange: Exchange) -> None:
+        if exchange.problem is not None:
+            raise Refusal(*exchange.problem)
+        if exchange.upgrade:
+            raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
+        head = sort_request(exchange.headers)
+        if head.host is None and not exchange.http_1_0:
+            raise invalid("header Host is missing")
+        invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
+        asked = ask(exchange.method, exchange.target, head.host or b"", invocation_target, self.routes.subdomains)
+        if isinstance(asked, TriggerAsk):
+            self._enter_trigger(exchange, head, asked)
+        elif isinstance(asked, InvokeAsk):
+            self._enter_invocation(exchange, head, asked)
+        else:
+            assert isinstance(asked, ApiAsk), "there are three things to ask for"
+            ApiRequest(self, exchange, head).begin()
+
+    def _enter_trigger(self, exchange: Exchange, head: RequestHead, asked: TriggerAsk) -> None:
+        self._check_loaded()
+        entrance = self.routes.entrance(asked)
+        if entrance.internet_disabled:
+            raise Refusal(403, "AccessDenied", "access denied due to function internet URL is disable")
+        if exchange.method not in entrance.methods:
+            allowed = b", ".join(sorted(entrance.methods)).decode()
+            message = f"method '{exchange.method.decode('latin-1')}': {allowed} is allowed by the trigger"
+            raise Refusal(405, "MethodNotAllowed", message, (("allow", allowed),))
+        if entrance.is_signed:
+            authorize(exchange, asked.target, asked.base_path, self._credentials)
+        elif head.authorization is not None:
+            head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
+        destination = self.routes.destination(entrance.names, self._roll())
+        Invocation(self, exchange, head, destination, asked, self.request_ids.new()).begin()
+
+    def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
+        self._check_loaded()
+        kind = (head.fc_value(b"x-fc-invocation-type") or b"Sync").decode("latin-1")
+        if kind.lower() != "sync":
+            raise invalid(f"header x-fc-invocation-type '{kind[:100]}': Sync is allowed")
+        destination = self.routes.destination(asked.names, self._roll())
+        Invocation(self, exchange, head, destination, None, self.request_ids.new()).begin()
+
+    def _check_loaded(self) -> None:
+        if not self._is_loaded:
+            raise unavailable("the gateway has not read the routes yet: the store is away")
+
+    # -- what a request on its way asks --------------------------------------------------------------------------------
+
+    def gate(self, key: VersionKey) -> Gate:
+        """The gate of a function version, made when it is first asked for."""
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = Gate(self.settings.queue_length_max)
+        return gate
+
+    def running(self, timeout_s: float) -> Deadlines[Invocation]:
+        """The deadlines of the functions with this timeout."""
+        deadlines = self._running.get(timeout_s)
+        if deadlines is None:
+            deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, Invocation.timed_out)
+        return deadlines
+
+    def give_back(self, lease: Lease, now_s: float) -> None:
+        """Release a lease, and tell the request that got its slot."""
+        ticket = lease.release(now_s)
+        if ticket is not None:
+            self._wake([ticket])
+        if lease.instance.draining and not lease.instance.in_flight:
+            self.reporter.soon()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside the requests: a connect, a probe."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def log_lost(self, request_id: str, instance_id: str, error: ConnectionFailed) -> None:
+        log.warning("instance-lost request=%s instance=%s reason=%r", request_id, instance_id, str(error))
+
+    # -- the feed ------------------------------------------------------------------------------------------------------
+
+    def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
+        self.routes.clear()
+        for field, value in routes.items():
+            self._change_route(field, value)
+        for instance_id in [known for known in self.upstreams if known not in instances]:
+            self.upstreams.remove(instance_id)
+        for field, value in instances.items():
+            self._change_instance(field, value)
+        self._is_loaded = True
+        self._turn_away_orphans()
+
+    def change(self, key: str, field: str, value: str) -> None:
+        if key == ROUTES_KEY:
+            self._change_route(field, value)
+            if not value:
+                self._turn_away_orphans()
+        elif key == INSTANCES_KEY:
+            self._change_instance(field, value)
+
+    async def close(self) -> None:
+        """Stop everything that was begun here. Requests on their way are cut by the server before."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.upstreams.close()
+        self.control_plane.close()
+        self.waiting.clear()
+        self.api_requests.clear()
+        self._api_idle.clear()
+        for deadlines in self._running.values():
+            deadlines.clear()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _change_route(self, field: str, value: str) -> None:
+        if not value:
+            self.routes.remove(field)
+            return
+        try:
+            self.routes.put(field, decode(value))
+        except (ValueError, TypeError, KeyError) as error:
+            log.error("route-unreadable field=%s error=%r", field, str(error))
+
+    def _change_instance(self, instance_id: str, value: str) -> None:
+        if not value:
+            self.upstreams.remove(instance_id)
+            return
+        try:
+            self.upstreams.put(InstanceRecord.from_dict(decode(value)))
+        except (ValueError, TypeError, KeyError) as error:
+            log.error("instance-unreadable field=%s error=%r", instance_id, str(error))
+
+    def _turn_away_orphans(self) -> None:
+        """Requests that wait for a function that was deleted wait in vain."""
+        for key, gate in list(self._gates.items()):
+            if self.routes.function(key) is None:
+                service, _, function = key
+                for ticket in gate.cancel_all(monotonic()):
+                    message = f"function '{function}' does not exist in service '{service}'"
+                    ticket.waiter.refuse(not_found("Function", message))
+
+    def _wake(self, tickets: list[Ticket]) -> None:
+        for ticket in tickets:
+            assert ticket.lease is not None, "only bound tickets are woken"
+            ticket.waiter.granted(ticket.lease)
+
+    def _unreachable(self) -> list[str]:
+        """Asked once a report: also the moment to drop what is no more."""
+        self.upstreams.forget_left()
+        for key, gate in list(self._gates.items()):
+            if gate.is_unused and gate.usage.is_idle and self.routes.function(key) is None:
+                del self._gates[key]
+        return self.upstreams.unreachable()

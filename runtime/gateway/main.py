@@ -1,0 +1,98 @@
+"""The gateway's process: puts the parts together, serves until SIGTERM, lets what is in flight finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+
+import uvloop
+
+from runtime.gateway.feeds import Store
+from runtime.gateway.gateway import Gateway
+from runtime.gateway.settings import GatewaySettings, read_settings, split_address
+from runtime.http.server import Server
+
+log = logging.getLogger("runtime.gateway")
+
+_BACKLOG = 1024
+
+
+def main() -> int:
+    try:
+        settings = read_settings(sys.argv[1:], os.environ)
+    except ValueError as error:
+        sys.stderr.write(f"stoke gateway: {error}\n")
+        return 2
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if not settings.id:
+        settings = dataclasses.replace(settings, id=f"gateway-{os.getpid()}")
+    _allow_many_files()
+    try:
+        sock = listening_socket(settings)
+    except OSError as error:
+        sys.stderr.write(f"stoke gateway: cannot listen: {error}\n")
+        return 1
+    uvloop.run(serve(settings, sock))
+    return 0
+
+
+async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
+    """Serve at the socket until SIGTERM or SIGINT, and a little longer."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    store = Store(settings.store)
+    gateway = Gateway(loop, settings, store.publish)
+    server = Server(loop, gateway.handle, settings.server_limits)
+    listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG)
+    host, port = sock.getsockname()[:2]
+    log.info("listening host=%s port=%s", host, port)
+    background = [loop.create_task(store.follow(gateway)), loop.create_task(gateway.reporter.run())]
+    gc.collect()
+    gc.freeze()  # what the start has made stays: no collection needs to look at it again
+    await stop.wait()
+    log.info("stopping connections=%d", len(server.connections))
+    listener.close()
+    # The feed and the reports go on meanwhile: what is in flight may need a new instance yet.
+    cut = await server.drain(settings.shutdown_timeout_s)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        await gateway.close()
+    await store.close()
+    log.info("stopped cut=%d", cut)
+
+
+def listening_socket(settings: GatewaySettings) -> socket.socket:
+    """The socket to serve at: inherited, or bound here.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    if settings.listen_fd >= 0:
+        return socket.socket(fileno=settings.listen_fd)
+    host, port = split_address(settings.listen)
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(address)
+    sock.listen(_BACKLOG)
+    return sock
+
+
+def _allow_many_files() -> None:
+    """Each request takes two descriptors; the usual soft limit of 1024 is meant for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,84 @@
+"""One usage report, made of what the gates counted since the last. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.contract import FunctionUsage, UsageReport
+from runtime.gateway.gate import Gate
+from runtime.gateway.routes import VersionKey
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on both clocks: decisions elsewhere speak UTC, gates count on the monotonic clock."""
+
+    utc_s: float
+    monotonic_s: float
+
+
+def make_report(
+    gateway_id: str,
+    sequence: int,
+    gates: Mapping[VersionKey, Gate],
+    unreachable: list[str],
+    *,
+    since: Moment,
+    now: Moment,
+) -> UsageReport:
+    """The report of the interval from `since` to `now`. Every gate begins its next interval."""
+    functions: list[dict[str, object]] = []
+    in_flight: dict[str, int] = {}
+    last_used_s: dict[str, float] = {}
+    drained: list[str] = []
+    for key, gate in gates.items():
+        if not gate.usage.is_idle:
+            functions.append(dataclasses.asdict(_function_usage(key, gate, now.monotonic_s)))
+        gate.usage.advance(now.monotonic_s)
+        gate.usage.begin_interval()
+        for instance in gate.instances():
+            if instance.in_flight:
+                in_flight[instance.instance_id] = instance.in_flight
+            elif instance.draining:
+                drained.append(instance.instance_id)
+            finished_s = instance.last_finished_s
+            if finished_s is not None and finished_s >= since.monotonic_s:
+                last_used_s[instance.instance_id] = now.utc_s - (now.monotonic_s - finished_s)
+    return UsageReport(
+        gateway=gateway_id,
+        sequence=sequence,
+        now_s=now.utc_s,
+        interval_s=now.monotonic_s - since.monotonic_s,
+        functions=functions,
+        in_flight=in_flight,
+        last_used_s=last_used_s,
+        drained=drained,
+        unreachable=unreachable,
+    )
+
+
+def says_something(report: UsageReport) -> bool:
+    return bool(report.functions or report.in_flight or report.last_used_s or report.drained or report.unreachable)
+
+
+def _function_usage(key: VersionKey, gate: Gate, now_s: float) -> FunctionUsage:
+    service, version, function = key
+    usage = gate.usage
+    usage.advance(now_s)
+    return FunctionUsage(
+        service=service,
+        function=function,
+        version=version,
+        in_flight=usage.in_flight,
+        in_flight_on_demand=usage.in_flight - usage.in_flight_provisioned,
+        queued=usage.queued,
+        demand_request_seconds=usage.demand_request_s,
+        provisioned_request_seconds=usage.provisioned_request_s,
+        demand_peak=usage.demand_peak,
+        arrived=usage.arrived,
+        finished=usage.finished,
+        failed=usage.failed,
+        queue_wait_s_sum=usage.queue_wait_s,
+    )

@@ -1,0 +1,78 @@
+"""Publishes usage reports: once a second, and at once when somebody waits.
+
+An idle gateway reports too: that there was nothing is what scaling in needs to know, and a message that is not stored
+costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from runtime.contract import UsageReport
+from runtime.gateway.gate import Gate
+from runtime.gateway.report import Moment, make_report
+from runtime.gateway.routes import VersionKey
+
+log = logging.getLogger(__name__)
+
+# A burst arrives over a few milliseconds: one report that has all of it is worth more than one per request.
+DEBOUNCE_S: Final = 0.02
+# While requests go on queueing, what is new is said ten times a second.
+PAUSE_S: Final = 0.1
+
+
+class Reporter:
+    """Runs until cancelled. `publish` may raise OSError: that report is lost, the next has its own interval."""
+
+    def __init__(
+        self,
+        gateway_id: str,
+        gates: Mapping[VersionKey, Gate],
+        unreachable: Callable[[], list[str]],
+        publish: Callable[[UsageReport], Awaitable[None]],
+        *,
+        every_s: float,
+    ) -> None:
+        self._gateway_id = gateway_id
+        self._gates = gates
+        self._unreachable = unreachable
+        self._publish = publish
+        self._every_s = every_s
+        self._wanted = asyncio.Event()
+        self._sequence = 0
+        self._since = _now()
+
+    def soon(self) -> None:
+        """Something should be known at once: a request waits, an instance is empty or does not answer."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._wanted.wait()
+                since_last_s = time.monotonic() - self._since.monotonic_s
+                await asyncio.sleep(max(DEBOUNCE_S, PAUSE_S - since_last_s))
+            self._wanted.clear()
+            await self._report()
+
+    async def _report(self) -> None:
+        now = _now()
+        report = make_report(
+            self._gateway_id, self._sequence, self._gates, self._unreachable(), since=self._since, now=now
+        )
+        self._since = now
+        self._sequence += 1
+        try:
+            await self._publish(report)
+        except OSError as error:
+            log.debug("report-lost sequence=%d reason=%r", report.sequence, str(error))
+
+
+def _now() -> Moment:
+    return Moment(utc_s=time.time(), monotonic_s=time.monotonic())

@@ -1,0 +1,209 @@
+"""What exists, as the registry wrote it: functions, aliases and triggers, ready to be looked up by a request. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.contract import (
+    CONTROL_PATH_HTTP,
+    HEADER_CONTROL_PATH,
+    HEADER_SERVICE_VERSION,
+    LATEST,
+    PATH_INVOKE,
+    AliasRoute,
+    FunctionRoute,
+    TriggerRoute,
+)
+from runtime.gateway.refusal import Refusal, not_found
+from runtime.gateway.resolve import Names, TriggerAsk
+from runtime.http.framing import header_block
+
+# What a lookup has found is kept; what does not exist is not, so a client's inventions take no memory.
+VersionKey = tuple[str, str, str]  # service, version, function
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Destination:
+    """A function version as one qualifier reaches it, with the header lines that are the same for each request."""
+
+    route: FunctionRoute
+    key: VersionKey
+    invoke_headers: bytes  # to the instance, with an invocation
+    http_headers: bytes  # to the instance, with a trigger's request
+    response_headers: bytes  # to the client
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entrance:
+    """A trigger, ready for requests."""
+
+    names: Names
+    methods: frozenset[bytes]
+    is_signed: bool  # authType function
+    internet_disabled: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choice:
+    """Destinations by their share of the roll: the first whose bound is above it."""
+
+    main: Destination
+    others: tuple[tuple[float, Destination], ...]
+
+
+class Routes:
+    """The three tables. `put` and `remove` change them, the other methods look up."""
+
+    def __init__(self) -> None:
+        self._functions: dict[VersionKey, FunctionRoute] = {}
+        self._aliases: dict[tuple[str, str], AliasRoute] = {}
+        self._triggers: dict[tuple[str, str, str], TriggerRoute] = {}
+        self.subdomains: dict[bytes, TriggerRoute] = {}
+        self._choices: dict[Names, _Choice] = {}
+        self._entrances: dict[Names | bytes, Entrance] = {}
+
+    # -- the feed's side -----------------------------------------------------------------------------------------------
+
+    def put(self, field: str, value: dict[str, Any]) -> None:
+        """One entry of the hash of routes.
+
+        Raises:
+            ValueError, TypeError: no kind of entry has this field, or something of the value is missing.
+        """
+        kind, *names = field.split("/")
+        if kind == "function" and len(names) == 3:
+            route = FunctionRoute.from_dict(value)
+            header_block(route.headers.items())  # here rather than at the first request: say who wrote what cannot be
+            self._functions[(names[0], names[1], names[2])] = route
+        elif kind == "alias" and len(names) == 2:
+            self._aliases[(names[0], names[1])] = AliasRoute.from_dict(value)
+        elif kind == "trigger" and len(names) == 3:
+            self._put_trigger((names[0], names[1], names[2]), TriggerRoute.from_dict(value))
+        else:
+            raise ValueError(f"field {field!r}: function/…, alias/… and trigger/… are allowed")
+        self._changed()
+
+    def remove(self, field: str) -> None:
+        """An entry is gone. One that was not there does nothing."""
+        kind, *names = field.split("/")
+        key: Any = tuple(names)
+        if kind == "function":
+            self._functions.pop(key, None)
+        elif kind == "alias":
+            self._aliases.pop(key, None)
+        elif kind == "trigger":
+            self._remove_trigger(key)
+        self._changed()
+
+    def clear(self) -> None:
+        self._functions.clear()
+        self._aliases.clear()
+        self._triggers.clear()
+        self.subdomains.clear()
+        self._changed()
+
+    # -- the request's side --------------------------------------------------------------------------------------------
+
+    def function(self, key: VersionKey) -> FunctionRoute | None:
+        return self._functions.get(key)
+
+    def entrance(self, ask: TriggerAsk) -> Entrance:
+        """The trigger that a request came by.
+
+        Raises:
+            Refusal: 404, naming what does not exist.
+        """
+        key = ask.names or ask.subdomain
+        entrance = self._entrances.get(key)
+        if entrance is None:
+            entrance = self._entrances[key] = self._find_entrance(ask)
+        return entrance
+
+    def destination(self, names: Names, roll: float) -> Destination:
+        """The version that a request goes to; `roll` in [0, 1) decides between the versions of an alias.
+
+        Raises:
+            Refusal: 404, naming what does not exist.
+        """
+        choice = self._choices.get(names)
+        if choice is None:
+            choice = self._choices[names] = self._find_choice(names)
+        for bound, destination in choice.others:
+            if roll < bound:
+                return destination
+        return choice.main
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        self._choices = {}
+        self._entrances = {}
+
+    def _put_trigger(self, key: tuple[str, str, str], trigger: TriggerRoute) -> None:
+        self._remove_trigger(key)
+        self._triggers[key] = trigger
+        if trigger.subdomain:
+            self.subdomains[trigger.subdomain.lower().encode()] = trigger
+
+    def _remove_trigger(self, key: tuple[str, str, str]) -> None:
+        trigger = self._triggers.pop(key, None)
+        if trigger is not None:
+            self.subdomains.pop(trigger.subdomain.lower().encode(), None)
+
+    def _find_entrance(self, ask: TriggerAsk) -> Entrance:
+        if ask.names is None:
+            return _entrance(self.subdomains[ask.subdomain])
+        service, qualifier, function = ask.names
+        for trigger in self._triggers.values():
+            if (trigger.service, trigger.qualifier or LATEST, trigger.function) == ask.names:
+                return _entrance(trigger)
+        self._find_choice(ask.names)  # something before the trigger may be what is missing
+        message = f"no http trigger of function '{function}' in service '{service}' has the qualifier '{qualifier}'"
+        raise not_found("Trigger", message)
+
+    def _find_choice(self, names: Names) -> _Choice:
+        alias = self._aliases.get((names.service, names.qualifier))
+        if alias is None:
+            return _Choice(self._find_destination(names, names.qualifier), ())
+        others: list[tuple[float, Destination]] = []
+        bound = 0.0
+        for version, share in sorted(alias.additional_version_weight.items()):
+            bound += share
+            others.append((bound, self._find_destination(names, version)))
+        return _Choice(self._find_destination(names, alias.version), tuple(others))
+
+    def _find_destination(self, names: Names, version: str) -> Destination:
+        key = (names.service, version, names.function)
+        route = self._functions.get(key)
+        if route is None:
+            raise self._missing(names, version)
+        common = [*route.headers.items(), ("x-fc-qualifier", names.qualifier)]
+        return Destination(
+            route=route,
+            key=key,
+            invoke_headers=header_block([*common, (HEADER_CONTROL_PATH, PATH_INVOKE)]),
+            http_headers=header_block([*common, (HEADER_CONTROL_PATH, CONTROL_PATH_HTTP)]),
+            response_headers=header_block([(HEADER_SERVICE_VERSION, version)]),
+        )
+
+    def _missing(self, names: Names, version: str) -> Refusal:
+        """The outermost thing that does not exist. A service without functions leaves no trace here."""
+        service, qualifier, function = names
+        if not any(key[0] == service for key in (*self._functions, *self._aliases)):
+            return not_found("Service", f"service '{service}' does not exist")
+        if version != LATEST and not any(key[:2] == (service, version) for key in self._functions):
+            if qualifier.isdecimal():
+                return not_found("Version", f"version '{version}' does not exist in service '{service}'")
+            if (service, qualifier) not in self._aliases:
+                return not_found("Alias", f"alias '{qualifier}' does not exist in service '{service}'")
+        return not_found("Function", f"function '{function}' does not exist in service '{service}'")
+
+
+def _entrance(trigger: TriggerRoute) -> Entrance:
+    return Entrance(
+        names=Names(trigger.service, trigger.qualifier or LATEST, trigger.function),
+        methods=frozenset(method.upper().encode() for method in trigger.methods),
+        is_signed=trigger.auth_type != "anonymous",
+        internet_disabled=trigger.internet_disabled,
+    )

@@ -1,0 +1,128 @@
+"""The gateway's settings: one frozen object, made once in `main.py` from arguments and `STOKE_…` variables.
+
+A plain dataclass: the checks are few, and a settings library would take a quarter of this process's memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.http.server import ServerLimits
+
+_ENVIRONMENT_PREFIX: Final = "STOKE_"
+_STORE_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_MIB: Final = 1 << 20
+
+
+def _number(default: float, least: float, most: float, about: str) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "help": about})
+
+
+def _text(about: str) -> Any:
+    return field(default="", metadata={"help": about})
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    listen: str = _text("HOST:PORT to serve at; port 0 takes a free one and says which")
+    listen_fd: int = _number(-1, -1, 1 << 20, "a listening socket inherited from the parent, instead of --listen")
+    store: str = _text("redis://… or unix://PATH")
+    control_plane: str = _text("unix:PATH or tcp:HOST:PORT of the control plane")
+    data: str = _text("the data folder, for credentials.json")
+    id: str = _text("the gateway's name in its reports; by default made of the process id")
+
+    # A body is streamed, so these bound what a client may ask for, not what is held.
+    invocation_body_bytes_max: int = _number(32 * _MIB, 0, 1 << 40, "of an InvokeFunction; FC's limit is 32 MiB")
+    trigger_body_bytes_max: int = _number(1024 * _MIB, 0, 1 << 40, "of a request to an HTTP trigger")
+    api_body_bytes_max: int = _number(256 * _MIB, 0, 1 << 40, "of any other API request, code among them")
+    # Small bodies are held whole, larger ones wait with the client.
+    held_body_bytes_max: int = _number(65_536, 0, 1 << 30, "held of a body that waits or may have to be sent again")
+    head_bytes_max: int = _number(65_536, 1024, _MIB, "of a request's line and header fields")
+    head_timeout_s: float = _number(10.0, 0.01, 3600.0, "from the first byte of a request's head to its last")
+    idle_timeout_s: float = _number(75.0, 0.01, 86_400.0, "that a client's connection may stay unused")
+    connections_max: int = _number(10_000, 1, 1_000_000, "from clients, at once")
+
+    queue_length_max: int = _number(1000, 0, 1_000_000, "requests that may wait for a slot, of one function version")
+    queue_wait_s: float = _number(60.0, 0.01, 86_400.0, "that a request waits for a slot, a cold start included")
+    connect_timeout_s: float = _number(2.0, 0.01, 60.0, "for a connection to an instance")
+    # Below the five seconds after which uvicorn, the usual server in an instance, closes from its side.
+    instance_idle_s: float = _number(4.0, 0.01, 3600.0, "that a connection to an instance is kept unused")
+    api_timeout_s: float = _number(120.0, 0.01, 86_400.0, "until the control plane begins to answer")
+
+    report_every_s: float = _number(1.0, 0.01, 60.0, "between two usage reports")
+    shutdown_timeout_s: float = _number(30.0, 0.0, 3600.0, "for what is in flight, after SIGTERM")
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            least, most = each.metadata.get("least"), each.metadata.get("most")
+            if least is not None and most is not None and not least <= value <= most:
+                raise ValueError(f"{_option(each.name)} {value}: {least:g} to {most:g} is allowed")
+        if not self.listen and self.listen_fd < 0:
+            raise ValueError("--listen or --listen-fd is needed")
+        if self.listen:
+            split_address(self.listen)
+        if not self.store.startswith(_STORE_SCHEMES):
+            raise ValueError(f"--store {self.store!r}: redis://…, rediss://… and unix://PATH are allowed")
+        if not self.control_plane.startswith(("unix:", "tcp:")):
+            raise ValueError(f"--control-plane {self.control_plane!r}: unix:PATH and tcp:HOST:PORT are allowed")
+
+    @property
+    def server_limits(self) -> ServerLimits:
+        return ServerLimits(
+            head_bytes_max=self.head_bytes_max,
+            head_timeout_s=self.head_timeout_s,
+            idle_timeout_s=self.idle_timeout_s,
+            connections_max=self.connections_max,
+        )
+
+    @property
+    def credentials_path(self) -> Path:
+        return Path(self.data).expanduser() / "credentials.json"
+
+
+def split_address(listen: str) -> tuple[str, int]:
+    """HOST:PORT, with an IPv6 host in brackets. Raises ValueError for anything else."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError(f"--listen {listen!r}: HOST:PORT is allowed, with a port of 0 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> GatewaySettings:
+    """Arguments, then the environment, then the defaults.
+
+    Raises:
+        ValueError: a value is not allowed; the message names it.
+        SystemExit: an unknown argument, or --help.
+    """
+    parser = argparse.ArgumentParser(prog="stoke gateway", description="Serve requests to functions.")
+    given: dict[str, Any] = {}
+    for each in dataclasses.fields(GatewaySettings):
+        parser.add_argument(_option(each.name), dest=each.name, help=each.metadata["help"])
+    from_arguments = vars(parser.parse_args(arguments))
+    for each in dataclasses.fields(GatewaySettings):
+        value = from_arguments[each.name]
+        if value is None:
+            value = environment.get(_ENVIRONMENT_PREFIX + each.name.upper())
+        if value is not None:
+            given[each.name] = _convert(each.name, value, type(each.default))
+    return GatewaySettings(**given)
+
+
+def _convert(name: str, value: str, kind: type) -> Any:
+    if kind is str:
+        return value
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"{_option(name)} {value!r}: a number is allowed") from None
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

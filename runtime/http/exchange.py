@@ -1,0 +1,118 @@
+"""One request as it arrives from a client, and the means to answer it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from runtime.http.framing import CONTINUE, Headers
+
+if TYPE_CHECKING:
+    from runtime.http.server import ServerConnection
+
+
+class Owner(Protocol):
+    """Whoever answers an exchange. It is told what happens on the client's side until the exchange is finished."""
+
+    def body_arrived(self) -> None:
+        """There is more in `exchange.received`, or the request is complete now."""
+
+    def client_gone(self) -> None:
+        """Nobody is there to answer any more. Nothing else is told after this."""
+
+    def client_paused(self) -> None:
+        """The client reads more slowly than it is written to: hold the answer back."""
+
+    def client_resumed(self) -> None: ...
+
+
+class Problem(NamedTuple):
+    """Why a request could not be read: the answer it should get."""
+
+    status: int
+    code: str
+    message: str
+
+
+class Exchange:
+    """One request and its answer.
+
+    The head is complete when a server hands an exchange to its handler; the body comes in pieces. Whoever takes it sets
+    `owner`, writes the whole answer as bytes with `write`, then calls `finish` once, or `abort`.
+    """
+
+    __slots__ = (
+        "_connection",
+        "body_bytes",
+        "complete",
+        "gone",
+        "headers",
+        "http_1_0",
+        "keep_alive",
+        "method",
+        "owner",
+        "problem",
+        "received",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self.owner: Owner | None = None
+        self.method = b""
+        self.target = b""
+        self.headers: Headers = []
+        self.http_1_0 = False
+        self.keep_alive = True  # may the connection be used again? An owner that answers `connection: close` clears it
+        self.upgrade = False  # asks for a WebSocket
+        self.received: list[bytes] = []  # of the body, not taken yet
+        self.body_bytes = 0  # of the body so far, taken or not
+        self.complete = False  # has the whole request arrived?
+        self.gone = False  # the client is
+        self.problem: Problem | None = None
+
+    @property
+    def client_ip(self) -> bytes:
+        """The client's address, "" over a unix socket."""
+        return self._connection.client_ip
+
+    def take_body(self) -> list[bytes]:
+        """What has arrived of the body since the last call."""
+        pieces = self.received
+        if pieces:
+            self.received = []
+        return pieces
+
+    def send_continue(self) -> None:
+        """Ask for the body that `expect: 100-continue` holds back."""
+        if not self.complete and not self.body_bytes and not self.http_1_0:
+            self.write([CONTINUE])
+
+    def write(self, parts: list[bytes]) -> None:
+        """Send the parts, in order. Does nothing once the client is gone."""
+        if self.gone:
+            return
+        if len(parts) == 1:
+            self._connection.transport.write(parts[0])
+        else:
+            self._connection.transport.writelines(parts)
+
+    def finish(self) -> None:
+        """The answer is complete: the next request's turn. Does nothing once the client is gone."""
+        if not self.gone:
+            self._connection.finished(self)
+
+    def abort(self) -> None:
+        """Cut the connection, so that an answer that was begun cannot be taken for a whole one."""
+        if not self.gone:
+            self.gone = True
+            self._connection.reset()
+
+    def pause_reading(self) -> None:
+        """Take nothing more of the body from the client for now; a client that leaves is not noticed meanwhile."""
+        if not self.gone and not self.complete:
+            self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self.gone:
+            self._connection.resume_reading()

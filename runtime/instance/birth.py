@@ -1,0 +1,46 @@
+"""What a process does first when it becomes an instance, forked or fresh; then it serves."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+from runtime.instance import serve
+
+
+def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
+    """Live as the instance of `order` (runtime/node/zygote.py has its fields) in a session of its own already.
+
+    Returns the exit status, for os._exit. `log` and `ready` are taken over.
+    """
+    # 1. Its pid on disk and its memory limit in force before anything of the function runs.
+    Path(order["pid_file"]).write_text(str(os.getpid()))
+    if order["group"]:
+        (Path(order["group"]) / "cgroup.procs").write_text("0")
+    # 2. Its own output, folder and environment.
+    _redirect(log)
+    os.umask(0o022)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    # 3. An interpreter that shows nothing of whom it came from.
+    sys.dont_write_bytecode = True
+    sys.argv = ["stoke-instance"]
+    sys.modules["__main__"] = types.ModuleType("__main__")  # a function's subprocesses must not run the zygote again
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
+    gc.enable()
+    return serve.main(order["config"], ready)
+
+
+def _redirect(log: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)

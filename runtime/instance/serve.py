@@ -1,0 +1,180 @@
+"""The life of a built-in server: load the function, listen, say so on the ready pipe, serve until SIGTERM.
+
+The process is already what it is to be (environment, output, folder) when `main` is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+
+# All that uvicorn would import by name later, when a function's own `uvicorn.py` may be what has that name.
+import uvicorn.lifespan.off
+import uvicorn.lifespan.on
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from runtime.contract import PATH_INITIALIZE, PATH_PRE_STOP
+from runtime.instance import isolation
+from runtime.instance.app import Hook, InstanceApp
+from runtime.instance.config import InstanceConfig
+from runtime.instance.context import REQUEST_ID
+from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, load
+
+_REASON_LINES_MAX: Final = 8
+_KEEP_ALIVE_S: Final = 24 * 3600  # the gateway keeps its connections, and closes them when it wants to
+_DRAIN_S: Final = 3600  # after SIGTERM requests may run to their end; the node's grace ends this, not we
+
+
+def main(values: dict[str, Any], ready: int) -> int:
+    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this.
+
+    The caller ends the process by os._exit: onnxruntime has a thread that lives in the zygote only, and the usual way
+    out would wait for it.
+    """
+    config = InstanceConfig.from_dict(values)
+    pipe = ReadyPipe(ready)
+    _set_up_output()
+    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""))
+    try:
+        app, kind = load_app(config)
+    except BaseException as error:
+        traceback.print_exc()
+        pipe.say(failed=_reason(config, error))
+        return _leave(1)
+    server = Server(app, kind, config, pipe)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve())
+    except SystemExit as error:
+        return _leave(error.code if isinstance(error.code, int) else 1)
+    return _leave(0 if server.started else 1)
+
+
+def load_app(config: InstanceConfig) -> tuple[InstanceApp, HandlerKind]:
+    """Raises HandlerError, or what the function's module raises when it is imported."""
+    code = Path(config.code)
+    handler = load(code, config.handler, "handler")
+    kind = kind_of(handler, config.handler)
+    hooks: dict[str, Hook] = {}
+    for path, field, name in (
+        (PATH_INITIALIZE, "initializer", config.initializer),
+        (PATH_PRE_STOP, "preStop", config.pre_stop),
+    ):
+        # "module.function" is called. Anything else ("true", "/initialize") says that the app has such a path.
+        if name and (kind is HandlerKind.PLAIN or is_name(name)):
+            hooks[path] = load(code, name, field)
+    return InstanceApp(handler, kind, config.instance_concurrency, hooks), kind
+
+
+class ReadyPipe:
+    """Tells the node one thing, once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def say(self, **message: Any) -> None:
+        if self._descriptor < 0:
+            return
+        with contextlib.suppress(BrokenPipeError):  # that node is gone; the next one finds us by our socket
+            os.write(self._descriptor, json.dumps(message).encode() + b"\n")
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+class Server(uvicorn.Server):
+    """uvicorn on the instance's unix socket, without its ticks: an idle instance does not wake up."""
+
+    def __init__(self, app: InstanceApp, kind: HandlerKind, config: InstanceConfig, pipe: ReadyPipe) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                uds=config.socket,
+                http=HttpToolsProtocol,
+                ws="none",
+                lifespan="auto" if kind is HandlerKind.ASGI else "off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_DRAIN_S,
+            )
+        )
+        self._pipe = pipe
+        self._stop_asked = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            self._pipe.say(failed="the app's lifespan startup failed; its log says why")
+            raise
+        except OSError as error:
+            self._pipe.say(failed=f"the instance could not listen on {self.config.uds}: {error}")
+            raise
+        self._pipe.say(ready=True)
+
+    async def main_loop(self) -> None:
+        await self._stop_asked.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+        self._stop_asked.set()
+
+
+def _set_up_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_add_request_id)
+    line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(request_id)s [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
+    line.converter = time.gmtime
+    handler.setFormatter(line)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = REQUEST_ID.get()
+    return True
+
+
+def _reason(config: InstanceConfig, error: BaseException) -> str:
+    if isinstance(error, HandlerError):
+        return f"Function instance could not be started: {error}"
+    lines = "".join(traceback.format_exception(error)).strip().splitlines()
+    return f"Function instance could not be started: importing handler '{config.handler}' failed. " + "\n".join(
+        lines[-_REASON_LINES_MAX:]
+    )
+
+
+def _leave(status: int) -> int:
+    """What a process does at its end, but for waiting on threads."""
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    return status

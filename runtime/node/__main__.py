@@ -1,0 +1,133 @@
+"""`python -m runtime.node --data DIR --socket PATH --name NAME [--simulated-gpu N:MEMORY_MIB]`.
+
+SIGTERM and SIGINT end the node and leave its instances running; the next node on the same data folder finds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import fcntl
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from runtime.contract import NodeInfo
+from runtime.node import machine
+from runtime.node.devices import Devices, find_devices
+from runtime.node.instances import Instances
+from runtime.node.server import Server
+from runtime.node.settings import NodeSettings
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    logging.basicConfig(
+        level=os.environ.get("STOKE_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    settings = settings_from(sys.argv[1:])
+    try:
+        with lock(settings):
+            asyncio.run(serve(settings))
+    except OSError as error:
+        log.error("node.failed error=%s", error)
+        return 1
+    return 0
+
+
+def settings_from(arguments: list[str]) -> NodeSettings:
+    """Arguments, then `STOKE_…` variables, then defaults."""
+    parser = argparse.ArgumentParser(prog="stoke node", description="Launch and watch the instances of one machine.")
+    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument("--socket", type=Path, required=True, help="where to listen")
+    parser.add_argument("--name", default="local", help="this node's name (default: %(default)s)")
+    parser.add_argument(
+        "--simulated-gpu",
+        type=simulated_gpu,
+        default=os.environ.get("STOKE_SIMULATED_GPU", "0:0"),
+        metavar="N:MEMORY_MIB",
+        help="pretend to have N cards; their use is made up from CPU use, and marked as simulated",
+    )
+    parser.add_argument(
+        "--memory-limits",
+        choices=("auto", "watch"),
+        default=os.environ.get("STOKE_MEMORY_LIMITS", "auto"),
+        help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
+    )
+    parsed = parser.parse_args(arguments)
+    count, memory_mib = parsed.simulated_gpu
+    return NodeSettings(
+        data=parsed.data.absolute(),
+        socket=parsed.socket.absolute(),
+        name=parsed.name,
+        # Ahead of all else the folder of our own interpreter: `python` then finds what is installed beside Stoke.
+        path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        simulated_gpus=count,
+        simulated_gpu_memory_mib=memory_mib,
+        memory_limits=parsed.memory_limits,
+    )
+
+
+def simulated_gpu(text: str) -> tuple[int, int]:
+    """Raises ValueError, which argparse turns into a message."""
+    count, _, memory_mib = text.partition(":")
+    if not (count.isdecimal() and memory_mib.isdecimal()) or (int(count) > 0) != (int(memory_mib) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' must be N:MEMORY_MIB, such as 1:16384")
+    return int(count), int(memory_mib)
+
+
+def lock(settings: NodeSettings) -> IO[bytes]:
+    """Held for as long as the file is open: two nodes on one data folder would both own its instances."""
+    settings.instances.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = open(settings.instances / ".lock", "wb")  # noqa: SIM115 - the caller holds it
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise OSError(error.errno, "another node owns the instances of this data folder", str(settings.data)) from error
+    return file
+
+
+async def serve(settings: NodeSettings) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    devices = find_devices(settings.simulated_gpus, settings.simulated_gpu_memory_mib)
+    instances = Instances(settings, devices)
+    instances.adopt()
+    server = Server(instances, node_info(settings, devices), settings.request_bytes_max)
+    listener = await server.listen(settings.socket)
+    upkeep = asyncio.create_task(instances.upkeep())
+    log.info("node.serving socket=%s data=%s", settings.socket, settings.data)
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((stopped, upkeep), return_when=asyncio.FIRST_COMPLETED)
+    listener.close()
+    await server.close()
+    await instances.close()
+    with suppress(FileNotFoundError):
+        settings.socket.unlink()
+    if upkeep.done():
+        upkeep.result()  # it never ends by itself: what broke it ends the node, and its supervisor starts another
+    upkeep.cancel()
+    log.info("node.stopped")
+
+
+def node_info(settings: NodeSettings, devices: Devices) -> NodeInfo:
+    return NodeInfo(
+        node=settings.name,
+        pid=os.getpid(),
+        memory_mib=machine.memory_mib(),
+        cpu=machine.cpu(),
+        gpus=[dataclasses.asdict(gpu) for gpu in devices.inventory()],
+        runtimes=["python", "custom"],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

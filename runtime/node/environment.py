@@ -1,0 +1,52 @@
+"""Which environment variables an instance sees: Function Compute's, a few every program needs, and the user's. Pure."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+
+from runtime.contract import LATEST, LaunchSpec
+
+# Names with these beginnings are the platform's: a function's own variables cannot change them.
+RESERVED_PREFIXES: Final = ("FC_", "STOKE_")
+
+
+def instance_environment(spec: LaunchSpec, *, port: int, code: Path, home: Path, path: str) -> dict[str, str]:
+    """Nothing of the node's own environment is in it but `path`, the value of PATH."""
+    version = spec.version
+    platform = {
+        "FC_SERVER_PORT": str(port),
+        "FC_INSTANCE_ID": spec.instance_id,
+        "FC_ACCOUNT_ID": spec.headers.get("x-fc-account-id", ""),
+        "FC_REGION": spec.headers.get("x-fc-region", ""),
+        "FC_SERVICE_NAME": spec.service,
+        "FC_FUNCTION_NAME": spec.function,
+        "FC_FUNCTION_HANDLER": spec.handler,
+        "FC_FUNCTION_MEMORY_SIZE": str(spec.memory_mib),
+        "FC_QUALIFIER": spec.headers.get("x-fc-qualifier", version),
+        "FC_VERSION_ID": "0" if version == LATEST else version,
+        "FC_FUNC_CODE_PATH": str(code),
+        "STOKE_CPU": f"{spec.cpu:g}",
+        "STOKE_GPU_MEMORY_MIB": str(spec.gpu_memory_mib),
+    }
+    own = {name: value for name, value in spec.environment.items() if not name.startswith(RESERVED_PREFIXES)}
+    return {**_defaults(spec, home, path), **own, **platform}
+
+
+def _defaults(spec: LaunchSpec, home: Path, path: str) -> dict[str, str]:
+    """What a function's own variables may replace."""
+    values = {
+        "PATH": path,
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # what is printed is in the log at once
+        "PYTHONDONTWRITEBYTECODE": "1",  # the code folder is shared, and only to be read
+    }
+    if spec.gpu_memory_mib == 0:
+        # A function that asked for no GPU must not find one: a mere CUDA context takes hundreds of MiB of a card.
+        values["CUDA_VISIBLE_DEVICES"] = ""
+    if spec.cpu > 0:
+        values["OMP_NUM_THREADS"] = str(math.ceil(spec.cpu))
+    return values

@@ -1,0 +1,210 @@
+"""The node's side of the zygote: starts it when first needed, asks it for children, hears of their exits."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runtime.node.process import Process
+from runtime.node.zygote import PACKET_BYTES_MAX
+
+log = logging.getLogger(__name__)
+
+# The exit status comes from the zygote, a moment after the pidfd told of the end.
+_EXIT_STATUS_TIMEOUT_S: Final = 1.0
+# A child sees in /proc what the zygote was started with, so that is next to nothing: no secret of the node's.
+_ENVIRONMENT_KEPT: Final = ("PATH", "HOME", "LD_LIBRARY_PATH")
+
+
+class ForkError(Exception):
+    """The zygote did not start, died, or could not fork; says what happened."""
+
+
+@dataclass(slots=True)
+class _Zygote:
+    popen: subprocess.Popen[bytes]
+    socket: socket.socket
+    ready: asyncio.Future[None]
+
+
+class Forks:
+    """`fork` starts the zygote by itself, `prepare` ahead of time. One that died is started anew when needed."""
+
+    def __init__(self, *, start_timeout_s: float, fork_timeout_s: float) -> None:
+        self._start_timeout_s = start_timeout_s
+        self._fork_timeout_s = fork_timeout_s
+        self._zygote: _Zygote | None = None
+        self._ids = itertools.count(1)
+        self._forking: dict[int, asyncio.Future[Process]] = {}
+        self._exits: dict[int, asyncio.Future[int | None]] = {}
+
+    @property
+    def pid(self) -> int:
+        """The zygote's, 0 while there is none."""
+        return self._zygote.popen.pid if self._zygote else 0
+
+    async def prepare(self) -> None:
+        """Returns when the zygote has imported everything. Raises ForkError."""
+        if self._zygote is None:
+            self._zygote = self._start()
+        zygote = self._zygote
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                await asyncio.shield(zygote.ready)
+        except TimeoutError:
+            self._drop(zygote, ForkError(f"the zygote was not ready within {self._start_timeout_s:g} s"))
+            raise ForkError(f"the zygote was not ready within {self._start_timeout_s:g} s") from None
+
+    async def fork(self, order: dict[str, Any], log_descriptor: int, ready_descriptor: int) -> Process:
+        """A child that carries out `order` (as zygote.py has it); the descriptors stay ours. Raises ForkError."""
+        number = next(self._ids)
+        packet = json.dumps({"id": number, **order}).encode()
+        if len(packet) > PACKET_BYTES_MAX:
+            raise ForkError(f"the launch takes {len(packet)} bytes, at most {PACKET_BYTES_MAX} are allowed")
+        for _ in range(2):  # a zygote may turn out to be dead, and one that is cannot have got the order
+            await self.prepare()
+            zygote = self._zygote
+            if zygote is None:
+                continue
+            try:
+                return await self._ordered(zygote, number, packet, [log_descriptor, ready_descriptor])
+            except TimeoutError:
+                # It may still fork: whoever did not answer in time is not trusted with another order.
+                self._drop(zygote, ForkError("the zygote did not answer"))
+                raise ForkError(f"the zygote did not fork within {self._fork_timeout_s:g} s") from None
+            except OSError as error:
+                self._drop(zygote, ForkError(f"the zygote cannot be reached: {error}"))
+        raise ForkError("the zygote died twice")
+
+    async def _ordered(self, zygote: _Zygote, number: int, packet: bytes, descriptors: list[int]) -> Process:
+        forked: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._forking[number] = forked
+        try:
+            async with asyncio.timeout(self._fork_timeout_s):
+                await _send(zygote.socket, packet, descriptors)
+                return await forked
+        finally:
+            self._forking.pop(number, None)
+
+    def close(self) -> None:
+        """The zygote ends; its children go on."""
+        if self._zygote is not None:
+            self._drop(self._zygote, ForkError("the node is ending"))
+
+    # -- the other side -----------------------------------------------------------------------------------------------
+
+    def _start(self) -> _Zygote:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
+        environment |= {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        with theirs:
+            popen = subprocess.Popen(
+                [sys.executable, "-P", "-m", "runtime.node.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        zygote = _Zygote(popen, ours, loop.create_future())
+        loop.add_reader(ours, self._on_packet, zygote)
+        log.info("zygote.started pid=%d", popen.pid)
+        return zygote
+
+    def _on_packet(self, zygote: _Zygote) -> None:
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(zygote.socket, PACKET_BYTES_MAX, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet, descriptors = b"", []
+        if not packet:
+            self._drop(zygote, ForkError("the zygote died"))
+        else:
+            self._hear(zygote, json.loads(packet), descriptors)
+
+    def _hear(self, zygote: _Zygote, message: dict[str, Any], descriptors: list[int]) -> None:
+        if "ready" in message:
+            zygote.ready.set_result(None)
+        elif "exited" in message:
+            exit_status = self._exits.pop(message["exited"], None)
+            if exit_status is not None and not exit_status.done():
+                exit_status.set_result(message["status"])
+        else:
+            self._hear_of_fork(message, descriptors)
+
+    def _hear_of_fork(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        forked = self._forking.get(message["id"])
+        if forked is None or forked.done():
+            for descriptor in descriptors:  # nobody waits for this child any more, so nobody would ever stop it
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                os.close(descriptor)
+        elif "error" in message:
+            forked.set_exception(ForkError(message["error"]))
+        else:
+            forked.set_result(self._child(message["pid"], descriptors[0], message["start_ticks"]))
+
+    def _child(self, pid: int, pidfd: int, start_ticks: int) -> Process:
+        exited: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._exits[pid] = exited
+
+        async def exit_status() -> int | None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EXIT_STATUS_TIMEOUT_S):
+                    return await asyncio.shield(exited)
+            return None
+
+        return Process(pid, pidfd, start_ticks, exit_status)
+
+    def _drop(self, zygote: _Zygote, error: ForkError) -> None:
+        """Without its socket a zygote ends by itself."""
+        if self._zygote is zygote:
+            self._zygote = None
+        asyncio.get_running_loop().remove_reader(zygote.socket)
+        zygote.socket.close()
+        waiting: list[asyncio.Future[Any]] = [zygote.ready, *self._forking.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen: nobody may be waiting for this one
+        for exited in self._exits.values():
+            if not exited.done():
+                exited.set_result(None)
+        self._exits.clear()
+        _reap(zygote.popen)
+
+
+def _reap(popen: subprocess.Popen[bytes]) -> None:
+    """It closes its end within milliseconds; waited for here, it would leave no zombie but could hold up the loop."""
+    loop = asyncio.get_running_loop()
+
+    def look(tries_left: int) -> None:
+        if popen.poll() is None and tries_left:
+            loop.call_later(0.05, look, tries_left - 1)
+        elif popen.returncode is None:
+            popen.kill()
+            popen.wait()
+
+    look(40)
+
+
+async def _send(to: socket.socket, packet: bytes, descriptors: list[int]) -> None:
+    while True:
+        try:
+            socket.send_fds(to, [packet], descriptors)
+        except BlockingIOError:
+            await asyncio.sleep(0.002)  # its queue is full of orders; the caller's time limit ends this
+        else:
+            return

@@ -1,0 +1,264 @@
+"""All instances of one node: launches, finds again, stops and forgets them, and tells those who watch."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime.node import cgroups, launch, output, processes, reasons, records
+from runtime.node import process as process_module
+from runtime.node.devices import Devices
+from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
+from runtime.node.forks import ForkError, Forks
+from runtime.node.launch import Place
+from runtime.node.life import Instance, Tools
+from runtime.node.local_ports import LocalPorts
+from runtime.node.records import Record
+from runtime.node.samples import Sampler, Subject
+from runtime.node.settings import NodeSettings
+
+log = logging.getLogger(__name__)
+
+# A watcher that is so far behind is not reading; its connection is closed, and it begins again with the current states.
+WATCH_BACKLOG_MAX: Final = 10_000
+
+
+class Instances:
+    """Made, `adopt`ed once, then used from the server's tasks; all in one event loop."""
+
+    def __init__(self, settings: NodeSettings, devices: Devices) -> None:
+        self._settings = settings
+        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
+        groups = cgroups.find() if settings.memory_limits == "auto" else None
+        self._tools = Tools(self._forks, groups, processes.boot_id())
+        self._ports = LocalPorts()
+        self._sampler = Sampler(devices)
+        self._sampling = asyncio.Lock()
+        self._by_id: dict[str, Instance] = {}
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
+        self._ending = False
+
+    # -- what the server offers -----------------------------------------------------------------------------------
+
+    async def prepare(self, runtime: str) -> None:
+        """Raises LaunchRefused for a runtime that is not launched here, CallError when the zygote does not start."""
+        launch.check_runtime(runtime)
+        if launch.is_python(runtime):
+            try:
+                await self._forks.prepare()
+            except ForkError as error:
+                raise CallError(str(error)) from error
+
+    def launch(self, spec: LaunchSpec) -> None:
+        """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
+        if spec.instance_id in self._by_id:
+            return
+        if self._ending:
+            raise LaunchRefused("the node is shutting down")
+        launch.check(spec, self._settings.code)
+        try:
+            place = self._make_place(spec)
+            record = Record(spec, at_s=time.time(), address=place.address, boot=self._tools.boot, group=place.group)
+            records.save(place.folder, record, durable=True)
+        except OSError as error:
+            raise CallError(f"the instance's folder cannot be made: {error}") from error
+        instance = self._add(record, place)
+        self._begin(instance, instance.run())
+        self._tell(instance)
+
+    def stop(self, instance_id: str, grace_s: float) -> None:
+        """Begin to end a life. Unknown and ended ids do nothing."""
+        instance = self._by_id.get(instance_id)
+        if instance is not None:
+            instance.ask_to_stop(grace_s)
+
+    def forget(self, instance_id: str) -> None:
+        """Drop the record of an ended instance; its output stays. Unknown ids and those that live do nothing."""
+        instance = self._by_id.get(instance_id)
+        if instance is None or not instance.record.state.is_final:
+            return
+        records.remove(instance.place.folder)
+        del self._by_id[instance_id]
+        (instance.place.folder / launch.PID_FILE).unlink(missing_ok=True)
+        shutil.rmtree(instance.place.home, ignore_errors=True)
+        output.sweep(self._settings.instances, self._settings.kept_outputs_max, set(self._by_id))
+
+    def statuses(self) -> list[InstanceStatus]:
+        return [instance.record.status for instance in self._by_id.values()]
+
+    async def watch(self) -> AsyncIterator[InstanceStatus]:
+        """Every known instance, then each change; ends when the reader is too slow."""
+        queue: asyncio.Queue[InstanceStatus | None] = asyncio.Queue()
+        self._watchers.add(queue)
+        try:
+            for status in self.statuses():
+                yield status
+            while (changed := await queue.get()) is not None:
+                yield changed
+        finally:
+            self._watchers.discard(queue)
+
+    async def samples(self) -> list[InstanceSample]:
+        async with self._sampling:  # two at once would read the same counters twice
+            subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
+            return await asyncio.to_thread(self._sampler.sample, subjects)
+
+    async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
+        """Raises NotFound for an id that was never launched here, or so long ago that its output is gone."""
+        folder = self._folder(instance_id)
+        if instance_id not in self._by_id and not output.exists(folder):
+            raise NotFound(f"instance '{instance_id}' has no output on this node")
+
+        def goes_on() -> bool:
+            instance = self._by_id.get(instance_id)
+            return follow and instance is not None and not instance.record.state.is_final
+
+        async for chunk in output.read(folder, tail_bytes=tail_bytes, follow=goes_on):
+            yield chunk
+
+    async def shutdown(self, grace_s: float) -> None:
+        """Stop all; returns when all have ended. Nothing new begins any more."""
+        self._ending = True
+        for instance_id in list(self._by_id):
+            self.stop(instance_id, grace_s)
+        if self._lives:
+            await asyncio.wait(list(self._lives.values()))
+        self._forks.close()
+
+    # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
+
+    def adopt(self) -> None:
+        """Find again what an earlier node on this data folder launched."""
+        self._settings.instances.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for record in records.load_all(self._settings.instances):
+            place = self._place_again(record)
+            if record.state.is_final:
+                self._add(record, place)
+            else:
+                self._find_again(record, place)
+        output.sweep(self._settings.instances, self._settings.kept_outputs_max, set(self._by_id))
+
+    def _find_again(self, record: Record, place: Place) -> None:
+        if record.boot != self._tools.boot:
+            record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
+            records.save(place.folder, record, durable=False)
+            self._add(record, place)
+            return
+        if record.pid == 0 and (noted := launch.noted_process(place)) is not None:
+            record = replace(record, pid=noted[0], start_ticks=noted[1])
+        found = process_module.found_again(record.pid, record.start_ticks) if record.pid else None
+        instance = self._add(record, place)
+        log.info("instance.found instance=%s pid=%d alive=%s", instance.id, record.pid, found is not None)
+        self._begin(instance, instance.run_on(found))
+
+    async def upkeep(self) -> None:
+        """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
+        while True:
+            await asyncio.sleep(self._settings.upkeep_period_s)
+            for instance in list(self._by_id.values()):
+                if _is_running(instance):
+                    self._look_after(instance)
+
+    def _look_after(self, instance: Instance) -> None:
+        try:
+            output.cut(instance.place.folder, self._settings.output_bytes_max)
+        except OSError as error:
+            log.error("output.not_cut instance=%s error=%r", instance.id, error)
+        if not instance.place.group:
+            used_mib = sum(processes.memory_mib(pid) for pid, _ in instance.family())
+            if used_mib > instance.spec.memory_mib:
+                instance.blame(reasons.out_of_memory(instance.spec.memory_mib, instance.log_end()))
+
+    async def close(self) -> None:
+        """Let go of everything: instances live on, and the next node finds them."""
+        self._ending = True
+        for life in self._lives.values():
+            life.cancel()
+        await asyncio.gather(*self._lives.values(), return_exceptions=True)
+        for instance in self._by_id.values():
+            if instance.process is not None:
+                instance.process.close()
+        self._forks.close()
+
+    # -- small steps --------------------------------------------------------------------------------------------------
+
+    def _add(self, record: Record, place: Place) -> Instance:
+        instance = Instance(record, place, self._tools, self._tell)
+        self._by_id[record.spec.instance_id] = instance
+        return instance
+
+    def _begin(self, instance: Instance, life: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(life)
+        self._lives[instance.id] = task
+        task.add_done_callback(lambda _: self._on_end(instance))
+
+    def _on_end(self, instance: Instance) -> None:
+        task = self._lives.pop(instance.id)
+        self._ports.give(instance.place.port)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("instance.life_broken instance=%s", instance.id, exc_info=error)
+
+    def _tell(self, instance: Instance) -> None:
+        for queue in self._watchers:
+            behind = queue.qsize() >= WATCH_BACKLOG_MAX
+            queue.put_nowait(None if behind else instance.record.status)
+
+    def _folder(self, instance_id: str) -> Path:
+        if not launch.INSTANCE_ID.fullmatch(instance_id):
+            raise InvalidArgument(f"instance_id '{instance_id}' must match {launch.INSTANCE_ID.pattern}")
+        return self._settings.instances / instance_id
+
+    def _make_place(self, spec: LaunchSpec) -> Place:
+        folder = self._folder(spec.instance_id)
+        (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / launch.PID_FILE).unlink(missing_ok=True)
+        os.close(output.open_for_writing(folder))
+        groups = self._tools.groups
+        group = str(groups.make(spec.instance_id, spec.memory_mib)) if groups is not None else ""
+        if launch.is_python(spec.runtime):
+            address, port = f"unix:{launch.socket_path(folder, self._short_folder())}", 0
+        else:
+            port = self._ports.take()
+            address = f"tcp:127.0.0.1:{port}"
+        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+
+    def _place_again(self, record: Record) -> Place:
+        folder = self._folder(record.spec.instance_id)
+        port = int(record.address.rpartition(":")[2]) if record.address.startswith("tcp:") else 0
+        if port and not record.state.is_final:
+            self._ports.mark(port)
+        code = self._code(record.spec, folder)
+        return Place(folder, code, record.address, self._settings.path, port, record.group)
+
+    def _code(self, spec: LaunchSpec, folder: Path) -> Path:
+        return self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
+
+    def _short_folder(self) -> Path:
+        """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
+        digest = hashlib.sha256(os.fsencode(self._settings.data.absolute())).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
+        return folder
+
+
+def _is_running(instance: Instance) -> bool:
+    return instance.record.pid > 0 and not instance.record.state.is_final
+
+
+def _subject(instance: Instance) -> Subject:
+    spec, record, group = instance.spec, instance.record, instance.place.group
+    known = frozenset(cgroups.members(Path(group))) if group else frozenset()
+    return Subject(spec.instance_id, record.pid, record.start_ticks, spec.cpu, spec.gpu_memory_mib, known)

@@ -1,0 +1,214 @@
+"""From a LaunchSpec to a running process: what may be launched at all, with what, and the two ways to start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.contract import LaunchSpec
+from runtime.node import output, process, processes
+from runtime.node.environment import instance_environment
+from runtime.node.errors import LaunchRefused
+from runtime.node.forks import Forks
+from runtime.node.process import Process
+from runtime.node.processes import Member
+from runtime.node.zygote import REPLACEABLE
+
+PID_FILE: Final = "pid"
+INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
+HANDLER: Final = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*")
+# A unix socket's path has 107 bytes at most (unix(7)); some are left for those who add a suffix.
+_SOCKET_PATH_BYTES_MAX: Final = 100
+
+# The shell writes its pid and joins the memory group before it becomes the user's program, so that not a byte of the
+# program escapes the limit, and a node that died in between finds the process again.
+_START: Final = 'echo $$ >"$1" && { [ -z "$2" ] || echo 0 >"$2/cgroup.procs"; } && shift 2 && exec "$@"'
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an instance lives: folders, port or socket, memory group."""
+
+    folder: Path
+    code: Path  # the code, or the instance's own folder when it has none
+    address: str
+    path: str  # the value of PATH
+    port: int = 0  # custom runtimes only
+    group: str = ""  # "" = no control group
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "tmp"
+
+
+def noted_process(place: Place) -> Member | None:
+    """The process that noted its pid in the place before the node could, if it lives.
+
+    It is this instance's if it prints into its output: the pid alone could be anybody's by now.
+    """
+    try:
+        pid = int((place.folder / PID_FILE).read_text())
+        prints_into = os.readlink(f"/proc/{pid}/fd/1")
+    except (OSError, ValueError):
+        return None
+    stat = processes.read_stat(pid)
+    if stat is None or prints_into != str((place.folder / output.NAME).resolve()):
+        return None
+    return pid, stat.start_ticks
+
+
+def is_python(runtime: str) -> bool:
+    return _PYTHON.fullmatch(runtime) is not None
+
+
+def check_runtime(runtime: str) -> None:
+    """Raises LaunchRefused for a runtime that this node cannot launch, whatever the function."""
+    if runtime == "custom-container":
+        raise LaunchRefused(
+            "runtime 'custom-container' cannot be launched: this node has no container engine; "
+            "runtime 'custom' with a command runs the same server without a container"
+        )
+    if runtime != "custom" and not is_python(runtime):
+        raise LaunchRefused(f"runtime '{runtime}' is not known here; allowed: python3, python3.<minor>, custom")
+
+
+def check(spec: LaunchSpec, code_root: Path) -> None:
+    """Raises LaunchRefused when this node can never run `spec` as it is; names the field."""
+    if not INSTANCE_ID.fullmatch(spec.instance_id):
+        raise LaunchRefused(f"instance_id '{spec.instance_id}' must match {INSTANCE_ID.pattern}")
+    check_runtime(spec.runtime)
+    if spec.code_sha256 and not _SHA256.fullmatch(spec.code_sha256):
+        raise LaunchRefused(f"code_sha256 '{spec.code_sha256}' must be 64 hex digits")
+    if spec.code_sha256 and not (code_root / spec.code_sha256).is_dir():
+        raise LaunchRefused(f"code {spec.code_sha256} is not unpacked on this node")
+    if spec.memory_mib <= 0:
+        raise LaunchRefused(f"memory_mib {spec.memory_mib} must be at least 1")
+    if is_python(spec.runtime):
+        _check_python(spec)
+    elif not spec.command:
+        raise LaunchRefused("runtime 'custom' needs a command, and there is none")
+
+
+def _check_python(spec: LaunchSpec) -> None:
+    if not HANDLER.fullmatch(spec.handler):
+        raise LaunchRefused(
+            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler'"
+        )
+    if not spec.code_sha256:
+        raise LaunchRefused(f"runtime '{spec.runtime}' needs code, and the function has none")
+
+
+def socket_path(folder: Path, short_folder: Path) -> Path:
+    """Where the built-in server of an instance listens: in its folder, or where the path is short enough."""
+    path = folder / "instance.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
+        return path
+    return short_folder / f"{folder.name}.sock"
+
+
+def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:
+    port = place.port or spec.ca_port
+    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path)
+
+
+def start_command(spec: LaunchSpec) -> Sequence[str]:
+    """What a user reads as the start command of an instance that failed."""
+    return [spec.runtime, spec.handler] if is_python(spec.runtime) else spec.command
+
+
+async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, ready: int) -> Process:
+    """A built-in server: forked from the zygote, or in a fresh interpreter if the code brings its own big libraries.
+
+    The descriptors stay the caller's. Raises ForkError, OSError.
+    """
+    order: dict[str, Any] = {
+        "instance_id": spec.instance_id,
+        "environment": environment(spec, place),
+        "cwd": str(place.code),
+        "pid_file": str(place.folder / PID_FILE),
+        "group": place.group,
+        "config": instance_config(spec, place),
+    }
+    if brings_own_libraries(place.code):
+        return process.child(_fresh_interpreter(order, place.path, log, ready))
+    return await forks.fork(order, log, ready)
+
+
+def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
+    """What `runtime.instance` is told; its `InstanceConfig` has the same names."""
+    return {
+        "handler": spec.handler,
+        "initializer": spec.initializer,
+        "pre_stop": spec.pre_stop,
+        "code": str(place.code),
+        "socket": place.address.removeprefix("unix:"),
+        "instance_concurrency": spec.instance_concurrency,
+    }
+
+
+def brings_own_libraries(code: Path) -> bool:
+    return any((code / name).is_dir() or (code / f"{name}.py").is_file() for name in REPLACEABLE)
+
+
+def _fresh_interpreter(order: dict[str, Any], path: str, log: int, ready: int) -> subprocess.Popen[bytes]:
+    popen = subprocess.Popen(
+        [sys.executable, "-P", "-m", "runtime.instance", str(log), str(ready)],
+        stdin=subprocess.PIPE,
+        pass_fds=[log, ready],
+        env={"PATH": path, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        start_new_session=True,
+    )
+    assert popen.stdin is not None
+    with (
+        suppress(BrokenPipeError),
+        popen.stdin as stdin,
+    ):  # not as an argument, which every user of the machine could read
+        stdin.write(json.dumps(order).encode())
+    return popen
+
+
+def start_command_line(spec: LaunchSpec, place: Place, log: int) -> Process:
+    """The user's own program, leader of a session of its own. Raises FileNotFoundError, PermissionError, OSError."""
+    values = environment(spec, place)
+    program = find_program(spec.command[0], place.code, values["PATH"])
+    arguments = ["/bin/sh", "-c", _START, "sh", str(place.folder / PID_FILE), place.group]
+    popen = subprocess.Popen(
+        [*arguments, program, *spec.command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=values,
+        cwd=place.code,
+        start_new_session=True,
+        umask=0o022,
+    )
+    return process.child(popen)
+
+
+def find_program(name: str, code: Path, path: str) -> str:
+    """An absolute path stays; else the program is looked for in the code, then (a bare name) in PATH.
+
+    Raises:
+        FileNotFoundError, PermissionError: with a message for users.
+    """
+    in_code = code / name  # an absolute `name` replaces `code`
+    if in_code.is_file():
+        if not os.access(in_code, os.X_OK):
+            raise PermissionError(f"command[0] '{name}' is not executable (chmod +x before it is packed)")
+        return str(in_code)
+    found = None if "/" in name else shutil.which(name, path=path)
+    if found is None:
+        raise FileNotFoundError(f"command[0] '{name}' is neither in the code nor in PATH")
+    return found

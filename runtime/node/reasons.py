@@ -1,0 +1,66 @@
+"""Why an instance failed, in the words that a user reads as `currentError`. Pure."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+LOG_LINES_MAX: Final = 10
+_LOG_CHARS_MAX: Final = 2000
+MISSED: Final = "Function instance exited while the node was away"
+
+
+def exited(status: int | None, command: Sequence[str], log_end: bytes) -> str:
+    """`status` is as subprocess has it: negative for a signal; None where nobody could ask."""
+    return (
+        f"Function instance exited unexpectedly({_how(status)}) with start command '{shlex.join(command)}'. "
+        f"Logs: {last_lines(log_end)}"
+    )
+
+
+def out_of_memory(limit_mib: int, log_end: bytes) -> str:
+    return f"Function instance ran out of memory: it is over its limit of {limit_mib} MiB. Logs: {last_lines(log_end)}"
+
+
+def not_listening(port: int, health_path: str, timeout_s: float, last_error: str, log_end: bytes) -> str:
+    check = f"GET {health_path}" if health_path else "a connect"
+    return (
+        f"Function instance health check failed on port {port} in {timeout_s:g} seconds ({check}: {last_error}); "
+        f"the server must listen on the port in FC_SERVER_PORT. Logs: {last_lines(log_end)}"
+    )
+
+
+def not_ready(timeout_s: float, log_end: bytes) -> str:
+    return f"Function instance did not start within {timeout_s:g} seconds. Logs: {last_lines(log_end)}"
+
+
+def unhealthy(health_path: str, failures: int, last_error: str, log_end: bytes) -> str:
+    return (
+        f"Function instance failed its health check GET {health_path} {failures} times in a row ({last_error}). "
+        f"Logs: {last_lines(log_end)}"
+    )
+
+
+def initializer_failed(what: str, log_end: bytes) -> str:
+    return f"Function initializer failed: POST /initialize {what}. Logs: {last_lines(log_end)}"
+
+
+def last_lines(log_end: bytes) -> str:
+    """The end of an output, short enough for a message; whole lines where they fit."""
+    lines = log_end.decode("utf-8", "replace").strip().splitlines()
+    text = "\n".join(lines[-LOG_LINES_MAX:])
+    return text[-_LOG_CHARS_MAX:] or "(none)"
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return "code unknown, message:it ended while nobody watched its exit code"
+    if status >= 0:
+        return f"code {status}, message:exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"code {128 - status}, message:killed by {name}"

@@ -1,0 +1,230 @@
+"""The node's door: JSON lines over a unix socket.
+
+A request is `{"id", "op", …}`; its answer `{"id", "ok": true, "result"}` or `{"id", "ok": false, "error": {"code",
+"message"}}`. Requests of one connection are worked on at the same time, and answered as they are done.
+
+| op         | with                                  | result                                             |
+|------------|---------------------------------------|----------------------------------------------------|
+| `hello`    |                                       | NodeInfo                                           |
+| `prepare`  | `runtime`                             | null, when launches of it will be fast             |
+| `launch`   | `spec` (LaunchSpec)                   | null, when it is on the disk; a known id: nothing  |
+| `stop`     | `instance_id`, `grace_s`              | null, at once; an unknown or ended id: nothing     |
+| `forget`   | `instance_id`                         | null; only if it has ended; its output stays       |
+| `list`     |                                       | [InstanceStatus]                                   |
+| `samples`  |                                       | [InstanceSample], of what runs                     |
+| `watch`    |                                       | null, then lines `{"event": InstanceStatus}`       |
+| `logs`     | `instance_id`, `tail_bytes`, `follow` | lines `{"id", "chunk": text}`, then null           |
+| `shutdown` | `grace_s`                             | null, when every instance has ended                |
+
+In a chunk, bytes that are not UTF-8 are lone surrogates (Python's surrogateescape), so none are lost.
+
+Error codes: `InvalidArgument` (the request), `LaunchRefused` (never possible here), `NotFound`, `InternalError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import dataclasses
+import errno
+import json
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.contract import LaunchSpec, Message, NodeInfo
+from runtime.node.errors import CallError, InvalidArgument
+from runtime.node.instances import Instances
+
+log = logging.getLogger(__name__)
+
+Arguments = dict[str, Any]
+Say = Callable[[dict[str, Any]], Awaitable[None]]
+_GRACE_S: Final = 10.0
+_TAIL_BYTES: Final = 64 * 1024
+_TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class Server:
+    """Answers for `instances`. One object serves any number of connections."""
+
+    def __init__(self, instances: Instances, info: NodeInfo, request_bytes_max: int) -> None:
+        self._instances = instances
+        self._info = info
+        self._request_bytes_max = request_bytes_max
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._calls: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
+            "hello": self._hello,
+            "prepare": self._prepare,
+            "launch": self._launch,
+            "stop": self._stop,
+            "forget": self._forget,
+            "list": self._list,
+            "samples": self._samples,
+            "shutdown": self._shutdown,
+        }
+
+    async def listen(self, path: Path) -> asyncio.Server:
+        """Raises OSError, also when another node listens there."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_stale(path)
+        server = await asyncio.start_unix_server(self._serve, path, limit=self._request_bytes_max)
+        os.chmod(path, 0o600)
+        return server
+
+    async def close(self) -> None:
+        """Break off every connection."""
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    # -- one connection -----------------------------------------------------------------------------------------------
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def say(message: dict[str, Any]) -> None:
+            writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            await writer.drain()
+
+        try:
+            while line := await reader.readline():
+                task = asyncio.create_task(self._answer(line, say))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except ValueError:
+            await say(_failed(None, InvalidArgument(f"a request has at most {self._request_bytes_max} bytes")))
+        except (OSError, asyncio.CancelledError):
+            pass  # the other side, or the node itself, is going: there is nobody to tell
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._connections.discard(connection)
+            writer.close()
+
+    async def _answer(self, line: bytes, say: Say) -> None:
+        number: Any = None
+        with contextlib.suppress(OSError):  # the client is gone, and with it the wish for an answer
+            try:
+                request = _parse(line)
+                number = request.get("id")
+                await self._do(number, request, say)
+            except CallError as error:
+                await say(_failed(number, error))
+            except OSError:
+                raise
+            except Exception as error:
+                log.exception("call.broken line=%r", line[:200])
+                await say(_failed(number, CallError(repr(error))))
+
+    async def _do(self, number: Any, request: Arguments, say: Say) -> None:
+        op = request.get("op")
+        if op == "watch":
+            await say({"id": number, "ok": True, "result": None})
+            await self._watch(say)
+        elif op == "logs":
+            async for text in self._log_text(request):
+                await say({"id": number, "chunk": text})
+            await say({"id": number, "ok": True, "result": None})
+        elif op in self._calls:
+            await say({"id": number, "ok": True, "result": await self._calls[op](request)})
+        else:
+            allowed = ", ".join(sorted([*self._calls, "watch", "logs"]))
+            raise InvalidArgument(f"op '{op}' is not known; allowed: {allowed}")
+
+    async def _watch(self, say: Say) -> None:
+        async for status in self._instances.watch():
+            await say({"event": _plain(status)})
+        raise ConnectionAbortedError("the watcher does not read")
+
+    async def _log_text(self, request: Arguments) -> AsyncIterator[str]:
+        tail_bytes = int(_number(request, "tail_bytes", _TAIL_BYTES, _TAIL_BYTES_MAX))
+        follow = request.get("follow", False) is True
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        async for chunk in self._instances.logs(_text(request, "instance_id"), tail_bytes=tail_bytes, follow=follow):
+            if text := decoder.decode(chunk):
+                yield text
+        if rest := decoder.decode(b"", final=True):
+            yield rest
+
+    # -- the calls ----------------------------------------------------------------------------------------------------
+
+    async def _hello(self, _: Arguments) -> Any:
+        return dataclasses.asdict(self._info)
+
+    async def _prepare(self, request: Arguments) -> None:
+        await self._instances.prepare(_text(request, "runtime"))
+
+    async def _launch(self, request: Arguments) -> None:
+        try:
+            spec = LaunchSpec.from_dict(request["spec"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidArgument(f"spec is not a LaunchSpec: {error}") from error
+        self._instances.launch(spec)
+
+    async def _stop(self, request: Arguments) -> None:
+        self._instances.stop(_text(request, "instance_id"), _number(request, "grace_s", _GRACE_S, 3600.0))
+
+    async def _forget(self, request: Arguments) -> None:
+        self._instances.forget(_text(request, "instance_id"))
+
+    async def _list(self, _: Arguments) -> Any:
+        return [_plain(status) for status in self._instances.statuses()]
+
+    async def _samples(self, _: Arguments) -> Any:
+        return [_plain(sample) for sample in await self._instances.samples()]
+
+    async def _shutdown(self, request: Arguments) -> None:
+        await self._instances.shutdown(_number(request, "grace_s", _GRACE_S, 3600.0))
+
+
+def _parse(line: bytes) -> Arguments:
+    try:
+        request = json.loads(line)
+    except ValueError as error:
+        raise InvalidArgument(f"a request is one JSON object on one line: {error}") from error
+    if not isinstance(request, dict):
+        raise InvalidArgument("a request is one JSON object on one line")
+    return request
+
+
+def _text(request: Arguments, name: str) -> str:
+    value = request.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidArgument(f"{name} {value!r} must be a text")
+    return value
+
+
+def _number(request: Arguments, name: str, default: float, at_most: float) -> float:
+    value = request.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= at_most:
+        raise InvalidArgument(f"{name} {value!r} must be a number from 0 to {at_most:g}")
+    return float(value)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    return dataclasses.asdict(message)
+
+
+def _failed(number: Any, error: CallError) -> dict[str, Any]:
+    return {"id": number, "ok": False, "error": {"code": error.code, "message": str(error)}}
+
+
+def _remove_stale(path: Path) -> None:
+    """A socket file that nobody answers at is left over from a node that was killed."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(errno.EADDRINUSE, "another node listens on it", str(path))

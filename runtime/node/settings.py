@@ -1,0 +1,34 @@
+"""A node's settings: one frozen object, made once in `__main__.py`. Pydantic would be a fifth of an idle node."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    data: Path
+    socket: Path
+    name: str = "local"
+    path: str = os.defpath  # the value of PATH that instances get
+    simulated_gpus: int = 0
+    simulated_gpu_memory_mib: int = 0
+    # "auto": a control group of memory for each instance where one can be made, else "watch": look twice a second.
+    memory_limits: Literal["auto", "watch"] = "auto"
+    upkeep_period_s: float = 0.5  # how often outputs are cut and, without control groups, memory is looked at
+    output_bytes_max: int = 16 * 1024 * 1024  # of one instance; then its newest quarter is kept
+    kept_outputs_max: int = 200  # outputs of forgotten instances that stay readable
+    request_bytes_max: int = 1024 * 1024  # one line sent to the node
+    zygote_start_timeout_s: float = 30.0
+    fork_timeout_s: float = 10.0
+
+    @property
+    def instances(self) -> Path:
+        return self.data / "instances"
+
+    @property
+    def code(self) -> Path:
+        return self.data / "code"

@@ -1,0 +1,145 @@
+"""The zygote: a process that has imported what every Python function needs, and forks an instance in milliseconds.
+
+`python -m runtime.node.zygote FD` speaks to its node over the socket FD, one JSON packet a message:
+
+    → {"id", "instance_id", "environment", "cwd", "pid_file", "group", "config"}   with two descriptors: log, ready pipe
+    ← {"ready": true}                                   once, when everything is imported
+    ← {"id", "pid", "start_ticks"}                      with one descriptor: the child's pidfd
+    ← {"id", "error"}
+    ← {"exited": pid, "status"}                         as subprocess has it: negative for a signal
+
+It ends when the node closes the socket; its children live on. Nothing here may start a thread, open a session or touch
+a GPU before the fork: none of that can be forked.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+PACKET_BYTES_MAX: Final = 160 * 1024  # below the kernel's default for one packet of a unix socket
+# What the instance server and most functions import. The last ones are optional for a function, and dear to import.
+PRELOADED: Final = (
+    "asyncio",
+    "uvloop",
+    "uvicorn",
+    "a2wsgi",
+    "concurrent.futures.thread",
+    "starlette.applications",
+    "starlette.responses",
+    "starlette.routing",
+    "runtime.instance.birth",
+    "numpy",
+    "onnxruntime",
+)
+# A function that brings its own copy of one of these needs an interpreter in which ours was not imported.
+REPLACEABLE: Final = ("numpy", "onnxruntime")
+
+
+def main() -> None:
+    node = socket.socket(fileno=int(sys.argv[1]))
+    preload()
+    node.send(json.dumps({"ready": True}).encode())
+    Zygote(node).serve()
+    # Not by the usual way out: it would join threads that onnxruntime has in this process and not in its children.
+    os._exit(0)
+
+
+def preload() -> None:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its pool would start threads at import
+    for name in PRELOADED:
+        importlib.import_module(name)
+    importlib.import_module("onnxruntime").disable_telemetry_events()
+    gc.collect()
+    gc.freeze()  # a collection in a child would otherwise write to every page that it shares with the others
+
+
+class Zygote:
+    def __init__(self, node: socket.socket) -> None:
+        self._node = node
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Until the node is gone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides, not the terminal
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._node, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wake_read:
+                    self._drain()
+                elif not self._answer_one():
+                    return
+            self._reap()
+
+    def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._wake_read, 512):
+                pass
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._say({"exited": ended[0], "status": os.waitstatus_to_exitcode(ended[1])})
+
+    def _answer_one(self) -> bool:
+        packet, descriptors, _, _ = socket.recv_fds(self._node, PACKET_BYTES_MAX, 2)
+        if not packet:
+            return False
+        order = json.loads(packet)
+        try:
+            self._fork(order, *descriptors)
+        except OSError as error:
+            self._say({"id": order["id"], "error": f"fork: {error}"})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _fork(self, order: dict[str, Any], log: int, ready: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._become_instance(order, log, ready)
+        pidfd = os.pidfd_open(pid)  # nobody else waits for the child, so the pid is its own
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        start_ticks = int(stat[stat.rindex(")") + 2 :].split()[19])
+        try:
+            self._say({"id": order["id"], "pid": pid, "start_ticks": start_ticks}, [pidfd])
+        finally:
+            os.close(pidfd)
+
+    def _become_instance(self, order: dict[str, Any], log: int, ready: int) -> None:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            self._node.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            status = importlib.import_module("runtime.instance.birth").become_instance(order, log, ready)
+        except BaseException as error:  # a child must never return into the zygote's loop
+            print(f"the instance could not be started: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+        finally:
+            os._exit(status)
+
+    def _say(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the node is gone: serve() ends at its next turn
+            socket.send_fds(self._node, [json.dumps(message).encode()], descriptors or [])
+
+
+if __name__ == "__main__":
+    main()

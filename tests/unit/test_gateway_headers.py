@@ -1,0 +1,88 @@
+"""Which header fields go on, to the instance and to the client."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.gateway.headers import sort_request, sort_response
+from runtime.gateway.refusal import Refusal
+from runtime.http.framing import chunks, header, joined, status_line
+
+
+def passed(*headers: tuple[bytes, bytes]) -> bytes:
+    return b"".join(sort_request(list(headers)).passed)
+
+
+def test_ordinary_fields_and_host_go_on_as_they_are() -> None:
+    headers = [(b"Host", b"x"), (b"Accept", b"*/*"), (b"Cookie", b"a=1"), (b"Cookie", b"b=2")]
+    assert passed(*headers) == b"Host: x\r\nAccept: */*\r\nCookie: a=1\r\nCookie: b=2\r\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade", "Proxy-Authorization", "Expect"],
+)
+def test_fields_of_one_connection_stay_behind(name: str) -> None:
+    assert passed((name.encode(), b"x"), (name.upper().encode(), b"y"), (name.lower().encode(), b"z")) == b""
+
+
+def test_fields_named_by_connection_stay_behind_but_never_host() -> None:
+    assert passed((b"X-A", b"1"), (b"Connection", b"close, X-a , host"), (b"Host", b"h")) == b"Host: h\r\n"
+
+
+def test_x_fc_and_authorization_are_kept_apart() -> None:
+    head = sort_request([(b"X-Fc-Trace-Id", b"t"), (b"Authorization", b"FC a:b")])
+    assert head.passed == []
+    assert head.fc_value(b"x-fc-trace-id") == b"t"
+    assert head.fc_value(b"x-fc-other") is None
+    assert head.authorization == b"FC a:b"
+
+
+def test_framing_is_read_and_not_passed_on() -> None:
+    head = sort_request([(b"Content-Length", b"12"), (b"Expect", b"100-Continue")])
+    assert (head.content_length, head.expects_continue, head.has_body, head.passed) == (12, True, True, [])
+    assert sort_request([(b"Transfer-Encoding", b"Chunked")]).is_chunked
+
+
+def test_two_hosts_and_other_codings_are_refused() -> None:
+    with pytest.raises(Refusal, match="Host is given more than once"):
+        sort_request([(b"Host", b"a"), (b"host", b"a")])
+    with pytest.raises(Refusal, match="'gzip, chunked': chunked is allowed") as refused:
+        sort_request([(b"Transfer-Encoding", b"gzip, chunked")])
+    assert refused.value.status == 501
+
+
+def test_a_response_loses_what_the_gateway_says_itself() -> None:
+    headers = [
+        (b"X-Fc-Request-Id", b"forged"),
+        (b"X-Fc-Error-Type", b"HandledInvocationError"),
+        (b"Content-Length", b"3"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"Connection", b"x-hop"),
+        (b"X-Hop", b"1"),
+        (b"Content-Type", b"text/plain"),
+    ]
+    lines, length = sort_response(headers, frozenset([b"x-fc-request-id"]))
+    assert b"".join(lines) == b"X-Fc-Error-Type: HandledInvocationError\r\nContent-Type: text/plain\r\n"
+    assert length == 3
+
+
+def test_pieces_become_chunks_and_empty_ones_do_not() -> None:
+    assert b"".join(chunks([b"a" * 17, b"", b"b"])) == b"11\r\n" + b"a" * 17 + b"\r\n1\r\nb\r\n"
+
+
+def test_small_parts_are_joined_and_large_ones_left() -> None:
+    assert joined([b"a", b"b"]) == [b"ab"]
+    large = [b"a", b"b" * 100_000]
+    assert joined(large) is large
+
+
+def test_a_status_without_a_phrase_takes_the_instances() -> None:
+    assert status_line(200, b"Whatever") == b"HTTP/1.1 200 OK\r\n"
+    assert status_line(299, b"Odd") == b"HTTP/1.1 299 Odd\r\n"
+
+
+def test_a_header_cannot_smuggle_another() -> None:
+    for value in ("a\r\nb: c", "a\nb", "a\0"):
+        with pytest.raises(ValueError, match="not allowed"):
+            header("x", value)
