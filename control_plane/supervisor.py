@@ -6,7 +6,6 @@ does and should weigh next to nothing. Parts and instances outlive it; a new sup
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import fcntl
 import hashlib
@@ -14,7 +13,6 @@ import http.client
 import json
 import logging
 import os
-import secrets
 import select
 import signal
 import socket
@@ -22,10 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from control_plane.credentials import write_credentials, write_private
+from control_plane.options import Options, parse
 from control_plane.parts import Part
 from runtime import store
 
@@ -34,19 +33,6 @@ log = logging.getLogger("stoke")
 PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 45.0  # the gateway may finish requests for 30 s
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `stoke up` was asked. `store` is "" for a private one."""
-
-    data: Path
-    host: str
-    port: int
-    store: str = ""
-    public_url: str = ""
-    simulated_gpu: str = ""  # N:MEMORY_MIB
 
 
 class Supervisor:
@@ -71,14 +57,14 @@ class Supervisor:
 
     def start(self) -> None:
         """Start or adopt every part; returns when the API answers. Raises TimeoutError, naming the part's log."""
+        if not self._gateway_lives():  # first of all: an address that cannot be had leaves everything as it was
+            self._listener = listen(self.options.host, self.port)
+            self.port = self._listener.getsockname()[1]
         write_credentials(self.data / "credentials.json")
         store_url = self.options.store or f"unix://{self._sockets / 'store.sock'}"
         if not self.options.store:
             self._begin("store", self._store_command())
             self._await(lambda: can_connect(self._sockets / "store.sock"), "store")
-        if not self._gateway_lives():
-            self._listener = listen(self.options.host, self.port)
-            self.port = self._listener.getsockname()[1]
         python = [sys.executable, "-m"]
         control_plane = self._sockets / "control-plane.sock"
         node = self._sockets / "node.sock"
@@ -329,55 +315,8 @@ def can_connect(path: Path) -> bool:
             return False
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step; only its owner may read it."""
-    partial = path.with_name(path.name + ".tmp")
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_credentials(path: Path) -> None:
-    """The local access key: STOKE_ACCESS_KEY_ID and _SECRET when both are set, else one made on the first start."""
-    key_id, secret = os.environ.get("STOKE_ACCESS_KEY_ID"), os.environ.get("STOKE_ACCESS_KEY_SECRET")
-    if not (key_id and secret):
-        if path.exists():
-            return
-        key_id, secret = "LTAI" + secrets.token_hex(8), secrets.token_urlsafe(30)
-    write_private(path, json.dumps({"access_key_id": key_id, "access_key_secret": secret}))
-
-
 def become_subreaper() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def parse(arguments: list[str]) -> Options:
-    """Raises SystemExit(2) with a message that names the argument, its value and what is allowed."""
-    parser = argparse.ArgumentParser(prog="stoke up", description="Start Stoke on this machine and keep it running.")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("STOKE_DATA", "~/.stoke")), metavar="DIR")
-    parser.add_argument("--listen", default="127.0.0.1:9000", metavar="HOST:PORT")
-    parser.add_argument("--store", default=os.environ.get("STOKE_STORE", ""), metavar="URL")
-    parser.add_argument("--public-url", default=os.environ.get("STOKE_PUBLIC_URL", ""), metavar="URL")
-    parser.add_argument("--simulated-gpu", default="", metavar="N:MEMORY_MIB")
-    given = parser.parse_args(arguments)
-    host, colon, port = given.listen.rpartition(":")
-    host = host.strip("[]")
-    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535:
-        parser.error(f"--listen is {given.listen!r}; allowed is HOST:PORT with a port from 0 to 65535")
-    if host not in LOOPBACK:
-        parser.error(
-            f"--listen is {given.listen!r}; allowed hosts are {', '.join(LOOPBACK)}: "
-            "API calls are not checked for a signature yet, so Stoke listens on loopback only"
-        )
-    if given.store and not given.store.startswith(("redis://", "rediss://", "unix://")):
-        parser.error(f"--store is {given.store!r}; allowed are redis://…, rediss://… and unix://…")
-    if not given.store and store.find_server() is None:
-        parser.error("no valkey-server or redis-server was found, and no --store URL was given")
-    data = given.data.expanduser().absolute()
-    return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -392,18 +331,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.ask_to_stop())
+    failure = ""
     try:
         supervisor.start()
         print(f"endpoint: {supervisor.endpoint}", flush=True)
         supervisor.watch()
-        code = 0
     except (OSError, TimeoutError) as error:
-        print(f"stoke up: {error}", file=sys.stderr)
-        code = 1
+        failure = f"stoke up: {error.strerror if isinstance(error, OSError) and error.strerror else error}"
     except KeyboardInterrupt:
-        code = 1
+        failure = "stoke up: stopped before it served"
     supervisor.stop()
-    return code
+    if failure:
+        print(failure, file=sys.stderr)
+    return 1 if failure else 0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,17 @@ from provision.problems import ConfigError, sentence, sentences, unknown_in
 from provision.schedule import EXPRESSIONS, Schedule, parse_expression
 from provision.times import parse_time, parse_zone
 
+__all__ = [
+    "ConfigError",
+    "MetricType",
+    "ProvisionConfig",
+    "ScheduledAction",
+    "TargetTrackingPolicy",
+    "parse",
+    "spelled_fields",
+    "unknown_fields",
+]
+
 INSTANCES_MAX: Final = 10_000  # FC's limit for a target
 LIST_LENGTH_MAX: Final = 100
 

@@ -117,7 +117,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
 
 
 def _keep_s(config: ProvisionConfig) -> int:
-    """How many seconds anything seen is of use: the window, what its first sliding averages need, and the current one."""
+    """For how many seconds what was seen is of use: the window, its first sliding averages, and the current second."""
     windows = (policy.stable_window_s + policy.panic_window_s for policy in config.target_tracking_policies)
     return max([STABLE_WINDOW_S, *windows]) + 1
 

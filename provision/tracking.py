@@ -76,12 +76,12 @@ def settle(
     if wished.grow is not None and _whole(wished.grow) > said:
         wanted = _whole(wished.grow)
         said = bounded(policy, wanted)
-        return Standing(said, None, standing.stepped_at), _noted(why, wanted, said)
+        return Standing(said, None, standing.stepped_at), _noted(policy, why, wanted)
     if wished.shrink is None:
         return Standing(said, None, standing.stepped_at), tuple(why)
     wanted = _whole(max(wished.shrink, wished.grow or 0.0))
     if bounded(policy, wanted) >= said:
-        return Standing(said, None, standing.stepped_at), _noted(why, wanted, said)
+        return Standing(said, None, standing.stepped_at), _noted(policy, why, wanted)
     standing = replace(standing, said=said, below_since=_or(standing.below_since, view.now))
     held_s = _held_s(policy, standing, view.now)
     if held_s > 0.0:
@@ -185,9 +185,10 @@ def _step_down(policy: TargetTrackingPolicy, said: int, asked: float, capacity_l
     return max(bounded(policy, _whole(asked)), min(part_of_way, said - 1))
 
 
-def _noted(why: list[str], wanted: int, said: int) -> tuple[str, ...]:
-    """With the bounds named, where they had a say."""
-    return (*why, f"bounded {wanted}→{said}") if wanted > said else tuple(why)
+def _noted(policy: TargetTrackingPolicy, why: list[str], wanted: int) -> tuple[str, ...]:
+    """With the bounds named, where they have a say."""
+    within = bounded(policy, wanted)
+    return (*why, f"bounded {wanted}→{within}") if within != wanted else tuple(why)
 
 
 def _whole(count: float) -> int:

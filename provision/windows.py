@@ -55,8 +55,8 @@ class Usage:
     def covered_s(self, now: float, window_s: int) -> float:
         """How much of the window was seen. A second that was seen twice, as the clock was held, counts once."""
         first, part = _begin(now, window_s)
-        seen_s = (min(1.0, b.covered_s) * (part if b.second == first else 1.0) for b in self.buckets if b.second >= first)
-        return sum(seen_s)
+        seen = [(bucket.second, min(1.0, bucket.covered_s)) for bucket in self.buckets if bucket.second >= first]
+        return sum(covered_s * part if second == first else covered_s for second, covered_s in seen)
 
     def peak(self, now: float, window_s: int) -> int | None:
         """The most requests at once, None if nothing was seen."""

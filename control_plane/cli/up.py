@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane import supervisor
+from control_plane.options import parse
 from control_plane.parts import start_time
 
 UP_TIMEOUT_S = 40.0
@@ -47,7 +47,7 @@ def up(
     folder = data.expanduser().absolute()
     arguments = ["--data", str(folder), "--listen", listen, "--store", store]
     arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu]
-    supervisor.parse(arguments)  # complains here, in the foreground, and exits with 2
+    parse(arguments)  # complains here, in the foreground, and exits with 2
     command = [sys.executable, "-m", "control_plane.supervisor", *arguments]
     if not detach:
         os.execv(command[0], command)  # noqa: S606 - no shell is wanted

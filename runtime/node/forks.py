@@ -30,6 +30,10 @@ class ForkError(Exception):
     """The zygote did not start, died, or could not fork; says what happened."""
 
 
+class ZygoteDied(ForkError):
+    """It is not known whether it forked before; it cannot any more."""
+
+
 @dataclass(slots=True)
 class _Zygote:
     popen: subprocess.Popen[bytes]
@@ -38,7 +42,7 @@ class _Zygote:
 
 
 class Forks:
-    """`fork` starts the zygote by itself, `prepare` ahead of time. One that died is started anew when needed."""
+    """`fork` starts the zygote by itself, `prepare` ahead of time. One that died is replaced when needed."""
 
     def __init__(self, *, start_timeout_s: float, fork_timeout_s: float) -> None:
         self._start_timeout_s = start_timeout_s
@@ -131,7 +135,7 @@ class Forks:
         except OSError:
             packet, descriptors = b"", []
         if not packet:
-            self._drop(zygote, ForkError("the zygote died"))
+            self._drop(zygote, ZygoteDied("the zygote died"))
         else:
             self._hear(zygote, json.loads(packet), descriptors)
 

@@ -31,7 +31,7 @@ from runtime.contract import (
 from runtime.node import cgroups, hooks, launch, output, processes, reasons, records
 from runtime.node.cgroups import MemoryGroups
 from runtime.node.errors import Failure, StopAsked
-from runtime.node.forks import ForkError, Forks
+from runtime.node.forks import ForkError, Forks, ZygoteDied
 from runtime.node.launch import Place
 from runtime.node.process import Process
 from runtime.node.processes import Member
@@ -182,16 +182,26 @@ class Instance:
             await self._find_orphan()
             raise Failure(f"Function instance could not be started: {error}") from error
 
-    async def _find_orphan(self) -> None:
-        """A fork whose news was lost (the zygote died) is to be ended with the rest."""
+    async def _find_orphan(self) -> bool:
+        """A fork whose news was lost, as the zygote died, notes its pid first of all; it ends with this instance."""
         await asyncio.sleep(_LAST_WORDS_S)
-        if (noted := launch.noted_process(self.place)) is not None:
+        noted = launch.noted_process(self.place)
+        if noted is not None:
             self._write(pid=noted[0], start_ticks=noted[1])
+        return noted is not None
 
     async def _start_python(self, ready: ReadyPipe) -> Process:
-        with self._opened_output() as log_descriptor:
+        try:
+            return await self._fork(ready)
+        except ZygoteDied:
+            if await self._find_orphan():
+                raise
+            return await self._fork(ready)
+
+    async def _fork(self, ready: ReadyPipe) -> Process:
+        with self._opened_output() as output_descriptor:
             return await launch.start_python(
-                self.spec, self.place, self._tools.forks, log_descriptor, ready.write_descriptor
+                self.spec, self.place, self._tools.forks, output_descriptor, ready.write_descriptor
             )
 
     async def _start_custom(self) -> Process:

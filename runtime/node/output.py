@@ -58,7 +58,8 @@ async def read(folder: Path, *, tail_bytes: int, follow: Callable[[], bool]) -> 
     goes_on = True
     while goes_on:
         goes_on = follow()
-        position = min(position, _size(folder / NAME))  # smaller: it was cut, and is read from its new start
+        if _size(folder / NAME) < position:  # it was cut, and is read from its new start
+            position = 0
         while chunk := _from(folder / NAME, position):
             position += len(chunk)
             yield chunk

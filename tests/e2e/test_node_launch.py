@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
+import socket
 from collections.abc import AsyncIterator, Iterator
 from shutil import rmtree
 
@@ -11,6 +13,7 @@ import pytest
 
 from runtime.contract import InstanceState
 from runtime.node.client import NodeError
+from runtime.node.local_ports import LocalPorts
 from tests.support.node import NodeProcess, http, running_node, spec
 
 FAILED, INITIALIZING, READY = InstanceState.FAILED, InstanceState.INITIALIZING, InstanceState.READY
@@ -261,6 +264,30 @@ async def test_instances_draw_random_numbers_of_their_own(node: NodeProcess) -> 
         async with http(status.address) as client:
             drawn += (await client.post("/invoke")).json()
     assert len(set(drawn)) == 4
+
+
+def test_a_port_is_given_once_and_never_one_that_somebody_listens_on() -> None:
+    with socket.socket() as listener:
+        taken = LocalPorts().take()
+        listener.bind(("127.0.0.1", taken))
+        listener.listen()
+        ports = LocalPorts(_From(taken))
+        first = ports.take()
+        assert first != taken
+        assert ports.take() not in (taken, first)
+        ports.give(first)
+        assert ports.take() == first
+
+
+class _From(random.Random):
+    """Begins to look at the same port always."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(0)
+        self._port = port
+
+    def randrange(self, *_: object, **__: object) -> int:
+        return self._port
 
 
 async def test_a_data_folder_with_a_long_name_is_no_obstacle(tmp_path_factory: pytest.TempPathFactory) -> None:

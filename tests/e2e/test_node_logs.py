@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from runtime.contract import InstanceState
+from runtime.node import output
 from runtime.node.client import NodeError
 from tests.support.node import NodeProcess, http, running_node
 
@@ -92,3 +94,19 @@ async def test_a_watch_gives_every_known_instance_first_and_then_each_change(nod
             states.append(status.state)
     assert states == [InstanceState.LAUNCHING, READY]
     await watch.aclose()  # type: ignore[attr-defined]
+
+
+async def test_following_goes_on_after_a_cut(tmp_path: Path) -> None:
+    (tmp_path / output.NAME).write_bytes(b"before")
+    seen: list[bytes] = []
+    steps = iter([True, True, False])
+
+    def goes_on() -> bool:
+        if len(seen) == 1:
+            output.cut(tmp_path, 1)
+            (tmp_path / output.NAME).write_bytes(b"new")
+        return next(steps)
+
+    async for chunk in output.read(tmp_path, tail_bytes=100, follow=goes_on):
+        seen.append(chunk)  # noqa: PERF401 - goes_on looks at it meanwhile
+    assert seen == [b"before", b"new"]

@@ -18,7 +18,7 @@ METRICS = [metric.value for metric in MetricType]
 EXPRESSIONS = ["cron(0 * * * * *)", "cron(0 7 15 * * SUN)", "at(2025-06-15T15:07:00)", "at(2030-01-01T00:00:00)"]
 TIMES = [None, "2025-06-15T15:06:50Z", "2025-06-15T15:07:30Z", "2025-06-15T15:09:00Z"]
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=25, deadline=None)
 demands = st.floats(0, 60, allow_nan=False).map(lambda value: round(value, 2))
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import pytest
@@ -34,7 +34,7 @@ def forbidden(name: str) -> Callable[..., NoReturn]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaves_and_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_leaves_and_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forbids sockets, subprocesses and sleeping; a sleep of 0 only lets other tasks run, and is none."""
     for owner, name in FORBIDDEN:
         monkeypatch.setattr(owner, name, forbidden(f"{getattr(owner, '__name__', owner)}.{name}"))
@@ -46,4 +46,3 @@ def nothing_leaves_and_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> Iterato
         return await asyncio_sleep(0, result)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -28,6 +29,6 @@ async def reports(count: int, every_s: float) -> list[UsageReport]:
 async def test_an_idle_gateway_accounts_for_all_of_its_time() -> None:
     """Only what was covered by a report counts as seen, and only what was seen to be little is scaled in."""
     said = await reports(5, every_s=0.01)
-    for before, after in zip(said, said[1:], strict=False):
+    for before, after in itertools.pairwise(said):
         assert after.interval_s == pytest.approx(after.now_s - before.now_s, abs=0.005)
         assert after.sequence == before.sequence + 1

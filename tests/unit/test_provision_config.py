@@ -38,7 +38,7 @@ def problems(given: dict[str, Any] | str) -> tuple[str, ...]:
     return caught.value.problems
 
 
-# -- what is taken ----------------------------------------------------------------------------------------------------------
+# -- what is taken ----------------------------------------------------------------------------------------------------
 
 
 def test_a_users_file_is_taken_as_it_is() -> None:
@@ -61,7 +61,7 @@ def test_an_empty_object_is_target_zero() -> None:
 
 
 def test_nulls_are_the_same_as_keys_left_out() -> None:
-    given = {"target": None, "defaultTarget": 4, "alwaysAllocateCPU": None, "alwaysAllocateGPU": None}
+    given: dict[str, Any] = {"target": None, "defaultTarget": 4, "alwaysAllocateCPU": None, "alwaysAllocateGPU": None}
     given |= {"scheduledActions": None, "targetTrackingPolicies": [policy(startTime=None, timeZone=None)]}
     assert parse(given) == parse({"defaultTarget": 4, "targetTrackingPolicies": [policy()]})
 
@@ -136,7 +136,7 @@ def test_it_holds_from_the_start_until_before_the_end() -> None:
     assert [tracking.holds_at(now) for now in (start - 0.001, start, end - 0.001, end)] == [False, True, True, False]
 
 
-# -- what is refused --------------------------------------------------------------------------------------------------------
+# -- what is refused --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(given: dict[str, Any], prob
         ({"startTime": 1}, "startTime is 1: must be a time like 2026-01-31T16:00:00Z"),
         (
             {"endTime": "2026-01-01T00:00:00"},
-            'endTime is "2026-01-01T00:00:00": must end in Z (UTC), like 2026-01-31T16:00:00Z, unless timeZone is given',
+            'endTime is "2026-01-01T00:00:00": '
+            "must end in Z (UTC), like 2026-01-31T16:00:00Z, unless timeZone is given",
         ),
         (
             {"timeZone": "Mars"},
@@ -274,7 +275,7 @@ def test_a_problem_can_be_sent_on_whatever_the_value() -> None:
         assert problem.encode()
 
 
-# -- slips -------------------------------------------------------------------------------------------------------------------
+# -- slips ------------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_fields_are_named_with_what_may_have_been_meant() -> None:

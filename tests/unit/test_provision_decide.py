@@ -20,7 +20,7 @@ def fixed(name: str, target: int, expression: str, **others: str) -> dict[str, o
     return {"name": name, "target": target, "scheduleExpression": expression, **others}
 
 
-# -- the static target -------------------------------------------------------------------------------------------------
+# -- the static target ------------------------------------------------------------------------------------------------
 
 
 def test_a_policy_whose_time_is_over_leaves_the_static_target() -> None:
@@ -46,7 +46,7 @@ def test_a_lost_memory_does_not_drop_what_serves() -> None:
     assert decision.target == 6
 
 
-# -- out and in ------------------------------------------------------------------------------------------------------------
+# -- out and in -------------------------------------------------------------------------------------------------------
 
 
 def test_a_surge_scales_out_within_the_panic_window_and_in_by_steps_after_the_stable_one() -> None:
@@ -65,6 +65,12 @@ def test_a_steady_demand_is_answered_with_what_it_needs() -> None:
     story = Story(config(tracking(metricTarget=0.7, maxCapacity=20)), lambda _: 10.0, slots=2)
     assert story.until(120).target == 8
     assert story.changes == [(0, 2), (1, 8)]
+
+
+def test_a_bound_that_has_a_say_is_named() -> None:
+    story = Story(config(tracking(minCapacity=3)), lambda t: 0.4 if t < 60 else 10.0)
+    assert story.until(60).reasons == ("stable=1 panic=1", "bounded 1→3")
+    assert story.until(70).reasons == ("stable=4 panic=20", "bounded 20→8")
 
 
 def test_an_exact_fit_needs_no_instance_more() -> None:
@@ -126,7 +132,7 @@ def test_a_step_down_is_half_of_the_way_and_at_least_one_instance() -> None:
     ] == [10.0] * 4
 
 
-# -- pace --------------------------------------------------------------------------------------------------------------------
+# -- pace -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tick_s", [0.25, 0.5, 1.0, 2.0])
@@ -153,7 +159,7 @@ def test_urgent_ticks_of_20_ms_see_the_surge_grow() -> None:
     assert targets[-1] == 8
 
 
-# -- too little seen -------------------------------------------------------------------------------------------------------
+# -- too little seen --------------------------------------------------------------------------------------------------
 
 
 def test_without_any_report_the_target_is_kept_and_says_so() -> None:
@@ -184,7 +190,7 @@ def test_a_report_that_comes_late_fills_the_seconds_it_is_about() -> None:
     assert decision.target < 8
 
 
-# -- clocks --------------------------------------------------------------------------------------------------------------------
+# -- clocks -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_clock_that_steps_back_is_held_at_the_last_time_seen() -> None:
@@ -213,7 +219,7 @@ def test_a_clock_that_leaps_ahead_keeps_the_target() -> None:
     assert decision.target == 6
 
 
-# -- several that have a say ---------------------------------------------------------------------------------------------------
+# -- several that have a say ------------------------------------------------------------------------------------------
 
 
 def test_the_largest_of_those_in_force_wins_and_names_them() -> None:
@@ -297,7 +303,7 @@ def test_tracking_and_schedule_are_compared_too() -> None:
     assert story.decision.in_force == ("p", "a")
 
 
-# -- what the devices can hold -----------------------------------------------------------------------------------------------
+# -- what the devices can hold ----------------------------------------------------------------------------------------
 
 
 def test_what_the_devices_can_hold_is_the_last_word() -> None:
@@ -316,7 +322,7 @@ def test_scale_in_begins_from_what_there_was_room_for() -> None:
     assert [target for _, target in story.changes] == [2, 6, 3, 2]
 
 
-# -- a changed config --------------------------------------------------------------------------------------------------------
+# -- a changed config -------------------------------------------------------------------------------------------------
 
 
 def test_new_bounds_hold_at_once() -> None:
@@ -336,7 +342,7 @@ def test_a_replaced_policy_starts_from_the_larger_of_the_static_target_and_what_
     assert step(config(tracking(name="q"), target=8), memory, at(START + 31, current=6))[1].target == 8
 
 
-# -- what is reported --------------------------------------------------------------------------------------------------------
+# -- what is reported -------------------------------------------------------------------------------------------------
 
 
 def test_utilization_is_requests_on_provisioned_instances_over_their_slots() -> None:

@@ -110,7 +110,7 @@ def test_the_weekday_is_the_local_one() -> None:
     ]
 
 
-# -- clocks that change: Berlin went from 02:00 to 03:00 on 2026-03-29 at 01:00 UTC, and back on 2026-10-25 --------------
+# -- clocks that change: Berlin on 2026-03-29 from 02:00 to 03:00 (01:00 UTC), and back on 2026-10-25 -----------
 
 
 def test_a_time_that_the_clock_jumps_over_fires_at_the_jump() -> None:
@@ -150,7 +150,7 @@ def test_the_last_firing_around_a_clock_change(now: str, last: str) -> None:
     assert shown(schedule.last_firing(-inf, utc(now))) == last
 
 
-# -- the last firing ------------------------------------------------------------------------------------------------------
+# -- the last firing --------------------------------------------------------------------------------------------------
 
 
 def test_the_last_firing_lies_after_after_and_not_after_until() -> None:
@@ -183,7 +183,7 @@ def test_firings_go_on_for_ever() -> None:
     assert [shown(at) for at in found] == ["2027-01-01T00:00:00", "2028-01-01T00:00:00", "2029-01-01T00:00:00"]
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------------
+# -- what is refused --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

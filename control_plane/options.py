@@ -1,0 +1,54 @@
+"""What `stoke up` was asked, checked before anything is started. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from runtime import store
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `stoke up` was asked. `store` is "" for a private one."""
+
+    data: Path
+    host: str
+    port: int
+    store: str = ""
+    public_url: str = ""
+    simulated_gpu: str = ""  # N:MEMORY_MIB
+
+
+def parse(arguments: list[str]) -> Options:
+    """Raises SystemExit(2) with a message that names the argument, its value and what is allowed."""
+    parser = argparse.ArgumentParser(prog="stoke up", description="Start Stoke on this machine and keep it running.")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("STOKE_DATA", "~/.stoke")), metavar="DIR")
+    parser.add_argument("--listen", default="127.0.0.1:9000", metavar="HOST:PORT")
+    parser.add_argument("--store", default=os.environ.get("STOKE_STORE", ""), metavar="URL")
+    parser.add_argument("--public-url", default=os.environ.get("STOKE_PUBLIC_URL", ""), metavar="URL")
+    parser.add_argument("--simulated-gpu", default="", metavar="N:MEMORY_MIB")
+    given = parser.parse_args(arguments)
+    host, colon, port = given.listen.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        parser.error(f"--listen is {given.listen!r}; allowed is HOST:PORT with a port from 0 to 65535")
+    if host not in LOOPBACK:
+        parser.error(
+            f"--listen is {given.listen!r}; allowed hosts are {', '.join(LOOPBACK)}: "
+            "API calls are not checked for a signature yet, so Stoke listens on loopback only"
+        )
+    if given.store and not given.store.startswith(("redis://", "rediss://", "unix://")):
+        parser.error(f"--store is {given.store!r}; allowed are redis://…, rediss://… and unix://…")
+    if given.simulated_gpu and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", given.simulated_gpu):
+        parser.error(f"--simulated-gpu is {given.simulated_gpu!r}; allowed is N:MEMORY_MIB, as in 2:16384")
+    if not given.store and store.find_server() is None:
+        parser.error("no valkey-server or redis-server was found, and no --store URL was given")
+    data = given.data.expanduser().absolute()
+    return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu)

@@ -1,0 +1,63 @@
+"""`stoke up` and `stoke down` as commands."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from control_plane.parts import start_time
+from tests.support.stoke import ROOT, eventually
+
+
+def stoke(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("stoke")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=ROOT, check=False)
+
+
+def test_detached_it_prints_the_endpoint_and_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    up = stoke("up", "--data", data, "--listen", "127.0.0.1:0", "--detach")
+    assert up.returncode == 0, up.stderr
+    endpoint = up.stdout.strip().removeprefix("endpoint: ")
+    try:
+        assert httpx.get(endpoint + "/stoke/v1/status").status_code == 200
+        again = stoke("up", "--data", data, "--listen", "127.0.0.1:0", "--detach")
+        assert again.returncode == 1
+        assert "already runs" in again.stderr
+        pid = int(json.loads((tmp_path / "data" / "stoke.json").read_text())["pid"])
+    finally:
+        down = stoke("down", "--data", data)
+    assert down.returncode == 0, down.stderr
+    assert not start_time(pid)
+    assert stoke("down", "--data", data).returncode == 0, "down again changes nothing"
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        up = stoke("up", "--data", str(tmp_path / "data"), "--listen", address, "--detach")
+    assert up.returncode == 1
+    assert f"cannot listen on {address}" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_down_stops_what_a_killed_supervisor_has_left(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert stoke("up", "--data", str(data), "--listen", "127.0.0.1:0", "--detach").returncode == 0
+    subprocess.run(["kill", "-9", str(json.loads((data / "stoke.json").read_text())["pid"])], check=True)
+    parts = [json.loads(path.read_text())["pid"] for path in (data / "run").glob("*.pid.json")]
+    assert len(parts) == 4
+    assert stoke("down", "--data", str(data)).returncode == 0
+    eventually(lambda: not any(start_time(pid) for pid in parts), "all parts have ended", 5.0)
+
+
+def test_the_sockets_of_a_data_folder_with_a_long_name_work(tmp_path: Path) -> None:
+    data = tmp_path / ("long-" * 20)
+    up = stoke("up", "--data", str(data), "--listen", "127.0.0.1:0", "--detach")
+    assert up.returncode == 0, up.stderr
+    assert stoke("down", "--data", str(data)).returncode == 0

@@ -1,0 +1,101 @@
+"""What `stoke up` accepts, and what it makes on its first start."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from control_plane import parts, supervisor
+from control_plane.credentials import write_credentials
+from control_plane.options import parse
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--listen", "9000"], "--listen is '9000'; allowed is HOST:PORT with a port from 0 to 65535"),
+        (["--listen", "127.0.0.1:http"], "a port from 0 to 65535"),
+        (["--listen", "127.0.0.1:70000"], "a port from 0 to 65535"),
+        (["--listen", "0.0.0.0:9000"], "allowed hosts are 127.0.0.1, localhost, ::1"),
+        (["--store", "mysql://db"], "--store is 'mysql://db'; allowed are redis://"),
+        (["--simulated-gpu", "many"], "--simulated-gpu is 'many'; allowed is N:MEMORY_MIB"),
+    ],
+)
+def test_a_bad_option_is_named_with_what_is_allowed(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(arguments)
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_good_options_are_taken(tmp_path: Path) -> None:
+    options = parse(["--data", str(tmp_path), "--listen", "[::1]:0", "--store", "unix:///run/store.sock"])
+    assert (options.data, options.host, options.port) == (tmp_path, "::1", 0)
+    assert options.store == "unix:///run/store.sock"
+
+
+def test_the_local_key_is_made_once_and_only_its_owner_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STOKE_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("STOKE_ACCESS_KEY_SECRET", raising=False)
+    path = tmp_path / "credentials.json"
+    write_credentials(path)
+    first = json.loads(path.read_text())
+    write_credentials(path)
+    assert json.loads(path.read_text()) == first
+    assert len(first["access_key_secret"]) >= 30
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_from_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "credentials.json"
+    write_credentials(path)
+    monkeypatch.setenv("STOKE_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("STOKE_ACCESS_KEY_SECRET", "secret")
+    write_credentials(path)
+    assert json.loads(path.read_text()) == {"access_key_id": "mine", "access_key_secret": "secret"}
+
+
+def test_sockets_of_a_long_data_folder_go_to_a_short_private_one(tmp_path: Path) -> None:
+    short = Path("/run/stoke")
+    assert supervisor.short_socket_folder(short) == short
+    long = tmp_path / ("x" * 90) / "run"
+    folder = supervisor.short_socket_folder(long)
+    assert folder == supervisor.short_socket_folder(long)
+    assert len(os.fsencode(folder)) < 80
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+
+
+def test_a_process_is_known_by_pid_and_start_time() -> None:
+    assert parts.start_time(os.getpid()) > 0
+    assert parts.start_time(2**22 + 1) == 0, "no such process"
+
+
+def test_a_part_is_adopted_only_if_it_is_the_same_process(tmp_path: Path) -> None:
+    part = parts.Part("gateway", [], tmp_path, tmp_path / "gateway.log")
+    assert not part.adopt(), "there is no record"
+    record = tmp_path / "gateway.pid.json"
+    record.write_text(json.dumps({"pid": os.getpid(), "start_time": 1}))
+    assert not part.adopt(), "the pid was given to another process since"
+    record.write_text(json.dumps({"pid": os.getpid(), "start_time": parts.start_time(os.getpid())}))
+    assert part.adopt()
+    assert part.pid == os.getpid()
+    os.close(part.pidfd)
+
+
+def test_a_part_that_keeps_dying_waits_longer_each_time(tmp_path: Path) -> None:
+    part = parts.Part("gateway", [], tmp_path, tmp_path / "gateway.log")
+    waits = []
+    for _ in range(7):
+        part.pidfd = os.open("/dev/null", os.O_RDONLY)
+        part.started_at_s = parts.time.monotonic()
+        part.ended()
+        waits.append(round(part.start_again_at_s - parts.time.monotonic(), 1))
+    assert waits == [0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 5.0]
