@@ -10,7 +10,7 @@ from runtime.contract import FunctionUsage, UsageReport
 KEY = ("svc", "LATEST", "f")
 
 
-def usage(**values: float) -> dict[str, object]:
+def usage(**values: float | str) -> dict[str, object]:
     defaults: dict[str, object] = {
         "service": "svc", "function": "f", "version": "LATEST", "in_flight": 0, "in_flight_on_demand": 0, "queued": 0,
         "demand_request_seconds": 0.0, "provisioned_request_seconds": 0.0, "demand_peak": 0,

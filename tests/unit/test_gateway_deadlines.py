@@ -1,0 +1,117 @@
+"""Deadlines told as a story in time, on a loop whose clock the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from runtime.http import deadlines
+from runtime.http.deadlines import Deadlines
+
+
+class Timer:
+    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
+        self.at_s = at_s
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Time:
+    """A loop and a clock in one: `go_to` rings what is due on the way."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.timers: list[Timer] = []
+        self.set_times = 0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(self.now_s + delay_s, callback)
+        self.timers.append(timer)
+        self.set_times += 1
+        return timer
+
+    def go_to(self, now_s: float) -> None:
+        while due := [timer for timer in self.timers if timer.at_s <= now_s]:
+            timer = min(due, key=lambda each: each.at_s)
+            self.timers.remove(timer)
+            self.now_s = timer.at_s
+            if not timer.cancelled:
+                timer.callback()
+        self.now_s = now_s
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(deadlines, "monotonic", made.monotonic)
+    return made
+
+
+def watch(time: Time, after_s: float) -> tuple[Deadlines[str], list[str]]:
+    expired: list[str] = []
+    return Deadlines(cast(asyncio.AbstractEventLoop, time), after_s, expired.append), expired
+
+
+def test_each_expires_in_its_own_time_and_a_discarded_one_never(time: Time) -> None:
+    watched, expired = watch(time, 10.0)
+    watched.add("a")
+    time.go_to(103.0)
+    watched.add("b")
+    watched.add("c")
+    watched.discard("b")
+    time.go_to(109.9)
+    assert expired == []
+    time.go_to(110.1)
+    assert expired == ["a"]
+    time.go_to(113.1)
+    assert expired == ["a", "c"]
+    assert len(watched) == 0
+
+
+def test_one_timer_serves_them_all_and_none_when_there_is_nothing(time: Time) -> None:
+    watched, _ = watch(time, 10.0)
+    for step in range(1000):
+        time.go_to(100.0 + step / 1000)
+        watched.add(str(step))
+        watched.discard(str(step))
+    assert time.set_times == 1
+    time.go_to(120.0)
+    assert time.timers == []
+    watched.add("again")
+    assert len(time.timers) == 1
+
+
+def test_one_that_expires_may_take_others_along(time: Time) -> None:
+    expired: list[str] = []
+
+    def expire(item: str) -> None:
+        expired.append(item)
+        watched.discard("b")
+
+    watched: Deadlines[str] = Deadlines(cast(asyncio.AbstractEventLoop, time), 1.0, expire)
+    watched.add("a")
+    watched.add("b")
+    time.go_to(102.0)
+    assert expired == ["a"]
+
+
+def test_without_a_limit_nothing_expires_and_cleared_ones_do_not_either(time: Time) -> None:
+    watched, expired = watch(time, math.inf)
+    watched.add("a")
+    assert time.timers == []
+    limited, _ = watch(time, 1.0)
+    limited.add("b")
+    limited.clear()
+    time.go_to(200.0)
+    assert expired == []
+    assert "a" in watched
