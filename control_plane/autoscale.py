@@ -100,7 +100,7 @@ class Autoscaler:
         self._stale = True
         self._urgent: set[VersionKey] = set()
         self._wake = asyncio.Event()
-        self._node: NodeInfo | None = None
+        self.node: NodeInfo | None = None
         self._node_read_at_s = float("-inf")
         self.samples: dict[str, InstanceSample] = {}
         registry.subscribe(self.registry_changed)
@@ -219,7 +219,7 @@ class Autoscaler:
             provisioned_in_flight=observation.provisioned_in_flight,
             samples=tuple(self._metric_samples(ready)),
             newest_ready_at=max((r.ready_at_s for r in ready), default=None),
-            capacity_limit=left.instances + len(self._keeper.units(key)) if self._node else None,
+            capacity_limit=left.instances + len(self._keeper.units(key)) if self.node else None,
         )
 
     def _metric_samples(self, records: Iterable[InstanceRecord]) -> Iterable[MetricSample]:
@@ -238,27 +238,27 @@ class Autoscaler:
         if not self._keeper.connected.is_set():
             return
         try:
-            if self._node is None or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
-                self._node, self._node_read_at_s = await self._backend.info(), now
+            if self.node is None or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
+                self.node, self._node_read_at_s = await self._backend.info(), now
             if self._keeper.versions():
                 self.samples = {sample.instance_id: sample for sample in await self._backend.samples()}
         except Unavailable:
             log.debug("autoscale.node_away")
 
     def _room(self, function: Function) -> Room:
-        if self._node is None:
+        if self.node is None:
             return Room(0, "the node cannot be reached")
         taken = []
         for other in self._keeper.versions():
             found = self._world.functions.get(other)
             if found is not None:
                 taken += [_need(found[0])] * len(self._keeper.units(other))
-        return room(self._node, taken, _need(function))
+        return room(self.node, taken, _need(function))
 
     def room_error(self, key: VersionKey, target: int) -> str:
         """Why the machine cannot hold `target` instances of a function version; "" if it can."""
         found = self._world.functions.get(key)
-        if found is None or self._node is None:
+        if found is None or self.node is None:
             return ""
         left = self._room(found[0])
         missing = target - len(self._keeper.units(key))

@@ -10,6 +10,7 @@ from control_plane.errors import NotFound
 from control_plane.model import QualifiedFunction
 from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
+from runtime.contract import NodeInfo
 
 
 @dataclass
@@ -21,6 +22,7 @@ class FakeFleet:
     outputs: dict[str, list[bytes]] = field(default_factory=dict)  # by instance id
     followed: asyncio.Event = field(default_factory=asyncio.Event)  # set by a test to end the logs that are followed
     followers: int = 0
+    machine: NodeInfo | None = None
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
         said = self.statuses.get(str(target))
@@ -38,6 +40,9 @@ class FakeFleet:
 
     def all_instances(self) -> Sequence[InstanceView]:
         return list(self.views)
+
+    def node(self) -> NodeInfo | None:
+        return self.machine
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """What the test put in, cut to `tail_bytes`; with `follow`, then nothing until `followed` is set."""

@@ -10,7 +10,7 @@ from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
 from control_plane.ports import Backend, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
-from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
 
 
 class FleetView:
@@ -56,6 +56,9 @@ class FleetView:
 
     def all_instances(self) -> Sequence[InstanceView]:
         return [self._view(record) for record in self._keeper.records()]
+
+    def node(self) -> NodeInfo | None:
+        return self._autoscaler.node
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """The output of a running or ended instance. Raises NotFound when reading begins, if no log is kept."""

@@ -20,7 +20,7 @@ from runtime.contract import LATEST, InstanceState
 
 
 async def status(request: Request) -> Response:
-    """Which Stoke this is, how many instances it has in each state, and whether its store answers."""
+    """Which Stoke this is, how many instances it has in each state, its machine, and whether its store answers."""
     at = context(request)
     views = at.fleet.all_instances()
     await at.registry.list_services(Query(limit=1))  # raises Unavailable while the store is away
@@ -33,6 +33,7 @@ async def status(request: Request) -> Response:
             "public_url": at.settings.public_url,
             "instances": {state.value: counted[state.value] for state in InstanceState},
             "in_flight": sum(view.in_flight for view in views),
+            "node": None if (node := at.fleet.node()) is None else asdict(node),
         }
     )
 

@@ -152,30 +152,30 @@ async def _forked(client: NodeClient, handler: str) -> float:
 def _fresh(data: Path, handler: str) -> float:
     code, socket = str(data / "code" / CODE), str(data / "fresh.sock")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    began_s = time.perf_counter()
-    server = subprocess.Popen([sys.executable, "-c", FRESH, code, handler, socket], env=environment)
-    try:
-        _until_initialized(socket, server)
-        return time.perf_counter() - began_s
-    finally:
-        server.kill()
-        server.wait()
-        Path(socket).unlink(missing_ok=True)
-
-
-def _until_initialized(socket: str, server: subprocess.Popen[bytes]) -> None:
-    deadline_s = time.monotonic() + TIMEOUT_S
     with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=TIMEOUT_S) as client:
-        while True:
-            try:
-                answer = client.post("http://instance/initialize", headers=INITIALIZE)
-            except httpx.ConnectError:
-                if server.poll() is not None or time.monotonic() > deadline_s:
-                    raise RuntimeError("the fresh interpreter did not serve") from None
-                time.sleep(CHECK_PERIOD_S)
-            else:
-                answer.raise_for_status()
-                return
+        began_s = time.perf_counter()
+        server = subprocess.Popen([sys.executable, "-c", FRESH, code, handler, socket], env=environment)
+        try:
+            _until_initialized(client, server)
+            return time.perf_counter() - began_s
+        finally:
+            server.kill()
+            server.wait()
+            Path(socket).unlink(missing_ok=True)
+
+
+def _until_initialized(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            answer = client.post("http://instance/initialize", headers=INITIALIZE)
+        except httpx.ConnectError:
+            if server.poll() is not None or time.monotonic() > deadline_s:
+                raise RuntimeError("the fresh interpreter did not serve") from None
+            time.sleep(CHECK_PERIOD_S)
+        else:
+            answer.raise_for_status()
+            return
 
 
 def _start_node(data: Path) -> subprocess.Popen[bytes]:

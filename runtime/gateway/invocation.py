@@ -24,7 +24,7 @@ from runtime.gateway.relay import Relay
 from runtime.gateway.resolve import TriggerAsk
 from runtime.gateway.routes import Destination
 from runtime.gateway.upstreams import Upstream
-from runtime.http.client import ClientConnection, ConnectionFailed
+from runtime.http.client import ClientConnection, ConnectionFailed, ResponseMalformed
 from runtime.http.exchange import Exchange
 from runtime.http.fields import find
 from runtime.http.pool import NoResources, Unreachable
@@ -192,6 +192,11 @@ class Invocation(Relay):
         if failed and find(connection.headers, HEADER_ERROR_TYPE.encode()) is None:
             lines += _FUNCTION_ERROR
         return 200, lines
+
+    def response_failed(self, error: ConnectionFailed) -> None:
+        if not isinstance(error, ResponseMalformed):
+            self._gateway.upstreams.suspect(self._held_lease.instance)
+        super().response_failed(error)
 
     def lost(self, error: ConnectionFailed) -> None:
         """The instance went away before it answered; whether the request may be sent again, only it can tell."""

@@ -1,7 +1,8 @@
 """The instances that the control plane says are there: each has a place in its gate and a pool of connections.
 
-An instance whose address does not answer is taken out of its gate at once (the control plane may learn of its death
-later than the next request comes), and put back when its record changes or a connection to it succeeds again.
+The control plane may learn of an instance's death later than the next request comes. So one whose address does not
+answer is held back from its gate at once, and one that broke off a request until it is known to be alive; both are
+offered again when a connection to them succeeds or their record changes.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ log = logging.getLogger(__name__)
 
 PROBE_AFTER_S: Final = 1.0
 
+# A process that is killed loses its connections an instant before its listening socket: to connect at once could still
+# succeed, and cost the next request too.
+SUSPECT_AFTER_S: Final = 0.05
+
 
 class Upstream:
     """One instance that takes requests or has taken some."""
 
-    __slots__ = ("gate", "id_line", "is_ejected", "pool", "record")
+    __slots__ = ("gate", "id_line", "is_held_back", "is_unreachable", "pool", "record")
 
     def __init__(self, record: InstanceRecord, gate: Gate, pool: Pool) -> None:
         self.record = record
         self.gate = gate
         self.pool = pool
         self.id_line = header(HEADER_INSTANCE_ID, record.instance_id)
-        self.is_ejected = False
+        self.is_held_back = False
+        self.is_unreachable = False  # held back because a connect failed: reported
 
 
 class Upstreams:
@@ -74,7 +80,7 @@ class Upstreams:
 
     def unreachable(self) -> list[str]:
         """The instances whose address does not answer."""
-        return [instance_id for instance_id, upstream in self._by_id.items() if upstream.is_ejected]
+        return [instance_id for instance_id, upstream in self._by_id.items() if upstream.is_unreachable]
 
     def put(self, record: InstanceRecord) -> None:
         """What the control plane says of one instance now.
@@ -111,16 +117,20 @@ class Upstreams:
             if upstream.gate.instance(instance_id) is None:
                 del self._leaving[instance_id]
 
+    def suspect(self, instance: Instance) -> None:
+        """It broke off a request, as one does that dies: ask whether it lives before the next is sent."""
+        upstream = self._by_id.get(instance.instance_id)
+        if upstream is not None:
+            self._hold_back(upstream, SUSPECT_AFTER_S)
+
     def eject(self, upstream: Upstream, reason: str) -> None:
-        """Its address did not answer. Again does nothing until it has been restored."""
-        instance_id = upstream.record.instance_id
-        if upstream.is_ejected or self._by_id.get(instance_id) is not upstream:
+        """Its address did not answer."""
+        if not self._is_current(upstream) or upstream.is_unreachable:
             return
-        upstream.is_ejected = True
-        upstream.gate.eject_instance(instance_id)
-        log.warning("instance-unreachable instance=%s reason=%r", instance_id, reason)
+        log.warning("instance-unreachable instance=%s reason=%r", upstream.record.instance_id, reason)
+        upstream.is_unreachable = True
         self._report_soon()
-        self._spawn(self._probe(upstream))
+        self._hold_back(upstream, PROBE_AFTER_S)
 
     def close(self) -> None:
         for upstream in self._by_id.values():
@@ -136,7 +146,7 @@ class Upstreams:
                 known.pool.close()
             known = self._by_id[record.instance_id] = Upstream(record, self._gate(_key(record)), pool)
         known.record = record
-        known.is_ejected = False
+        known.is_held_back = known.is_unreachable = False
         tickets = known.gate.put_instance(
             record.instance_id,
             provisioned=record.kind == "provisioned",
@@ -150,7 +160,7 @@ class Upstreams:
             address = record.address or "unix:none"
             known = self._by_id[record.instance_id] = Upstream(record, self._gate(_key(record)), self._pool(address))
         known.record = record
-        known.is_ejected = False
+        known.is_held_back = known.is_unreachable = False
         known.pool.close()
         known.gate.drain_instance(record.instance_id)
         self._report_soon()
@@ -158,23 +168,45 @@ class Upstreams:
     def _pool(self, address: str) -> Pool:
         return Pool(self._loop, address, connect_timeout_s=self._connect_timeout_s, idle=self._idle)
 
-    async def _probe(self, upstream: Upstream) -> None:
-        """Connect once a second until it answers, or something else was decided about it."""
+    def _hold_back(self, upstream: Upstream, probe_after_s: float) -> None:
+        """Take it out of its gate until a probe succeeds. Again does nothing."""
+        if not upstream.is_held_back:
+            upstream.is_held_back = True
+            upstream.gate.eject_instance(upstream.record.instance_id)
+            self._spawn(self._probe(upstream, probe_after_s))
+
+    async def _probe(self, upstream: Upstream, after_s: float) -> None:
+        """Connect until it answers, or something else was decided about it."""
+        record = upstream.record
         while True:
-            await asyncio.sleep(PROBE_AFTER_S)
-            instance_id = upstream.record.instance_id
-            if not upstream.is_ejected or self._by_id.get(instance_id) is not upstream:
+            await asyncio.sleep(after_s)
+            if not self._is_probed(upstream, record):
                 return
             try:
                 connection = await upstream.pool.connect()
-            except (Unreachable, NoResources):
-                continue
-            upstream.pool.put_back(connection)
-            if upstream.is_ejected and self._by_id.get(instance_id) is upstream:
-                upstream.is_ejected = False
-                log.info("instance-reachable instance=%s", instance_id)
-                self._wake(upstream.gate.restore_instance(instance_id, monotonic()))
-            return
+            except Unreachable as error:
+                self.eject(upstream, str(error))
+            except NoResources as error:
+                log.warning("probe-failed instance=%s reason=%r", record.instance_id, str(error))
+            else:
+                upstream.pool.put_back(connection)
+                if self._is_probed(upstream, record):
+                    self._restore(upstream)
+                return
+            after_s = PROBE_AFTER_S
+
+    def _restore(self, upstream: Upstream) -> None:
+        if upstream.is_unreachable:
+            log.info("instance-reachable instance=%s", upstream.record.instance_id)
+        upstream.is_held_back = upstream.is_unreachable = False
+        self._wake(upstream.gate.restore_instance(upstream.record.instance_id, monotonic()))
+
+    def _is_probed(self, upstream: Upstream, record: InstanceRecord) -> bool:
+        """Whether nothing has been said of it since the probe for this record began."""
+        return self._is_current(upstream) and upstream.is_held_back and upstream.record is record
+
+    def _is_current(self, upstream: Upstream) -> bool:
+        return self._by_id.get(upstream.record.instance_id) is upstream
 
 
 def _key(record: InstanceRecord) -> VersionKey:

@@ -16,7 +16,11 @@ RESPONSE_HEAD_BYTES_MAX: Final = 65_536
 
 
 class ConnectionFailed(Exception):
-    """The connection ended, or what came over it was no HTTP, before the response was complete."""
+    """The connection ended before the response was complete."""
+
+
+class ResponseMalformed(ConnectionFailed):
+    """What came was no HTTP; whoever sent it lives."""
 
 
 class Asker(Protocol):
@@ -255,4 +259,4 @@ class ClientConnection(asyncio.Protocol):
         asker, self._asker = self._asker, None
         self.transport.abort()
         if asker is not None:
-            asker.response_failed(ConnectionFailed(reason))
+            asker.response_failed(ResponseMalformed(reason))

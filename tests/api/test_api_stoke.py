@@ -24,6 +24,14 @@ async def test_status_says_what_runs(api: Api) -> None:
     assert (status["region"], status["account_id"], status["in_flight"]) == ("cn-test", "42", 2)
     assert status["public_url"] == "http://gpu.example:9000"
     assert status["version"]
+    assert status["node"] is None, "it has not been reached yet"
+
+
+async def test_status_names_the_devices_and_says_which_are_simulated(api: Api) -> None:
+    card = {"index": 0, "name": "simulated card", "memory_mib": 16384, "simulated": True}
+    api.fleet.machine = NodeInfo("local", 1, 4096, 2.0, gpus=[card])
+    _, status = await api.send("GET", "/stoke/v1/status")
+    assert status["node"]["gpus"] == [card]
 
 
 async def test_instances_are_shown_with_what_they_use(api: Api) -> None:
