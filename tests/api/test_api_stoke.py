@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
-from runtime.contract import InstanceSample, InstanceState
+from runtime.contract import InstanceSample, InstanceState, NodeInfo
 from tests.api.conftest import Api
 
 
