@@ -151,7 +151,7 @@ async def _forked(client: NodeClient, handler: str) -> float:
 
 def _fresh(data: Path, handler: str) -> float:
     code, socket = str(data / "code" / CODE), str(data / "fresh.sock")
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1"}  # as instances have them
     with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=TIMEOUT_S) as client:
         began_s = time.perf_counter()
         server = subprocess.Popen([sys.executable, "-c", FRESH, code, handler, socket], env=environment)

@@ -46,7 +46,7 @@ class Gateway:
         self.request_ids = answers.RequestIds()
         self._credentials = Credentials(settings.credentials_path)
         self._roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
-        self._is_loaded = False
+        self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
@@ -130,7 +130,7 @@ class Gateway:
         Invocation(self, exchange, head, destination, None, self.request_ids.new()).begin()
 
     def _check_loaded(self) -> None:
-        if not self._is_loaded:
+        if not self.loaded.is_set():
             raise unavailable("the gateway has not read the routes yet: the store is away")
 
     # -- what a request on its way asks --------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Gateway:
             self.upstreams.remove(instance_id)
         for field, value in instances.items():
             self._change_instance(field, value)
-        self._is_loaded = True
+        self.loaded.set()
         self._turn_away_orphans()
 
     def change(self, key: str, field: str, value: str) -> None:

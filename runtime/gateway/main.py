@@ -23,6 +23,7 @@ from runtime.http.server import Server
 log = logging.getLogger("runtime.gateway")
 
 _BACKLOG = 1024
+_FIRST_LOAD_S = 1.0  # a store that is away for longer is not waited for
 
 
 def main() -> int:
@@ -53,10 +54,13 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
     store = Store(settings.store)
     gateway = Gateway(loop, settings, store.publish)
     server = Server(loop, gateway.handle, settings.server_limits)
+    background = [loop.create_task(store.follow(gateway)), loop.create_task(gateway.reporter.run())]
+    # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(gateway.loaded.wait(), _FIRST_LOAD_S)
     listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG)
     host, port = sock.getsockname()[:2]
     log.info("listening host=%s port=%s", host, port)
-    background = [loop.create_task(store.follow(gateway)), loop.create_task(gateway.reporter.run())]
     gc.collect()
     gc.freeze()  # what the start has made stays: no collection needs to look at it again
     await stop.wait()

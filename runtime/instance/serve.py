@@ -42,8 +42,8 @@ _DRAIN_S: Final = 3600  # after SIGTERM requests may run to their end; the node'
 def main(values: dict[str, Any], ready: int) -> int:
     """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this.
 
-    The caller ends the process by os._exit: onnxruntime has a thread that lives in the zygote only, and the usual way
-    out would wait for it.
+    The caller ends the process by os._exit: libraries that were imported before the fork may have threads that live in
+    the zygote only, and the usual way out would wait for them.
     """
     config = InstanceConfig.from_dict(values)
     pipe = ReadyPipe(ready)

@@ -43,6 +43,7 @@ def _defaults(spec: LaunchSpec, home: Path, path: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # what is printed is in the log at once
         "PYTHONDONTWRITEBYTECODE": "1",  # the code folder is shared, and only to be read
+        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would start a thread and an uploader in every instance
     }
     if spec.gpu_memory_mib == 0:
         # A function that asked for no GPU must not find one: a mere CUDA context takes hundreds of MiB of a card.

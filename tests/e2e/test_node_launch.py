@@ -94,7 +94,7 @@ async def test_the_environment_is_function_computes_and_the_users_and_nothing_of
     assert environment["FC_FUNCTION_MEMORY_SIZE"] == "256"
     assert told["cwd"] == str(node.data / "code" / function.code_sha256)
     allowed = ("PATH", "HOME", "LANG", "TMPDIR", "COLOUR", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE")
-    ours = ("FC_", "STOKE_", "PYTHON", "CUDA_", "OMP_")
+    ours = ("FC_", "STOKE_", "PYTHON", "CUDA_", "OMP_", "ORT_")
     assert [n for n in environment if n not in allowed and not n.startswith(ours)] == []
 
 

@@ -169,6 +169,15 @@ async def test_a_zygote_that_was_killed_is_replaced_at_the_next_launch(node: Nod
     assert await answers(after.address)
 
 
+async def test_the_zygote_has_one_thread_and_no_open_files_but_its_own(node: NodeProcess) -> None:
+    status = await node.launched(node.python(ECHO))
+    zygote = (processes.read_stat(status.pid) or pytest.fail("gone")).ppid
+    assert len(os.listdir(f"/proc/{zygote}/task")) == 1
+    files = {os.readlink(f"/proc/{status.pid}/fd/{name}") for name in os.listdir(f"/proc/{status.pid}/fd")}
+    folder = str(node.data / "instances" / status.instance_id)
+    assert {file for file in files if file.startswith("/") and not file.startswith(folder)} == {"/dev/null"}
+
+
 async def test_no_zygote_runs_before_a_python_function_is_prepared(node: NodeProcess) -> None:
     def children() -> int:
         return sum(stat.ppid == node.pid and not stat.is_dead for stat in processes.all_stats())
