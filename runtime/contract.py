@@ -44,9 +44,16 @@ HEADER_SERVICE_VERSION: Final = "x-fc-invocation-service-version"
 HEADER_INVOCATION_TARGET: Final = "x-fc-invocation-target"
 HEADER_CONTROL_PATH: Final = "x-fc-control-path"
 HEADER_BASE_PATH: Final = "x-fc-base-path"
+HEADER_RETRY_COUNT: Final = "x-fc-retry-count"
+HEADER_ASYNC_TASK_ID: Final = "x-fc-async-task-id"
+HEADER_STATEFUL_ID: Final = "x-fc-stateful-async-invocation-id"
+HEADER_STATEFUL: Final = "x-fc-stateful-async-invocation-enable"
 HEADER_CLIENT_IP: Final = "x-fc-client-ip"
 HEADER_STATUS: Final = "x-fc-status"
 HEADER_COLD_START: Final = "x-stoke-cold-start"  # "true" when this request waited for an instance to start
+
+ASYNC_RETRY_ATTEMPTS_MAX: Final = 3  # FC's defaults
+ASYNC_EVENT_AGE_S_MAX: Final = 86_400.0
 
 PATH_INITIALIZE: Final = "/initialize"
 PATH_PRE_STOP: Final = "/pre-stop"
@@ -162,6 +169,20 @@ class TriggerRoute(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class AsyncRoute(Message):
+    """How asynchronous invocations of a function by one qualifier are treated. Without one, the defaults here hold."""
+
+    service: str
+    function: str
+    qualifier: str
+    retry_attempts_max: int = ASYNC_RETRY_ATTEMPTS_MAX
+    event_age_s_max: float = ASYNC_EVENT_AGE_S_MAX
+    on_success: str = ""  # destinations, as `runtime.async_invocation.destinations` spells them; "" = none
+    on_failure: str = ""
+    stateful: bool = False  # payload, result and record are kept for long after the end, and listed
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRecord(Message):
     """One instance as the control plane knows it. `address` is "unix:PATH" or "tcp:HOST:PORT", "" until it listens."""
 
@@ -202,6 +223,11 @@ def trigger_field(service: str, function: str, name: str) -> str:
     return f"trigger/{service}/{function}/{name}"
 
 
+def async_field(service: str, qualifier: str, function: str) -> str:
+    """The field of `ROUTES_KEY` that holds an AsyncRoute."""
+    return f"async/{service}/{qualifier}/{function}"
+
+
 # An entry of FEED_KEY has these fields: "key" (ROUTES_KEY or INSTANCES_KEY), "field", and "value" (JSON, "" = removed).
 
 
@@ -218,7 +244,7 @@ class FunctionUsage(Message):
     version: str
     in_flight: int  # now, on any instance
     in_flight_on_demand: int  # now, on on-demand instances
-    queued: int  # now, waiting for a slot
+    queued: int  # now, waiting for a slot; asynchronous events that wait in the store among them, up to a bound
     demand_request_seconds: float  # integral of in flight + queued
     provisioned_request_seconds: float  # integral of in flight on provisioned instances
     demand_peak: int  # largest in flight + queued in the interval

@@ -8,7 +8,7 @@ another instance is idle.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,6 +63,7 @@ class Gate:
         self._instances: dict[str, Instance] = {}
         self.usage = Usage()
         self.last_failure = ""  # why the last instance failed, "" once one has become ready since
+        self.on_idle: Callable[[], None] | None = None  # called when a slot is free that no queued request wanted
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -82,6 +83,23 @@ class Gate:
         ticket = self._enqueue(waiter, now_s)
         self._queue.move_to_end(ticket, last=False)
         return ticket
+
+    def reserve_idle(self, now_s: float) -> Lease | None:
+        """A slot that is free and that no queued request waits for; None: there is none, and no place in the queue.
+
+        For work that may wait outside, so that it never stands before a request.
+        """
+        if not self._picker or self._queue:
+            return None
+        self.usage.arrived += 1
+        return self._bind(now_s, queued_at_s=None)
+
+    @property
+    def idle_slots(self) -> int:
+        """How often `reserve_idle` would give a slot now."""
+        if not self._picker or self._queue:
+            return 0
+        return sum(each.slots - each.in_flight for each in self._instances.values() if each.is_offered)
 
     def cancel(self, ticket: Ticket, now_s: float) -> None:
         """Leave the queue. A ticket that has left it, with or without a lease, does nothing."""
@@ -182,6 +200,8 @@ class Gate:
         bound: list[Ticket] = []
         while self._queue and self._picker:
             bound.append(self._bind_first(now_s))
+        if self._picker and self.on_idle is not None:
+            self.on_idle()
         return bound
 
     def _bind_first(self, now_s: float) -> Ticket:
@@ -197,7 +217,11 @@ class Gate:
         self.usage.leave(now_s, provisioned=instance.provisioned)
         if instance.is_offered:
             self._picker.add(instance)
-            return self._bind_first(now_s) if self._queue else None
+            if self._queue:
+                return self._bind_first(now_s)
+            if self.on_idle is not None:
+                self.on_idle()
+            return None
         if instance.removed and instance.in_flight == 0:
             self._instances.pop(instance.instance_id, None)
         return None

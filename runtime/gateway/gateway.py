@@ -11,8 +11,10 @@ from typing import Any
 
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
+from runtime.gateway.accept import Acceptance, is_async
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Credentials, authorize
+from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
@@ -45,7 +47,7 @@ class Gateway:
         self.routes = Routes()
         self.request_ids = answers.RequestIds()
         self._credentials = Credentials(settings.credentials_path)
-        self._roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
+        self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,6 +67,7 @@ class Gateway:
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.instance_idle_s,
         )
+        self.async_invocations = AsyncInvocations(self, connect(settings.store))
         self.reporter = Reporter(
             settings.id,
             self._gates,
@@ -118,15 +121,16 @@ class Gateway:
             authorize(exchange, asked.target, asked.base_path, self._credentials)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        destination = self.routes.destination(entrance.names, self._roll())
+        destination = self.routes.destination(entrance.names, self.roll())
         Invocation(self, exchange, head, destination, asked, self.request_ids.new()).begin()
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
-        kind = (head.fc_value(b"x-fc-invocation-type") or b"Sync").decode("latin-1")
-        if kind.lower() != "sync":
-            raise invalid(f"header x-fc-invocation-type '{kind[:100]}': Sync is allowed")
-        destination = self.routes.destination(asked.names, self._roll())
+        asynchronous = is_async(head)
+        destination = self.routes.destination(asked.names, self.roll())
+        if asynchronous:
+            Acceptance(self, exchange, head, destination, asked.names).begin()
+            return
         Invocation(self, exchange, head, destination, None, self.request_ids.new()).begin()
 
     def _check_loaded(self) -> None:
@@ -192,6 +196,7 @@ class Gateway:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.async_invocations.store.close()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()

@@ -54,7 +54,8 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
     store = Store(settings.store)
     gateway = Gateway(loop, settings, store.publish)
     server = Server(loop, gateway.handle, settings.server_limits)
-    background = [loop.create_task(store.follow(gateway)), loop.create_task(gateway.reporter.run())]
+    work = (store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run())
+    background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(gateway.loaded.wait(), _FIRST_LOAD_S)
@@ -67,7 +68,9 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
     log.info("stopping connections=%d", len(server.connections))
     listener.close()
     # The feed and the reports go on meanwhile: what is in flight may need a new instance yet.
+    drained = loop.create_task(gateway.async_invocations.drain(settings.shutdown_timeout_s))
     cut = await server.drain(settings.shutdown_timeout_s)
+    await drained
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)

@@ -73,7 +73,7 @@ def _function_usage(key: VersionKey, gate: Gate, now_s: float) -> FunctionUsage:
         version=version,
         in_flight=usage.in_flight,
         in_flight_on_demand=usage.in_flight - usage.in_flight_provisioned,
-        queued=usage.queued,
+        queued=usage.queued + usage.background,
         demand_request_seconds=usage.demand_request_s,
         provisioned_request_seconds=usage.provisioned_request_s,
         demand_peak=usage.demand_peak,

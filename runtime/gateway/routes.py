@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.contract import (
+    ASYNC_EVENT_AGE_S_MAX,
     CONTROL_PATH_HTTP,
     HEADER_CONTROL_PATH,
     HEADER_SERVICE_VERSION,
     LATEST,
     PATH_INVOKE,
     AliasRoute,
+    AsyncRoute,
     FunctionRoute,
     TriggerRoute,
 )
@@ -53,12 +55,13 @@ class _Choice:
 
 
 class Routes:
-    """The three tables. `put` and `remove` change them, the other methods look up."""
+    """The four tables. `put` and `remove` change them, the other methods look up."""
 
     def __init__(self) -> None:
         self._functions: dict[VersionKey, FunctionRoute] = {}
         self._aliases: dict[tuple[str, str], AliasRoute] = {}
         self._triggers: dict[tuple[str, str, str], TriggerRoute] = {}
+        self._async: dict[Names, AsyncRoute] = {}
         self.subdomains: dict[bytes, TriggerRoute] = {}
         self._choices: dict[Names, _Choice] = {}
         self._entrances: dict[Names | bytes, Entrance] = {}
@@ -80,8 +83,10 @@ class Routes:
             self._aliases[(names[0], names[1])] = AliasRoute.from_dict(value)
         elif kind == "trigger" and len(names) == 3:
             self._put_trigger((names[0], names[1], names[2]), TriggerRoute.from_dict(value))
+        elif kind == "async" and len(names) == 3:
+            self._async[Names(*names)] = AsyncRoute.from_dict(value)
         else:
-            raise ValueError(f"field {field!r}: function/…, alias/… and trigger/… are allowed")
+            raise ValueError(f"field {field!r}: function/…, alias/…, trigger/… and async/… are allowed")
         self._changed()
 
     def remove(self, field: str) -> None:
@@ -94,12 +99,15 @@ class Routes:
             self._aliases.pop(key, None)
         elif kind == "trigger":
             self._remove_trigger(key)
+        elif kind == "async" and len(names) == 3:
+            self._async.pop(Names(*names), None)
         self._changed()
 
     def clear(self) -> None:
         self._functions.clear()
         self._aliases.clear()
         self._triggers.clear()
+        self._async.clear()
         self.subdomains.clear()
         self._changed()
 
@@ -107,6 +115,30 @@ class Routes:
 
     def function(self, key: VersionKey) -> FunctionRoute | None:
         return self._functions.get(key)
+
+    def async_route(self, names: Names) -> AsyncRoute:
+        """How asynchronous invocations by these names are treated: as configured, or by FC's defaults."""
+        service, qualifier, function = names
+        return self._async.get(names) or AsyncRoute(service, function, qualifier)
+
+    def async_age_s_min(self, service: str, function: str) -> float:
+        """The smallest age at which an event of this function may expire, over all qualifiers."""
+        ages = [ASYNC_EVENT_AGE_S_MAX]
+        ages += [r.event_age_s_max for n, r in self._async.items() if (n.service, n.function) == (service, function)]
+        return min(ages)
+
+    def headers_of(self, names: Names, version: str) -> dict[str, str]:
+        """What the instances of a function version are told with each request; nothing of one that is no more."""
+        route = self._functions.get((names.service, version, names.function))
+        return {} if route is None else route.headers
+
+    def destination_of_version(self, names: Names, version: str) -> Destination:
+        """A version as the qualifier reached it once, whatever the qualifier names today.
+
+        Raises:
+            Refusal: 404, naming what does not exist.
+        """
+        return self._find_destination(names, version)
 
     def entrance(self, ask: TriggerAsk) -> Entrance:
         """The trigger that a request came by.

@@ -54,6 +54,19 @@ class GatewaySettings:
     instance_idle_s: float = _number(4.0, 0.01, 3600.0, "that a connection to an instance is kept unused")
     api_timeout_s: float = _number(120.0, 0.01, 86_400.0, "until the control plane begins to answer")
 
+    async_payload_bytes_max: int = _number(131_072, 0, 32 * _MIB, "of an asynchronous payload; FC's limit is 128 KiB")
+    async_result_bytes_max: int = _number(131_072, 0, 32 * _MIB, "kept of what an asynchronous invocation answers")
+    async_demand_max: int = _number(10, 0, 10_000, "waiting events counted as demand, of one function version")
+    async_poll_s: float = _number(1.0, 0.01, 60.0, "between two looks for events that others have queued")
+    async_claim_after_s: float = _number(10.0, 0.1, 3600.0, "after which a silent gateway's events are taken over")
+    async_record_s: float = _number(3600.0, 1.0, 2_592_000.0, "that an ended invocation's id is remembered")
+    async_stateful_record_s: float = _number(
+        604_800.0, 1.0, 2_592_000.0, "the same of a stateful one, with its payload"
+    )
+    async_delivery_timeout_s: float = _number(10.0, 0.01, 300.0, "for one delivery of a result to a URL")
+    async_deliveries_max: int = _number(16, 1, 1000, "results on their way to destinations, at once")
+    async_stream_length_max: int = _number(10_000, 1, 10_000_000, "entries kept of a stream that is a destination")
+
     report_every_s: float = _number(1.0, 0.01, 60.0, "between two usage reports")
     shutdown_timeout_s: float = _number(30.0, 0.0, 3600.0, "for what is in flight, after SIGTERM")
 

@@ -9,6 +9,7 @@ class Usage:
     __slots__ = (
         "_since_s",
         "arrived",
+        "background",
         "demand_peak",
         "demand_request_s",
         "failed",
@@ -25,6 +26,7 @@ class Usage:
         self.in_flight = 0
         self.in_flight_provisioned = 0
         self.queued = 0
+        self.background = 0  # asynchronous events that wait in the store for a slot: demand, and no place in the queue
         self.begin_interval()
 
     def begin_interval(self) -> None:
@@ -32,7 +34,7 @@ class Usage:
         self.demand_request_s = 0.0
         self.provisioned_request_s = 0.0
         self.queue_wait_s = 0.0
-        self.demand_peak = self.in_flight + self.queued
+        self.demand_peak = self.demand
         self.arrived = self.finished = self.failed = 0
 
     def advance(self, now_s: float) -> None:
@@ -40,7 +42,7 @@ class Usage:
         elapsed_s = now_s - self._since_s
         self._since_s = now_s
         if elapsed_s > 0.0:
-            self.demand_request_s += (self.in_flight + self.queued) * elapsed_s
+            self.demand_request_s += self.demand * elapsed_s
             self.provisioned_request_s += self.in_flight_provisioned * elapsed_s
 
     def enter(self, now_s: float, *, provisioned: bool) -> None:
@@ -48,7 +50,7 @@ class Usage:
         self.in_flight += 1
         if provisioned:
             self.in_flight_provisioned += 1
-        demand = self.in_flight + self.queued
+        demand = self.demand
         if demand > self.demand_peak:
             self.demand_peak = demand
 
@@ -61,7 +63,7 @@ class Usage:
     def enqueue(self, now_s: float) -> None:
         self.advance(now_s)
         self.queued += 1
-        self.demand_peak = max(self.demand_peak, self.in_flight + self.queued)
+        self.demand_peak = max(self.demand_peak, self.demand)
 
     def dequeue(self, now_s: float, queued_at_s: float) -> None:
         self.advance(now_s)
@@ -73,7 +75,18 @@ class Usage:
         self.advance(now_s)
         self.in_flight_provisioned += more_provisioned
 
+    def set_background(self, now_s: float, events: int) -> None:
+        """So many asynchronous events wait now."""
+        self.advance(now_s)
+        self.background = events
+        self.demand_peak = max(self.demand_peak, self.demand)
+
+    @property
+    def demand(self) -> int:
+        """Slots that would be taken now if there were enough of them."""
+        return self.in_flight + self.queued + self.background
+
     @property
     def is_idle(self) -> bool:
         """Nothing has happened in this interval and nothing goes on."""
-        return not (self.in_flight or self.queued or self.arrived or self.finished or self.failed)
+        return not (self.demand or self.arrived or self.finished or self.failed)

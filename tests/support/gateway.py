@@ -52,11 +52,12 @@ class GatewayProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        said_before = len(self.log())
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + TIMEOUT_S
         while True:
-            found = re.search(r"listening host=\S+ port=(\d+)", self.log())
+            found = re.search(r"listening host=\S+ port=(\d+)", self.log()[said_before:])
             if found:
                 self.port = int(found[1])
                 return
