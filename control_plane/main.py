@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from control_plane.api import create_app
+from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.node import NodeBackend
 from control_plane.clock import SystemClock
@@ -33,6 +34,7 @@ from control_plane.registry import RedisRegistry
 from control_plane.registry.launching import launch_spec
 from control_plane.settings import ControlPlaneSettings
 from control_plane.view import FleetView
+from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
 from runtime.node.client import NodeClient
 
@@ -79,7 +81,11 @@ class ControlPlane:
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
         )
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
-        self.app = create_app(self.registry, view, FolderCodeStore(settings.data / "code"), settings)
+        invocations = StoredInvocations(
+            AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
+        )
+        code = FolderCodeStore(settings.data / "code")
+        self.app = create_app(self.registry, view, code, settings, invocations=invocations)
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
         region, account_id = self.settings.region, self.settings.account_id

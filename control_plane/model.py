@@ -158,8 +158,30 @@ class Trigger(Noun):
     last_modified_time: str = ""
 
 
+class AsyncDestination(Noun):
+    destination: Annotated[str, StringConstraints(max_length=2048)] | None = None
+
+
+class DestinationConfig(Noun):
+    on_success: AsyncDestination | None = None
+    on_failure: AsyncDestination | None = None
+
+
+class AsyncInvokeConfig(Noun):
+    """How asynchronous invocations of a function by a qualifier are treated. `async_task` is FC 3.0's word for
+    `stateful_invocation`."""
+
+    destination_config: DestinationConfig | None = None
+    max_async_event_age_in_seconds: Count | None = Field(default=None, ge=1, le=2_592_000)
+    max_async_retry_attempts: Count | None = Field(default=None, ge=0, le=8)
+    stateful_invocation: Annotated[bool, Field(strict=True)] | None = None
+    async_task: Annotated[bool, Field(strict=True)] | None = None
+    created_time: str = ""
+    last_modified_time: str = ""
+
+
 class QualifiedFunction(Noun):
-    """What a provision config is about: a function of a service by a qualifier (LATEST or an alias)."""
+    """What a provision config or an async invoke config is about: a function of a service by a qualifier."""
 
     service_name: ServiceName
     qualifier: str

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from control_plane.model import Alias, Function, QualifiedFunction, Service, Trigger, Version
+from control_plane.model import Alias, AsyncInvokeConfig, Function, QualifiedFunction, Service, Trigger, Version
 from provision.config import ProvisionConfig
+from runtime.async_invocation.store import Stored
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 
@@ -145,11 +146,54 @@ class Registry(Protocol):
         self, query: Query, service: str = "", qualifier: str = ""
     ) -> Page[tuple[QualifiedFunction, ProvisionConfig]]: ...
 
+    async def put_async_config(self, target: QualifiedFunction, config: AsyncInvokeConfig) -> AsyncInvokeConfig:
+        """Replaces the config but for its creation time. Raises InvalidArgument for a destination of no known form."""
+
+    async def get_async_config(self, target: QualifiedFunction) -> AsyncInvokeConfig:
+        """Raises NotFound (AsyncConfigNotExists) where nothing is configured."""
+
+    async def delete_async_config(self, target: QualifiedFunction) -> None: ...
+    async def list_async_configs(
+        self, query: Query, service: str = "", function: str = ""
+    ) -> Page[tuple[QualifiedFunction, AsyncInvokeConfig]]: ...
+
     async def resolve_version(self, service: str, qualifier: str) -> str:
         """LATEST, a version or an alias → "LATEST" or the version id (an alias's main one)."""
 
     def subscribe(self, listener: RegistryListener) -> None:
         """Call `listener` after each change made through this object."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationQuery:
+    """Which asynchronous invocations of a function, by the UTC milliseconds at which they were accepted."""
+
+    prefix: str = ""
+    status: str = ""
+    qualifier: str = ""
+    begin_ms: int = 0
+    end_ms: int | None = None  # not included
+    newest_first: bool = True
+    limit: int = 20
+    next_token: str = ""
+
+
+class AsyncInvocations(Protocol):
+    """The asynchronous invocations that gateways have accepted. Every method raises Unavailable while the store does
+    not answer."""
+
+    async def get(self, service: str, function: str, invocation_id: str) -> Stored:
+        """Raises NotFound (StatefulAsyncInvocationNotFound)."""
+
+    async def list(self, service: str, function: str, query: InvocationQuery) -> Page[Stored]: ...
+
+    async def stop(self, service: str, function: str, invocation_id: str) -> None:
+        """One that waits is stopped on return; one that runs is when its attempt ends. Again does nothing.
+
+        Raises:
+            NotFound: StatefulAsyncInvocationNotFound.
+            PreconditionFailed: it has ended otherwise.
+        """
 
 
 @dataclass(frozen=True, slots=True)

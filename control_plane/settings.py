@@ -27,5 +27,8 @@ class ControlPlaneSettings(BaseSettings):
     stop_grace_s: float = Field(default=10.0, ge=0.0, le=600.0)  # from SIGTERM to SIGKILL
     # FC keeps idle on-demand GPU instances for three to five minutes.
     on_demand_idle_s: float = Field(default=180.0, ge=0.0, le=86_400.0)
+    # As in the gateway's settings: these are for invocations that are stopped before they end by themselves.
+    async_record_s: float = Field(default=3600.0, ge=1.0, le=2_592_000.0)
+    async_stateful_record_s: float = Field(default=604_800.0, ge=1.0, le=2_592_000.0)
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
     memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store

@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from control_plane.api import (
     aliases,
+    async_configs,
+    async_invocations,
     chatter,
     functions,
     instances,
@@ -23,8 +25,9 @@ from control_plane.api import (
 from control_plane.api.auth import Authenticator, LoopbackAuthenticator
 from control_plane.api.context import ApiSettings, Context, Limits, Operation
 from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
+from control_plane.async_invocations import NoInvocations
 from control_plane.errors import StokeError
-from control_plane.ports import CodeStore, Fleet, Registry
+from control_plane.ports import AsyncInvocations, CodeStore, Fleet, Registry
 from runtime.contract import API_VERSIONS
 
 SERVICE = "/services/{service}"
@@ -62,8 +65,13 @@ FC_ROUTES: tuple[tuple[str, str, Operation], ...] = (
     (f"{FUNCTION}/instances", "GET", instances.list_all),
     ("/account-settings", "GET", chatter.account_settings),
     (f"{SERVICE}/bindings", "GET", chatter.bindings),
-    (f"{FUNCTION}/async-invoke-config", "GET", chatter.async_invoke_config),
-    (f"{FUNCTION}/async-invoke-configs", "GET", chatter.async_invoke_configs),
+    (f"{FUNCTION}/async-invoke-config", "PUT", async_configs.put),
+    (f"{FUNCTION}/async-invoke-config", "GET", async_configs.get),
+    (f"{FUNCTION}/async-invoke-config", "DELETE", async_configs.delete),
+    (f"{FUNCTION}/async-invoke-configs", "GET", async_configs.list_all),
+    (f"{FUNCTION}/stateful-async-invocations", "GET", async_invocations.list_all),
+    (f"{FUNCTION}/stateful-async-invocations/{{invocation}}", "GET", async_invocations.get),
+    (f"{FUNCTION}/stateful-async-invocations/{{invocation}}", "PUT", async_invocations.stop),
 )
 
 STOKE_PREFIX = "/stoke/v1"
@@ -85,8 +93,9 @@ def create_app(
     *,
     authenticator: Authenticator | None = None,
     limits: Limits | None = None,
+    invocations: AsyncInvocations | None = None,
 ) -> Starlette:
-    """Every dependency is handed in; nothing is started or read here."""
+    """Every dependency is handed in; nothing is started or read here. Without `invocations` there are none."""
     trees = [*((f"/{version}", FC_ROUTES) for version in API_VERSIONS), (STOKE_PREFIX, STOKE_ROUTES)]
     app = Starlette(
         routes=[route for prefix, table in trees for route in _routes(prefix, table)],
@@ -94,7 +103,7 @@ def create_app(
         exception_handlers={StokeError: answer_stoke_error, HTTPException: answer_http_error},
     )
     app.router.redirect_slashes = False  # a redirect has no JSON body, and clients sign the path they asked for
-    app.state.context = Context(registry, fleet, code, settings, limits or Limits())
+    app.state.context = Context(registry, fleet, code, settings, limits or Limits(), invocations or NoInvocations())
     return app
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import CodeStore, Fleet, Registry
+from control_plane.ports import AsyncInvocations, CodeStore, Fleet, Registry
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ class Context:
     code: CodeStore
     settings: ApiSettings
     limits: Limits
+    invocations: AsyncInvocations
 
 
 def context(request: Request) -> Context:

@@ -59,7 +59,7 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     text = request.query_params.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 12 and low <= int(text) <= high):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15 and low <= int(text) <= high):
         raise InvalidArgument(f"{name} is '{_short(text)}': must be a whole number from {low} to {high}")
     return int(text)
 

@@ -6,6 +6,7 @@ from control_plane.errors import AlreadyExists, InvalidArgument
 from control_plane.model import Alias
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
+from control_plane.registry.async_configs import remove_async_configs
 from control_plane.registry.base import (
     AFTER_ALL,
     RegistryBase,
@@ -52,7 +53,7 @@ class Aliases(RegistryBase):
         return await self._change(plan)
 
     async def delete_alias(self, service: str, name: str) -> None:
-        """What is provisioned by it goes with it."""
+        """What is provisioned by it, and async invoke configs for it, go with it."""
 
         async def plan(transaction: Transaction) -> None:
             await find_alias(transaction, service, name)
@@ -63,6 +64,7 @@ class Aliases(RegistryBase):
             for provision in await transaction.names(keys.PROVISIONS, Span(first, first + AFTER_ALL)):
                 transaction.remove(keys.provision(provision))
                 transaction.strike(keys.PROVISIONS, provision)
+            await remove_async_configs(transaction, service, name)
 
         await self._change(plan)
 

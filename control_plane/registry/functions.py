@@ -6,6 +6,7 @@ from control_plane.errors import AlreadyExists, NotEmpty
 from control_plane.model import Function
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
+from control_plane.registry.async_configs import remove_async_config
 from control_plane.registry.base import (
     RegistryBase,
     check_unchanged,
@@ -55,8 +56,8 @@ class Functions(RegistryBase):
         return await self._change(plan)
 
     async def delete_function(self, service: str, name: str) -> None:
-        """Its provision config for LATEST goes with it; published versions keep their snapshot, and what is
-        provisioned by an alias of theirs stays until the alias goes."""
+        """Its provision config and its async invoke config for LATEST go with it; published versions keep their
+        snapshot, and what is provisioned by an alias of theirs stays until the alias goes."""
 
         async def plan(transaction: Transaction) -> None:
             await find_function(transaction, service, name)
@@ -68,6 +69,7 @@ class Functions(RegistryBase):
             provision = keys.provision_name(service, LATEST, name)
             transaction.remove(keys.provision(provision))
             transaction.strike(keys.PROVISIONS, provision)
+            remove_async_config(transaction, provision)
 
         await self._change(plan)
 

@@ -13,6 +13,8 @@ PREFIX: Final = "stoke:registry:"
 SERVICES: Final = f"{PREFIX}services"
 PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
 
+ASYNC_CONFIGS: Final = f"{PREFIX}async-configs"  # its members are `provision_name`s too
+
 _VERSION_DIGITS: Final = 12  # version ids are padded with zeros in their index, so that code points sort as numbers do
 
 
@@ -71,3 +73,7 @@ def provision_name(service_name: str, qualifier: str, function_name: str) -> str
 
 def provision(name: str) -> str:
     return f"{PREFIX}provision/{name}"
+
+
+def async_config(name: str) -> str:
+    return f"{PREFIX}async-config/{name}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from control_plane.registry.aliases import Aliases
+from control_plane.registry.async_configs import AsyncConfigs
 from control_plane.registry.base import ACCOUNT_ID, REGION, new_id
 from control_plane.registry.functions import Functions
 from control_plane.registry.provisions import Provisions
@@ -17,7 +18,7 @@ from control_plane.registry.triggers import Triggers
 from control_plane.registry.versions import Versions
 
 
-class StoredRegistry(Services, Functions, Versions, Aliases, Triggers, Provisions):
+class StoredRegistry(Services, Functions, Versions, Aliases, Triggers, Provisions, AsyncConfigs):
     """Fills `ports.Registry` over any store."""
 
 

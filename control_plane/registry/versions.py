@@ -6,6 +6,7 @@ from control_plane.errors import InUse
 from control_plane.model import Alias, Function, Service, Version
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
+from control_plane.registry.async_configs import remove_async_configs
 from control_plane.registry.base import RegistryBase, dump, find_service, find_version
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST, function_field
@@ -35,6 +36,7 @@ class Versions(RegistryBase):
                 transaction.remove(keys.function(service, version_id, name))
                 transaction.strike(keys.functions(service, version_id), name)
                 transaction.route(function_field(service, version_id, name), None)
+            await remove_async_configs(transaction, service, version_id)
             transaction.remove(keys.service(service, version_id))
             transaction.remove(keys.version(service, version_id))
             transaction.strike(keys.versions(service), keys.version_member(version_id))

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.async_invocation.records import Delivery, Status
 from tests.support.async_world import INVOKE, AsyncWorld, async_world
-from tests.support.gateway import Instance, Request, plain, read_request, world
+from tests.support.gateway import Request, plain, read_request, world
 from tests.support.store import PrivateStore
 
 OPTIONS = ("--async-claim-after-s", "0.5", "--async-poll-s", "0.1", "--async-demand-max", "3")
@@ -199,7 +199,8 @@ async def test_when_no_attempt_is_left_it_has_failed_and_the_failure_is_delivere
     await w.until_no_events()
     stored = await w.stored(stored.record.invocation_id)
     assert (stored.record.attempts, stored.record.delivery) == (1, Delivery.SUCCEEDED)
-    [(_, fields)] = await w.world.store.xrange("streams/failures")
+    entries: Any = await w.world.store.xrange("streams/failures")
+    [(_, fields)] = entries
     event = json.loads(fields[b"event"])
     assert event["requestPayload"] == "in"
     assert event["requestContext"]["condition"] == "RetriesExhausted"
