@@ -86,6 +86,11 @@ def invocations(stoke: Stoke) -> list[dict[str, Any]]:
             return found
 
 
+def await_none(stoke: Stoke, status: str) -> None:
+    path = f"{PATH}/stateful-async-invocations?limit=1&status={status}"
+    eventually(lambda: not stoke.call("GET", path)["invocations"], f"none is {status}", 40.0)
+
+
 def test_a_thousand_invocations_survive_the_death_of_every_part(stoke: Stoke, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.touch()
@@ -102,9 +107,8 @@ def test_a_thousand_invocations_survive_the_death_of_every_part(stoke: Stoke, tm
         for each in sent:
             each.result()
     assert len(senders.acknowledged) == COUNT
-    query = f"{PATH}/stateful-async-invocations?limit=1&status="
     for status in ("Enqueued", "Dequeued", "Running", "Retrying"):
-        eventually(lambda s=status: not stoke.call("GET", query + s)["invocations"], f"none is {status}", 40.0)
+        await_none(stoke, status)
     found = {each["invocationId"]: each for each in invocations(stoke)}
     assert Counter(each["status"] for each in found.values()) == {"Succeeded": COUNT}
     lines = [line.split() for line in notes.read_text().splitlines()]
