@@ -92,7 +92,7 @@ class Worker:
         lease = await self._feeder.slot(0.0)
         if lease is None:
             if record.status is not Status.DEQUEUED:
-                stored = await self._save(stored, record.to(Status.DEQUEUED, now_s))
+                stored = await self._save(stored, record.to(Status.DEQUEUED, now_s, _cut_short(record)))
             lease = await self._feeder.slot(_SLOT_S)
         if lease is None:
             return stored
@@ -102,11 +102,10 @@ class Worker:
 
     async def _attempt(self, stored: Stored, lease: Lease, destination: Destination) -> tuple[Stored, Outcome]:
         record, now_s = stored.record, time.time()
-        cut_short = "the gateway of the attempt before has died" if record.status is Status.RUNNING else ""
         running = record.to(
             Status.RUNNING,
             now_s,
-            cut_short,
+            _cut_short(record),
             attempts=record.attempts + 1,
             started_at_s=record.started_at_s or now_s,
             instance_id=lease.instance.instance_id,
@@ -198,6 +197,11 @@ class Worker:
     def _kept_s(self, record: Invocation) -> float:
         settings = self._gateway.settings
         return settings.async_stateful_record_s if record.stateful else settings.async_record_s
+
+
+def _cut_short(record: Invocation) -> str:
+    """What is said where an attempt was begun and nobody is left to end it."""
+    return "the gateway of the attempt before has died" if record.status is Status.RUNNING else ""
 
 
 def _destination(record: Invocation, route: AsyncRoute) -> str:

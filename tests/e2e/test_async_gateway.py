@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from runtime.async_invocation.records import Delivery, Status
+from control_plane.async_invocations import StoredInvocations
+from runtime.async_invocation.records import Delivery, Status, new_invocation
 from tests.support.async_world import INVOKE, AsyncWorld, async_world
-from tests.support.gateway import Request, plain, read_request, world
+from tests.support.gateway import GatewayProcess, Request, plain, read_request, world
 from tests.support.store import PrivateStore
 
 OPTIONS = ("--async-claim-after-s", "0.5", "--async-poll-s", "0.1", "--async-demand-max", "3")
@@ -262,6 +264,70 @@ async def test_a_gateway_that_is_told_to_stop_finishes_what_it_runs(w: AsyncWorl
     release.set()
     await w.until_status(event, Status.SUCCEEDED)
     assert len(instance.requests) == 1
+
+
+async def test_two_gateways_share_a_queue_and_each_event_runs_once(w: AsyncWorld, store_url: str) -> None:
+    other = GatewayProcess(
+        store_url, f"unix:{w.world.directory}/none", w.world.directory / "g2", *OPTIONS, "--id", "g2"
+    )
+    other.directory.mkdir()
+    other.start()
+    try:
+        instances = [await w.world.start_instance(f"i{n}", slots=2) for n in range(2)]
+        ids = await asyncio.gather(*(w.accepted(b"%d" % n) for n in range(60)))
+        for each in ids:
+            await w.until_status(each, Status.SUCCEEDED)
+    finally:
+        other.stop()
+    bodies = [request.body for instance in instances for request in instance.requests]
+    assert sorted(bodies) == sorted(b"%d" % n for n in range(60))
+
+
+async def test_an_event_of_a_function_that_is_no_more_is_invalid(w: AsyncWorld) -> None:
+    record = new_invocation(
+        time.time() - 60.0,
+        invocation_id="late",
+        request_id="r",
+        service="s",
+        function="deleted",
+        qualifier="LATEST",
+        version="LATEST",
+    )
+    await w.store.enqueue(record, b"")
+
+    async def is_invalid() -> bool:
+        return (await w.stored("late", "deleted")).record.status is Status.INVALID
+
+    await w.world.until(is_invalid)
+    assert "does not exist" in (await w.stored("late", "deleted")).record.error
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------
+
+
+async def test_one_that_runs_is_stopped_when_its_attempt_ends_and_is_not_tried_again(w: AsyncWorld) -> None:
+    await w.configure(on_failure="acs:redis:::streams/failures", on_success="acs:redis:::streams/failures")
+    release = asyncio.Event()
+    instance = await w.world.start_instance("i1", held(release))
+    event = await w.accepted()
+    await w.until_status(event, Status.RUNNING)
+    await StoredInvocations(w.store, time.time, 60.0, 60.0).stop("s", "f", event)
+    assert await w.status(event) is Status.STOPPING
+    release.set()
+    await w.until_status(event, Status.STOPPED)
+    await w.until_no_events()
+    assert len(instance.requests) == 1
+    assert await w.world.store.exists("streams/failures") == 0
+
+
+async def test_one_that_waits_is_stopped_and_never_runs(w: AsyncWorld) -> None:
+    event = await w.accepted()
+    await StoredInvocations(w.store, time.time, 60.0, 60.0).stop("s", "f", event)
+    other = await w.accepted(b"other")
+    instance = await w.world.start_instance("i1")
+    await w.until_status(other, Status.SUCCEEDED)
+    assert await w.status(event) is Status.STOPPED
+    assert [request.body for request in instance.requests] == [b"other"]
 
 
 # -- destinations ------------------------------------------------------------------------------------------------------
