@@ -8,6 +8,7 @@ believe that an invocation is theirs, one is told that it is not.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
@@ -170,7 +171,8 @@ class AsyncStore:
             elif isinstance(length, int) and isinstance(groups, list) and groups:
                 found.append((queue, length, groups[0]))
             else:
-                raise ResponseError(f"queue {queue.name}: its stream has no consumer group")
+                with contextlib.suppress(ResponseError):  # it was forgotten just now, or somebody took its group away
+                    await self._client.xgroup_create(queue.key, GROUP, "0", mkstream=True)
         return await self._with_oldest(found)
 
     async def take(self, queue: Queue, consumer: str, count: int) -> list[Entry]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError
 
-from runtime.async_invocation.records import ID_PATTERN, Invocation, new_invocation
+from runtime.async_invocation.records import ID_PATTERN, Invocation, Queue, new_invocation
 from runtime.contract import HEADER_ASYNC_TASK_ID, HEADER_REQUEST_ID, HEADER_STATEFUL, HEADER_STATEFUL_ID
 from runtime.gateway import answers
 from runtime.gateway.headers import RequestHead
-from runtime.gateway.refusal import Refusal, invalid, too_large, unavailable
+from runtime.gateway.refusal import Refusal, exhausted, invalid, too_large, unavailable
 from runtime.gateway.relay import connection_line
 from runtime.gateway.resolve import Names
 from runtime.gateway.routes import Destination
@@ -67,7 +67,7 @@ class Acceptance:
         """Takes the exchange over.
 
         Raises:
-            Refusal: the id is none, or the payload is announced to be too large.
+            Refusal: the id is none, the payload is announced to be too large, or too many events wait.
         """
         self._gateway = gateway
         self._exchange = exchange
@@ -81,6 +81,9 @@ class Acceptance:
         self._begun = False
         if (head.content_length or exchange.body_bytes) > self._bytes_max:
             raise too_large(self._bytes_max, _WHAT)
+        if gateway.async_invocations.is_full(Queue(names.service, destination.route.version, names.function)):
+            length_max = gateway.settings.async_queue_length_max
+            raise exhausted(f"{length_max} asynchronous invocations wait already: no more are allowed")
         exchange.owner = self
         if head.expects_continue:
             exchange.send_continue()

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from runtime.async_invocation.records import Invocation, Queue
 from runtime.async_invocation.retry import Policy, is_too_old
 from runtime.async_invocation.store import AsyncStore, Backlog, Entry
 from runtime.gateway.gate import Gate, Lease
-from runtime.gateway.worker import UNKNOWN_S, Worker
+from runtime.gateway.worker import STORE_AWAY, UNKNOWN_S, Worker
 
 if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
@@ -33,19 +32,23 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 TAKEN_MAX: Final = 64  # at a time
-STORE_AWAY: Final = (RedisError, OSError, TimeoutError)
 _ANSWER_S: Final = 5.0  # a store that is silent for longer is taken for away
+_CONNECTIONS_MAX: Final = 64  # more would only queue in the store
 _AGAIN_S: Final = 0.2
 _AGAIN_S_MAX: Final = 1.0
 
 
 def connect(url: str) -> AsyncStore:
     """Nothing is connected yet. Whoever asks decides about asking again, so the client itself does not."""
-    return AsyncStore(
-        redis.asyncio.Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_timeout=_ANSWER_S, socket_connect_timeout=2.0
-        )
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=_CONNECTIONS_MAX,
+        timeout=_ANSWER_S,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=2.0,
     )
+    return AsyncStore(redis.asyncio.Redis.from_pool(pool))
 
 
 class AsyncInvocations:
@@ -67,6 +70,11 @@ class AsyncInvocations:
             self._feeder(record.queue).arrived()
         return kept
 
+    def is_full(self, queue: Queue) -> bool:
+        """Whether as many events wait as may, by what was last known of the queue."""
+        feeder = self._feeders.get(queue)
+        return feeder is not None and feeder.waiting >= self.gateway.settings.async_queue_length_max
+
     async def run(self) -> None:
         settings = self.gateway.settings
         await self.gateway.loaded.wait()
@@ -78,6 +86,8 @@ class AsyncInvocations:
                     wait_s = min(wait_s, max(0.005, next_due_s - time.time()))
             except STORE_AWAY as error:
                 log.warning("async-store-away error=%r", str(error))
+            except Exception:
+                log.exception("async-look-failed")  # one bad entry must not end the looking after all others
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._soon.wait()
@@ -160,7 +170,7 @@ class Feeder:
         self.key = (queue.service, queue.version, queue.function)
         self.in_hand: dict[str, None] = {}  # entry ids that this gateway works on
         self.arrivals = 0  # by this gateway's own clients
-        self._waiting = 0  # in the queue, as last known
+        self.waiting = 0  # in the queue, as last known
         self._slotless = 0  # taken, and without a slot yet
         self._oldest_s: float | None = None
         self._taking = False
@@ -171,12 +181,12 @@ class Feeder:
     def arrived(self) -> None:
         """One more event, from this gateway's own client."""
         self.arrivals += 1
-        self._waiting += 1
+        self.waiting += 1
         self._count()
         self._take_soon()
 
     def heard(self, backlog: Backlog) -> None:
-        self._waiting = backlog.waiting
+        self.waiting = backlog.waiting
         self._oldest_s = backlog.oldest_enqueued_at_s
         self._count()
         self._changed.set()
@@ -194,7 +204,7 @@ class Feeder:
 
     def end(self) -> None:
         """The queue is no more."""
-        self._waiting = 0
+        self.waiting = 0
         self._count()
         self.gate.on_idle = None
 
@@ -238,34 +248,35 @@ class Feeder:
         """An event in hand has got its slot, or needs none any more."""
         self._slotless -= 1
         self._count()
+        self._changed.set()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Tell the gate's usage of what waits; the first of them is reported at once."""
         usage = self.gate.usage
-        waiting = min(self._waiting + self._slotless, self.gateway.settings.async_demand_max)
+        waiting = min(self.waiting + self._slotless, self.gateway.settings.async_demand_max)
         if waiting != usage.background:
             if waiting and not usage.background and not self.gate.idle_slots:
                 self.gateway.reporter.soon()
             usage.set_background(monotonic(), waiting)
 
     def _take_soon(self) -> None:
-        if self._waiting and not self._taking and not self.all.stopping:
+        if self.waiting and not self._taking and not self.all.stopping:
             self._taking = True
             self.gateway.spawn(self._take())
 
     async def _take(self) -> None:
         """Take events until the queue is empty or nothing is idle."""
         try:
-            while self._waiting and not self.all.stopping:
+            while self.waiting and not self.all.stopping:
                 count = self._takeable()
                 if count <= 0:
                     self._changed.clear()
                     await self._changed.wait()
                     continue
                 entries = await self.all.store.take(self.queue, self.gateway.settings.id, count)
-                self._waiting = max(0, self._waiting - len(entries)) if entries else 0
+                self.waiting = max(0, self.waiting - len(entries)) if entries else 0
                 self._oldest_s = entries[-1].enqueued_at_s if entries else None
                 for entry in entries:
                     self._begin(entry)

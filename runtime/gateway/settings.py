@@ -56,6 +56,7 @@ class GatewaySettings:
 
     async_payload_bytes_max: int = _number(131_072, 0, 32 * _MIB, "of an asynchronous payload; FC's limit is 128 KiB")
     async_result_bytes_max: int = _number(131_072, 0, 32 * _MIB, "kept of what an asynchronous invocation answers")
+    async_queue_length_max: int = _number(100_000, 0, 100_000_000, "events that may wait, of one function version")
     async_demand_max: int = _number(10, 0, 10_000, "waiting events counted as demand, of one function version")
     async_poll_s: float = _number(1.0, 0.01, 60.0, "between two looks for events that others have queued")
     async_claim_after_s: float = _number(10.0, 0.1, 3600.0, "after which a silent gateway's events are taken over")

@@ -5,11 +5,14 @@ The record says where an invocation is, so the next step follows from it alone, 
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import time
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
 
 from runtime.async_invocation.records import Delivery, Status
 from runtime.async_invocation.retry import Outcome, Policy, after_attempt, is_too_old
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SLOT_S: Final = 5.0  # then look whether the function is still there and the event not too old
+
+# A slot is not held for longer than this while the store is asked.
+SAVE_WITH_SLOT_S: Final = 1.0
+
+STORE_AWAY: Final = (RedisError, OSError, TimeoutError)
 
 # The gateway that accepted an event may have heard of its function a little before this one.
 UNKNOWN_S: Final = 10.0
@@ -96,11 +104,13 @@ class Worker:
             lease = await self._feeder.slot(_SLOT_S)
         if lease is None:
             return stored
-        self.needs_no_slot()
-        stored, outcome = await self._attempt(stored, lease, destination)
-        return await self._conclude(stored, outcome, policy, route)
+        running, outcome = await self._attempt(stored, lease, destination)
+        if outcome is None:
+            return await self._after_store_was_away(stored, running)
+        return await self._conclude(running, outcome, policy, route)
 
-    async def _attempt(self, stored: Stored, lease: Lease, destination: Destination) -> tuple[Stored, Outcome]:
+    async def _attempt(self, stored: Stored, lease: Lease, destination: Destination) -> tuple[Stored, Outcome | None]:
+        """Say in the store that it runs, and run it. No outcome: the store is away, and no slot waits for it."""
         record, now_s = stored.record, time.time()
         running = record.to(
             Status.RUNNING,
@@ -111,11 +121,36 @@ class Worker:
             instance_id=lease.instance.instance_id,
         )
         try:
-            stored = await self._save(stored, running)
-            return stored, await attempt(self._gateway, lease, destination, running, stored.payload)
+            async with asyncio.timeout(SAVE_WITH_SLOT_S):
+                saved = await self._all.store.save(stored, running)
+        except STORE_AWAY as error:
+            log.warning("async-store-away error=%r", str(error))
+            self._give_back(lease)
+            return dataclasses.replace(stored, record=running), None
+        except BaseException:
+            self._give_back(lease)
+            raise
+        self.needs_no_slot()
+        try:
+            return saved, await attempt(self._gateway, lease, destination, running, stored.payload)
         finally:
-            self._feeder.gate.usage.finished += 1
-            self._gateway.give_back(lease, monotonic())
+            self._give_back(lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        self._feeder.gate.usage.finished += 1
+        self._gateway.give_back(lease, monotonic())
+
+    async def _after_store_was_away(self, before: Stored, running: Stored) -> Stored | None:
+        """Whether the last write went through is in the record; anything else there is another gateway's.
+
+        Raises:
+            Outrun: somebody else has written.
+        """
+        await asyncio.sleep(SAVE_WITH_SLOT_S)
+        current = await self._load()
+        if current is None or current.record in (before.record, running.record):
+            return current
+        raise Outrun
 
     async def _conclude(self, stored: Stored, outcome: Outcome, policy: Policy, route: AsyncRoute) -> Stored | None:
         """Write what came of an attempt. One that was told to stop meanwhile is still this gateway's."""

@@ -138,6 +138,43 @@ async def test_nothing_is_acknowledged_while_the_store_is_away_and_what_was_runs
         await w.store.close()
 
 
+async def test_a_queue_that_is_full_takes_no_more(store_url: str) -> None:
+    async with world(store_url, *OPTIONS, "--async-queue-length-max", "2") as made:
+        w = async_world(made, store_url)
+        first = [await w.accepted() for _ in range(2)]
+        refused = await w.invoke()
+        assert (refused.status, refused.json()["ErrorCode"]) == (429, "ResourceExhausted")
+        assert "retry-after" in refused.headers
+        await w.world.start_instance("i1")
+        for each in first:
+            await w.until_status(each, Status.SUCCEEDED)
+        await w.until_no_events()
+
+        async def is_accepted() -> bool:
+            return (await w.invoke()).status == 202
+
+        await w.world.until(is_accepted)
+        await w.store.close()
+
+
+async def test_a_store_that_is_away_takes_no_slot_from_requests(private_store: PrivateStore) -> None:
+    async with world(private_store.url, *OPTIONS) as made:
+        w = async_world(made, private_store.url)
+        release = asyncio.Event()
+        instance = await w.world.start_instance("i1", held(release))
+        first = asyncio.create_task(w.world.ask("POST", INVOKE, {}, b"sync 1"))
+        await w.world.until(lambda: len(instance.requests) == 1)
+        event = await w.accepted(b"event")
+        private_store.kill()
+        release.set()
+        assert (await first).status == 200
+        assert (await w.world.ask("POST", INVOKE, {}, b"sync 2")).status == 200
+        private_store.start()
+        await w.until_status(event, Status.SUCCEEDED)
+        assert [request.body for request in instance.requests] == [b"sync 1", b"sync 2", b"event"]
+        await w.store.close()
+
+
 # -- idle first --------------------------------------------------------------------------------------------------------
 
 
