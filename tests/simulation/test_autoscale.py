@@ -21,7 +21,7 @@ from control_plane.registry.memory import MemoryRegistry
 from control_plane.view import FleetView
 from provision.config import parse
 from runtime.contract import FunctionUsage, LaunchSpec, UsageReport
-from tests.support.virtual_time import VirtualClock, run
+from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 NAME = QualifiedFunction(service_name="svc", qualifier="LATEST", function_name="f")
 POLICY = {
@@ -113,160 +113,133 @@ def ready(scene: Scene) -> int:
     return sum(record.state == "READY" for record in scene.keeper.records())
 
 
-def test_what_is_provisioned_comes_up_and_is_shown() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(3)
-        await until(lambda: ready(scene) == 3, timeout_s=2.0)
-        status = await scene.status()
-        assert (status.target, status.current, status.starting, status.current_error) == (3, 3, 0, "")
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_what_is_provisioned_comes_up_and_is_shown() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(3)
+    await until(lambda: ready(scene) == 3, timeout_s=2.0)
+    status = await scene.status()
+    assert (status.target, status.current, status.starting, status.current_error) == (3, 3, 0, "")
 
 
-def test_a_burst_starts_on_demand_instances_at_once_which_the_rising_target_then_keeps() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(2, POLICY)
-        await until(lambda: ready(scene) == 2)
-        scene.burst(4)
-        await until(lambda: ready(scene) >= 4, timeout_s=0.3)
-        await until(lambda: ready(scene) == 8, timeout_s=5.0)
-        await asyncio.sleep(5.0)
-        assert {record.kind for record in scene.keeper.records()} == {"provisioned"}
-        assert scene.backend.launched_total == 8, "promotion costs no launch"
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_burst_starts_on_demand_instances_at_once_which_the_rising_target_then_keeps() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(2, POLICY)
+    await until(lambda: ready(scene) == 2)
+    scene.burst(4)
+    await until(lambda: ready(scene) >= 4, timeout_s=0.3)
+    await until(lambda: ready(scene) == 8, timeout_s=5.0)
+    await asyncio.sleep(5.0)
+    assert {record.kind for record in scene.keeper.records()} == {"provisioned"}
+    assert scene.backend.launched_total == 8, "promotion costs no launch"
 
 
-def test_when_the_load_is_gone_it_comes_back_to_the_minimum_and_launches_nothing_more() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(2, POLICY)
-        scene.burst(4)
-        await until(lambda: ready(scene) == 8)
-        await asyncio.sleep(60.0)
-        scene.requests = 0
-        await until(lambda: ready(scene) == 2)
-        await asyncio.sleep(120.0)
-        assert ready(scene) == 2
-        assert len(scene.keeper.records()) == 2
-        assert scene.backend.launched_total == 8
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_when_the_load_is_gone_it_comes_back_to_the_minimum_and_launches_nothing_more() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(2, POLICY)
+    scene.burst(4)
+    await until(lambda: ready(scene) == 8)
+    await asyncio.sleep(60.0)
+    scene.requests = 0
+    await until(lambda: ready(scene) == 2)
+    await asyncio.sleep(120.0)
+    assert ready(scene) == 2
+    assert len(scene.keeper.records()) == 2
+    assert scene.backend.launched_total == 8
 
 
-def test_constant_load_changes_no_target() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(2, POLICY)
-        scene.burst(3)
-        await until(lambda: ready(scene) == 6)
-        targets = set()
-        for _ in range(300):
-            await asyncio.sleep(1.0)
-            targets.add((await scene.status()).target)
-        assert targets == {6}
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_constant_load_changes_no_target() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(2, POLICY)
+    scene.burst(3)
+    await until(lambda: ready(scene) == 6)
+    targets = set()
+    for _ in range(300):
+        await asyncio.sleep(1.0)
+        targets.add((await scene.status()).target)
+    assert targets == {6}
 
 
-def test_a_restarted_control_plane_remembers_why_and_relaunches_nothing() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(2, POLICY)
-        scene.burst(4)
-        await until(lambda: ready(scene) == 8)
-        await asyncio.sleep(10.0)
-        await scene.crash()
-        scene.requests = 0
-        await scene.begin()
-        await asyncio.sleep(2.0)
-        assert (await scene.status()).target == 8, "the stable window still holds the burst"
-        assert scene.backend.launched_total == 8
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_restarted_control_plane_remembers_why_and_relaunches_nothing() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(2, POLICY)
+    scene.burst(4)
+    await until(lambda: ready(scene) == 8)
+    await asyncio.sleep(10.0)
+    await scene.crash()
+    scene.requests = 0
+    await scene.begin()
+    await asyncio.sleep(2.0)
+    assert (await scene.status()).target == 8, "the stable window still holds the burst"
+    assert scene.backend.launched_total == 8
 
 
-def test_a_removed_function_is_drained() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(2)
-        await until(lambda: ready(scene) == 2)
-        await scene.registry.delete_function("svc", "f")
-        await until(lambda: not scene.keeper.records(), timeout_s=10.0)
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_removed_function_is_drained() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(2)
+    await until(lambda: ready(scene) == 2)
+    await scene.registry.delete_function("svc", "f")
+    await until(lambda: not scene.keeper.records(), timeout_s=10.0)
 
 
-def test_a_changed_function_is_replaced_instance_by_instance() -> None:
-    async def story() -> None:
-        scene = Scene(launch_s=1.0)
-        await scene.begin()
-        await scene.deploy()
-        await scene.provision(3)
-        await until(lambda: ready(scene) == 3)
-        before = {record.instance_id for record in scene.keeper.records()}
-        function = await scene.registry.get_function("svc", "f")
-        await scene.registry.update_function(function.model_copy(update={"environment_variables": {"A": "1"}}))
-        least = 3
-        while before & {record.instance_id for record in scene.keeper.records()}:
-            await asyncio.sleep(0.05)
-            least = min(least, ready(scene))
-        assert least == 3, "the old ones serve until the new ones are ready"
-        assert ready(scene) == 3
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_changed_function_is_replaced_instance_by_instance() -> None:
+    scene = Scene(launch_s=1.0)
+    await scene.begin()
+    await scene.deploy()
+    await scene.provision(3)
+    await until(lambda: ready(scene) == 3)
+    before = {record.instance_id for record in scene.keeper.records()}
+    function = await scene.registry.get_function("svc", "f")
+    await scene.registry.update_function(function.model_copy(update={"environment_variables": {"A": "1"}}))
+    least = 3
+    while before & {record.instance_id for record in scene.keeper.records()}:
+        await asyncio.sleep(0.05)
+        least = min(least, ready(scene))
+    assert least == 3, "the old ones serve until the new ones are ready"
+    assert ready(scene) == 3
 
 
-def test_what_the_machine_holds_is_launched_and_the_rest_is_said() -> None:
-    async def story() -> None:
-        scene = Scene()
-        scene.backend.memory_mib = 1024
-        await scene.begin()
-        await scene.deploy(memorySize=512)
-        await scene.provision(5)
-        await until(lambda: ready(scene) == 2, timeout_s=5.0)
-        await asyncio.sleep(3.0)
-        status = await scene.status()
-        assert (status.target, status.current) == (5, 2)
-        assert status.current_error.startswith("no room for 3 more instances: 512 MiB of memory asked for, 0 of 1024")
-        assert any("room for 2 of 5" in reason for reason in status.reasons)
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_what_the_machine_holds_is_launched_and_the_rest_is_said() -> None:
+    scene = Scene()
+    scene.backend.memory_mib = 1024
+    await scene.begin()
+    await scene.deploy(memorySize=512)
+    await scene.provision(5)
+    await until(lambda: ready(scene) == 2, timeout_s=5.0)
+    await asyncio.sleep(3.0)
+    status = await scene.status()
+    assert (status.target, status.current) == (5, 2)
+    assert status.current_error.startswith("no room for 3 more instances: 512 MiB of memory asked for, 0 of 1024")
+    assert any("room for 2 of 5" in reason for reason in status.reasons)
 
 
-def test_on_demand_instances_are_reaped_when_idle() -> None:
-    async def story() -> None:
-        scene = Scene()
-        await scene.begin()
-        await scene.deploy()
-        scene.burst(3)
-        await until(lambda: ready(scene) == 3, timeout_s=1.0)
-        scene.requests = 0
-        await asyncio.sleep(170.0)
-        assert ready(scene) == 3
-        await until(lambda: not scene.keeper.records(), timeout_s=30.0)
-        await scene.crash()
-
-    run(story())
+@in_virtual_time
+async def test_on_demand_instances_are_reaped_when_idle() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.deploy()
+    scene.burst(3)
+    await until(lambda: ready(scene) == 3, timeout_s=1.0)
+    scene.requests = 0
+    await asyncio.sleep(170.0)
+    assert ready(scene) == 3
+    await until(lambda: not scene.keeper.records(), timeout_s=30.0)
