@@ -195,7 +195,7 @@ async def test_what_died_while_no_control_plane_ran_is_found_on_return() -> None
 async def test_an_instance_without_a_record_is_stopped() -> None:
     backend = FakeBackend()
     await backend.launch(spec("stray"))
-    stage = await Stage(backend).begin()
+    await Stage(backend).begin()
     await until(lambda: backend.statuses == {})
 
 
