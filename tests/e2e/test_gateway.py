@@ -173,9 +173,9 @@ async def test_an_anonymous_functions_authorization_is_its_own_affair(w: World) 
 
 
 async def test_what_is_not_served_yet_is_refused_by_name(w: World) -> None:
-    reply = await w.ask("POST", INVOKE, {"x-fc-invocation-type": "Async"})
+    reply = await w.ask("POST", INVOKE, {"x-fc-invocation-type": "Later"})
     assert (reply.status, reply.json()["Code"]) == (400, "InvalidArgument")
-    assert reply.json()["Message"] == "header x-fc-invocation-type 'Async': Sync is allowed"
+    assert reply.json()["Message"] == "header x-fc-invocation-type 'Later': Sync and Async are allowed"
     headers = {"connection": "Upgrade", "upgrade": "websocket"}
     assert (await w.ask("GET", f"{TRIGGER}/", headers)).status == 501
 
