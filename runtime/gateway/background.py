@@ -86,6 +86,8 @@ class AsyncInvocations:
                     wait_s = min(wait_s, max(0.005, next_due_s - time.time()))
             except STORE_AWAY as error:
                 log.warning("async-store-away error=%r", str(error))
+                # The other gateways could not say that they live either: they get the time to.
+                self._claimed_at_s = monotonic()
             except Exception:
                 log.exception("async-look-failed")  # one bad entry must not end the looking after all others
             with contextlib.suppress(TimeoutError):
@@ -150,13 +152,14 @@ class AsyncInvocations:
                 await self.store.keep(queue, self.gateway.settings.id, list(feeder.in_hand))
 
     async def _claim(self, backlogs: dict[Queue, Backlog]) -> None:
-        claim_after_s = self.gateway.settings.async_claim_after_s
-        if monotonic() - self._claimed_at_s < claim_after_s / 4:
+        settings = self.gateway.settings
+        claim_after_s = settings.async_claim_after_s
+        if monotonic() - self._claimed_at_s < max(claim_after_s / 4, 2 * settings.async_poll_s):
             return
         self._claimed_at_s = monotonic()
         for queue, backlog in backlogs.items():
             if backlog.taken > len(self._feeder(queue).in_hand):
-                entries = await self.store.claim(queue, self.gateway.settings.id, claim_after_s, TAKEN_MAX)
+                entries = await self.store.claim(queue, settings.id, claim_after_s, TAKEN_MAX)
                 self._feeder(queue).claimed(entries)
 
 
