@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from control_plane.api import wire
 from control_plane.api.context import context
-from control_plane.api.provision import qualified
 from control_plane.errors import InvalidArgument
 from control_plane.ports import InvocationQuery
 from runtime.async_invocation.records import Status
@@ -74,7 +73,7 @@ def shown(stored: Stored, *, with_payload: bool) -> dict[str, Any]:
 
 
 async def _function(request: Request) -> tuple[str, str]:
-    target = qualified(request)
+    target = wire.qualified(request)
     await context(request).registry.get_function(target.service_name, target.function_name, target.qualifier)
     return target.service_name, target.function_name
 

@@ -13,6 +13,13 @@ async def account_settings(request: Request) -> Response:
     return wire.reply({"availableAZs": [f"{context(request).settings.region}-a"], "defaultRole": ""})
 
 
-async def bindings(request: Request) -> Response:
-    await context(request).registry.get_service(wire.service_name(request))
-    return wire.reply({"vpcIds": []})
+async def no_layers(request: Request) -> Response:
+    """There are none, and code carries what it needs."""
+    del request
+    return wire.reply({"layers": []})
+
+
+async def no_reserved_capacities(request: Request) -> Response:
+    """Nothing is billed here, so nothing is paid for in advance."""
+    del request
+    return wire.reply({"reservedCapacities": []})

@@ -6,16 +6,19 @@ from control_plane.errors import InUse
 from control_plane.model import Alias, Function, Service, Version
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
-from control_plane.registry.async_configs import remove_async_configs
-from control_plane.registry.base import RegistryBase, dump, find_service, find_version
+from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version
+from control_plane.registry.settings import drop_settings_of
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST, function_field
 
 
 class Versions(RegistryBase):
-    async def publish_version(self, service: str, description: str | None) -> Version:
+    async def publish_version(
+        self, service: str, description: str | None, *, based_on: Service | None = None
+    ) -> Version:
         async def plan(transaction: Transaction) -> Version:
             snapshot = await find_service(transaction, service)
+            check_unchanged(f"service '{service}'", snapshot, based_on)
             (last,) = await transaction.get(keys.version_counter(service))
             version_id = str(int(last or "0") + 1)
             new = self._stamped(Version(version_id=version_id, description=description))
@@ -36,7 +39,7 @@ class Versions(RegistryBase):
                 transaction.remove(keys.function(service, version_id, name))
                 transaction.strike(keys.functions(service, version_id), name)
                 transaction.route(function_field(service, version_id, name), None)
-            await remove_async_configs(transaction, service, version_id)
+            await drop_settings_of(transaction, service, version_id)
             transaction.remove(keys.service(service, version_id))
             transaction.remove(keys.version(service, version_id))
             transaction.strike(keys.versions(service), keys.version_member(version_id))
