@@ -19,21 +19,21 @@ _MS_MAX: Final = 10**12 * 9
 
 
 async def get(request: Request) -> Response:
-    service, function = await _function(request)
+    service, function = await function_of(request)
     stored = await context(request).invocations.get(service, function, wire.path_name(request, "invocation"))
     return wire.reply(shown(stored, with_payload=True))
 
 
 async def list_all(request: Request) -> Response:
-    service, function = await _function(request)
-    query = _query(request)
+    service, function = await function_of(request)
+    query = query_of(request, "invocationIdPrefix")
     page = await context(request).invocations.list(service, function, query)
-    with_payload = request.query_params.get("includePayload", "").lower() == "true"
+    with_payload = wants_payload(request)
     return wire.listing("invocations", page, [shown(stored, with_payload=with_payload) for stored in page.items])
 
 
 async def stop(request: Request) -> Response:
-    service, function = await _function(request)
+    service, function = await function_of(request)
     await context(request).invocations.stop(service, function, wire.path_name(request, "invocation"))
     return wire.no_content()
 
@@ -72,13 +72,18 @@ def shown(stored: Stored, *, with_payload: bool) -> dict[str, Any]:
     return value
 
 
-async def _function(request: Request) -> tuple[str, str]:
+async def function_of(request: Request) -> tuple[str, str]:
     target = wire.qualified(request)
     await context(request).registry.get_function(target.service_name, target.function_name, target.qualifier)
     return target.service_name, target.function_name
 
 
-def _query(request: Request) -> InvocationQuery:
+def wants_payload(request: Request) -> bool:
+    return request.query_params.get("includePayload", "").lower() == "true"
+
+
+def query_of(request: Request, prefix_name: str) -> InvocationQuery:
+    """What a listing is narrowed by; the parameter `prefix_name` is how the ids begin."""
     asked = request.query_params
     status, order = asked.get("status", ""), asked.get("sortOrderByTime", "desc")
     if status and status not in {each.value for each in Status}:
@@ -86,9 +91,9 @@ def _query(request: Request) -> InvocationQuery:
         raise InvalidArgument(f"status is '{status[:80]}': must be one of {allowed}")
     if order.lower() not in ("asc", "desc"):
         raise InvalidArgument(f"sortOrderByTime is '{order[:80]}': must be asc or desc")
-    path_has_qualifier = "." in wire.path_name(request, "service")
+    path_has_qualifier = "." in wire.path_name(request, "service")  # FC 2.0
     return InvocationQuery(
-        prefix=asked.get("invocationIdPrefix", ""),
+        prefix=asked.get(prefix_name, ""),
         status=status,
         qualifier=wire.service_and_qualifier(request)[1] if path_has_qualifier or asked.get("qualifier") else "",
         begin_ms=wire.whole_number(request, "startedTimeBegin", 0, 0, _MS_MAX),

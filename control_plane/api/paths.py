@@ -12,6 +12,7 @@ from starlette.responses import Response
 from control_plane.api import (
     aliases,
     async_invocations,
+    async_tasks,
     bindings,
     chatter,
     domains,
@@ -145,6 +146,9 @@ OF_FUNCTION: Table = (
     (f"{NAMED}/scaling-config", "DELETE", provision3.delete),
     *_settings("concurrency", Setting.CONCURRENCY),
     *_settings("async-invoke-config", Setting.ASYNC_INVOKE),
+    (f"{NAMED}/async-tasks", "GET", async_tasks.list_all),
+    (f"{NAMED}/async-tasks/{{task}}", "GET", async_tasks.get),
+    (f"{NAMED}/async-tasks/{{task}}/stop", "PUT", async_tasks.stop),
     (f"{NAMED}/instances", "GET", instances.list_all),
     (f"{NAMED}/invoke/disable", "POST", functions3.disable),
     (f"{NAMED}/invoke/enable", "POST", functions3.enable),

@@ -3,6 +3,7 @@
 | spelled | goes to |
 |---|---|
 | `acs:fc:REGION:ACCOUNT:services/S[.Q]/functions/F` | a function, asynchronously; both may be empty |
+| `acs:fc:REGION:ACCOUNT:functions/[S$]F[/Q]` | the same, as FC 3.0 spells it |
 | `http://…`, `https://…` | POST |
 | `acs:redis:::streams/NAME` | the stream `streams/NAME` in the store, field `event` |
 """
@@ -21,8 +22,8 @@ from runtime.async_invocation.records import Invocation, Status
 from runtime.contract import LATEST
 
 ALLOWED: Final = (
-    "acs:fc:REGION:ACCOUNT:services/SERVICE[.QUALIFIER]/functions/FUNCTION, http://…, https://… "
-    "or acs:redis:::streams/NAME"
+    "acs:fc:REGION:ACCOUNT:services/SERVICE[.QUALIFIER]/functions/FUNCTION, "
+    "acs:fc:REGION:ACCOUNT:functions/FUNCTION[/QUALIFIER], http://…, https://… or acs:redis:::streams/NAME"
 )
 URL_CHARS_MAX: Final = 2048
 
@@ -30,6 +31,7 @@ _NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,127}"
 _FUNCTION: Final = re.compile(
     rf"acs:fc:[a-z0-9-]*:\d*:services/({_NAME})(?:\.({_NAME}|\d{{1,12}}))?/functions/({_NAME})"
 )
+_FUNCTION_3: Final = re.compile(rf"acs:fc:[a-z0-9-]*:\d*:functions/(?:({_NAME})\$)?({_NAME})(?:/({_NAME}|\d{{1,12}}))?")
 _STREAM: Final = re.compile(r"acs:redis:::streams/([A-Za-z0-9_.-]{1,128})")
 
 
@@ -62,6 +64,10 @@ def parse(text: str) -> Destination:
     if function is not None:
         service, qualifier, name = function.groups()
         return ToFunction(service, qualifier or LATEST, name)
+    function = _FUNCTION_3.fullmatch(text)
+    if function is not None:
+        service, name, qualifier = function.groups()
+        return ToFunction(service or name, qualifier or LATEST, name)
     stream = _STREAM.fullmatch(text)
     if stream is not None:
         return ToStream(f"streams/{stream[1]}")

@@ -255,10 +255,17 @@ class Feeder:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    @property
+    def _is_disabled(self) -> bool:
+        """By the function's owner: its events wait until it is enabled, or they are too old."""
+        route = self.gateway.routes.function(self.key)
+        return route is not None and route.is_disabled
+
     def _count(self) -> None:
         """Tell the gate's usage of what waits; the first of them is reported at once."""
         usage = self.gate.usage
-        waiting = min(self.waiting + self._slotless, self.gateway.settings.async_demand_max)
+        most = 0 if self._is_disabled else self.gateway.settings.async_demand_max
+        waiting = min(self.waiting + self._slotless, most)
         if waiting != usage.background:
             if waiting and not usage.background and not self.gate.idle_slots:
                 self.gateway.reporter.soon()
@@ -290,7 +297,7 @@ class Feeder:
 
     def _takeable(self) -> int:
         """How many may leave the queue: one for each idle slot; those that will not run need none."""
-        idle = min(self.gate.idle_slots - self._slotless, TAKEN_MAX)
+        idle = 0 if self._is_disabled else min(self.gate.idle_slots - self._slotless, TAKEN_MAX)
         if idle > 0 or self._oldest_s is None or self._slotless:
             return idle
         now_s = time.time()

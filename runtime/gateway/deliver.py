@@ -82,6 +82,8 @@ async def _to_function(gateway: Gateway, to: ToFunction, record: Invocation, eve
         destination = gateway.routes.destination(names, gateway.roll())
     except Refusal as refusal:
         raise Undeliverable(refusal.message, again=False) from None
+    if destination.route.is_disabled:
+        raise Undeliverable(f"function '{to.function}' is disabled", again=False)
     following = new_invocation(
         time.time(),
         invocation_id=destinations.id_for(record),

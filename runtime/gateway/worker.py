@@ -95,8 +95,12 @@ class Worker:
             invalid = record.to(Status.INVALID, now_s, refusal.message, error=refusal.message)
             return await self._finish(stored, invalid, route)
         if is_too_old(record.enqueued_at_s, policy, now_s):
-            error = record.error or f"no instance was free within {policy.age_s_max:g} s"
+            why = "the function was disabled for" if destination.route.is_disabled else "no instance was free within"
+            error = record.error or f"{why} {policy.age_s_max:g} s"
             return await self._finish(stored, record.to(Status.EXPIRED, now_s, error, error=error), route)
+        if destination.route.is_disabled:
+            await self._feeder.change(_SLOT_S)
+            return stored
         lease = await self._feeder.slot(0.0)
         if lease is None:
             if record.status is not Status.DEQUEUED:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from control_plane.registry.memory import MemoryRegistry
-from runtime.contract import AsyncRoute, async_field
+from runtime.contract import API_VERSION_3, AsyncRoute, async_field
 from tests.api.conftest import TIME, Api
 
 CONFIG = "/services/s.LATEST/functions/f/async-invoke-config"
@@ -38,6 +38,17 @@ async def test_a_config_is_put_read_replaced_and_deleted(either: Api) -> None:
     assert (await either.call("DELETE", CONFIG))[0] == 204
     assert (await either.refused("GET", CONFIG))[:2] == (404, "AsyncConfigNotExists")
     assert route(either) is None
+
+
+async def test_a_config_of_fc_3_makes_its_invocations_stateful(api: Api) -> None:
+    await api.function()
+    api.version = API_VERSION_3
+    config = {"asyncTask": True, "destinationConfig": {"onSuccess": {"destination": "acs:fc:::functions/g"}}}
+    made = await api.made("PUT", "/functions/s$f/async-invoke-config", config)
+    assert made["functionArn"] == "acs:fc:cn-test:42:functions/s$f/LATEST"
+    told = route(api)
+    assert told is not None
+    assert (told.stateful, told.on_success) == (True, "acs:fc:::functions/g")
 
 
 async def test_each_qualifier_has_its_own_and_it_goes_with_the_qualifier(either: Api) -> None:

@@ -17,6 +17,7 @@ from control_plane.registry.memory import MemoryRegistry
 from control_plane.testing import FakeFleet
 from runtime.async_invocation.records import Delivery, Invocation, Status, new_invocation
 from runtime.async_invocation.store import AsyncStore, Stored
+from runtime.contract import API_VERSION_3
 from tests.api.conftest import NOW_S, Api, Settings
 from tests.support.store import PrivateStore
 
@@ -192,6 +193,41 @@ async def test_one_that_has_ended_is_not_stopped(api: Api, book: Book) -> None:
     status, code, message = await api.refused("PUT", f"{PATH}/one")
     assert (status, code) == (412, "PreconditionFailed")
     assert "Succeeded" in message
+
+
+async def test_fc_3_calls_the_same_invocations_tasks(api: Api, book: Book) -> None:
+    stored = await book.running("one")
+    await book.ended(stored, lambda record: record.to(Status.FAILED, NOW_S + 3.5, error="no luck"), b"out")
+    await book.accepted("two", NOW_S + 10.0)
+    api.version = API_VERSION_3
+    tasks = "/functions/s$f/async-tasks"
+    task = await api.made("GET", f"{tasks}/one")
+    start_ms = round(NOW_S * 1000)
+    assert [event["status"] for event in task.pop("events")] == ["Enqueued", "Running", "Failed"]
+    assert task == {
+        "taskId": "one",
+        "functionArn": "acs:fc:cn-test:42:functions/s$f/LATEST",
+        "status": "Failed",
+        "startedTime": start_ms,
+        "endTime": start_ms + 3500,
+        "durationMs": 2500,
+        "requestId": "r-one",
+        "qualifier": "LATEST",
+        "instanceId": "c-1",
+        "alreadyRetriedTimes": 0,
+        "destinationStatus": stored.record.delivery.value,
+        "taskErrorMessage": "no luck",
+        "taskPayload": "in",
+        "returnPayload": "out",
+    }
+    listed = await api.made("GET", f"{tasks}?prefix=t&startedTimeBegin={start_ms}")
+    assert [each["taskId"] for each in listed["tasks"]] == ["two"]
+    assert "taskPayload" not in listed["tasks"][0]
+    assert (await api.call("PUT", f"{tasks}/two/stop"))[0] == 204
+    assert (await api.made("GET", f"{tasks}/two"))["status"] == "Stopped"
+    assert (await api.refused("PUT", f"{tasks}/one/stop"))[:2] == (412, "PreconditionFailed")
+    for method, path in (("GET", f"{tasks}/none"), ("PUT", f"{tasks}/none/stop")):
+        assert (await api.refused(method, path))[:2] == (404, "AsyncTaskNotFound")
 
 
 async def test_what_does_not_exist_is_not_found(api: Api) -> None:

@@ -254,6 +254,35 @@ async def test_an_event_that_found_no_slot_in_time_expires(w: AsyncWorld) -> Non
     await w.until_no_events()
 
 
+async def test_a_disabled_function_accepts_nothing_and_what_it_accepted_before_waits_until_it_is_enabled(
+    w: AsyncWorld,
+) -> None:
+    event = await w.accepted()
+    await w.world.put_function("f", is_disabled=True, disabled_reason="maintenance")
+    await w.world.settle()
+    reply = await w.invoke()
+    assert (reply.status, reply.json()["ErrorCode"]) == (403, "AccessDenied")
+    instance = await w.world.start_instance("i1")
+    await w.world.put_function("g")
+    await w.world.start_instance("other", function="g")
+    other = await w.invoke(path=INVOKE.replace("functions/f", "functions/g"))
+    await w.until_status(other.headers["x-fc-async-task-id"], Status.SUCCEEDED, "g")
+    assert instance.requests == []
+    await w.world.put_function("f")
+    await w.until_status(event, Status.SUCCEEDED)
+
+
+async def test_an_event_expires_while_its_function_is_disabled(w: AsyncWorld) -> None:
+    await w.configure(event_age_s_max=1.0)
+    event = await w.accepted()
+    await w.world.put_function("f", is_disabled=True)
+    await w.world.settle()
+    await w.world.start_instance("i1")
+    stored = await w.until_status(event, Status.EXPIRED)
+    assert (stored.record.attempts, stored.record.error) == (0, "the function was disabled for 1 s")
+    await w.until_no_events()
+
+
 async def test_a_timeout_is_a_function_error(w: AsyncWorld) -> None:
     await w.world.put_function("f", timeout_s=0.1)
     await w.configure(retry_attempts_max=0)

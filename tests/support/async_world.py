@@ -47,12 +47,12 @@ class AsyncWorld:
     async def status(self, invocation_id: str) -> Status:
         return (await self.stored(invocation_id)).record.status
 
-    async def until_status(self, invocation_id: str, status: Status) -> Stored:
+    async def until_status(self, invocation_id: str, status: Status, function: str = "f") -> Stored:
         async def is_so() -> bool:
-            return await self.status(invocation_id) is status
+            return (await self.stored(invocation_id, function)).record.status is status
 
         await self.world.until(is_so)
-        return await self.stored(invocation_id)
+        return await self.stored(invocation_id, function)
 
     async def backlog(self) -> Backlog | None:
         return next((each for each in await self.store.backlogs() if each.queue == QUEUE), None)

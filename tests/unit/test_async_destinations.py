@@ -27,6 +27,8 @@ def ended(status: Status, **values: object) -> Invocation:
         ("acs:fc:cn-x:42:services/s.prod/functions/f", ToFunction("s", "prod", "f")),
         ("acs:fc:::services/s.3/functions/f", ToFunction("s", "3", "f")),
         ("acs:fc:::services/s/functions/f", ToFunction("s", "LATEST", "f")),
+        ("acs:fc:cn-x:42:functions/f", ToFunction("f", "LATEST", "f")),
+        ("acs:fc:::functions/s$f/prod", ToFunction("s", "prod", "f")),
         ("acs:redis:::streams/a.b-c", ToStream("streams/a.b-c")),
         ("http://h", ToUrl("http", "h", 80, "/")),
         ("https://h/p?q=1", ToUrl("https", "h", 443, "/p?q=1")),
@@ -41,6 +43,7 @@ def test_each_kind_is_known_by_its_form(text: str, means: object) -> None:
     "text",
     ["", "f", "ftp://h/", "http://", "http://u:p@h/", "http://h:99999/", "http://h/a b", "http://h/\r\nx: y",
      "acs:redis:::streams/stoke:routes", "acs:mns:::/queues/q/messages", "acs:fc:::services/s/functions/f/x",
+     "acs:fc:::functions/s.prod",
      "http://h/" + "x" * 2048],
 )  # fmt: skip
 def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
