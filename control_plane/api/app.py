@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,6 +16,7 @@ from control_plane.api import (
     chatter,
     functions,
     instances,
+    keys,
     provision,
     services,
     stoke,
@@ -24,7 +27,7 @@ from control_plane.api.auth import Authenticator, LoopbackAuthenticator
 from control_plane.api.context import ApiSettings, Context, Limits, Operation
 from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
 from control_plane.errors import StokeError
-from control_plane.ports import CodeStore, Fleet, Registry
+from control_plane.ports import AccessKeys, CodeStore, Fleet, Registry
 from runtime.contract import API_VERSIONS
 
 SERVICE = "/services/{service}"
@@ -74,6 +77,11 @@ STOKE_ROUTES: tuple[tuple[str, str, Operation], ...] = (
     ("/provision", "GET", stoke.provision),
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
+    ("/keys", "POST", keys.create),
+    ("/keys", "GET", keys.list_all),
+    ("/keys/{key}/enable", "POST", keys.enable),
+    ("/keys/{key}/disable", "POST", keys.disable),
+    ("/keys/{key}", "DELETE", keys.remove),
 )
 
 
@@ -84,9 +92,12 @@ def create_app(
     settings: ApiSettings,
     *,
     authenticator: Authenticator | None = None,
+    access_keys: AccessKeys | None = None,
+    url_key: bytes | None = None,
     limits: Limits | None = None,
 ) -> Starlette:
-    """Every dependency is handed in; nothing is started or read here."""
+    """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
+    processes that should honour them, one of this process's own by default."""
     trees = [*((f"/{version}", FC_ROUTES) for version in API_VERSIONS), (STOKE_PREFIX, STOKE_ROUTES)]
     app = Starlette(
         routes=[route for prefix, table in trees for route in _routes(prefix, table)],
@@ -94,7 +105,9 @@ def create_app(
         exception_handlers={StokeError: answer_stoke_error, HTTPException: answer_http_error},
     )
     app.router.redirect_slashes = False  # a redirect has no JSON body, and clients sign the path they asked for
-    app.state.context = Context(registry, fleet, code, settings, limits or Limits())
+    app.state.context = Context(
+        registry, fleet, code, settings, limits or Limits(), access_keys, url_key or secrets.token_bytes(32)
+    )
     return app
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
+from control_plane.api.auth import check_service
 from control_plane.api.context import context, updated
 from control_plane.model import Service
 
@@ -17,7 +18,9 @@ READ_ONLY: Final = frozenset({"serviceId", "createdTime", "lastModifiedTime"})
 async def create(request: Request) -> Response:
     at = context(request)
     given = await wire.read_object(request, at.limits.body_bytes_max)
-    return wire.reply(_shown(await at.registry.create_service(wire.build(Service, given, read_only=READ_ONLY))))
+    service = wire.build(Service, given, read_only=READ_ONLY)
+    check_service(request, service.service_name)
+    return wire.reply(_shown(await at.registry.create_service(service)))
 
 
 async def get(request: Request) -> Response:

@@ -11,6 +11,7 @@ from typing import Final
 PREFIX: Final = "stoke:registry:"
 
 SERVICES: Final = f"{PREFIX}services"
+ACCESS_KEYS: Final = f"{PREFIX}access-keys"
 PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
 
 _VERSION_DIGITS: Final = 12  # version ids are padded with zeros in their index, so that code points sort as numbers do
@@ -71,3 +72,7 @@ def provision_name(service_name: str, qualifier: str, function_name: str) -> str
 
 def provision(name: str) -> str:
     return f"{PREFIX}provision/{name}"
+
+
+def access_key(access_key_id: str) -> str:
+    return f"{PREFIX}access-key/{access_key_id}"

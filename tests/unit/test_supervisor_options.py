@@ -20,7 +20,7 @@ from control_plane.options import parse
         (["--listen", "9000"], "--listen is '9000'; allowed is HOST:PORT with a port from 0 to 65535"),
         (["--listen", "127.0.0.1:http"], "a port from 0 to 65535"),
         (["--listen", "127.0.0.1:70000"], "a port from 0 to 65535"),
-        (["--listen", "0.0.0.0:9000"], "allowed hosts are 127.0.0.1, localhost, ::1"),
+        (["--listen", ":9000"], "allowed is HOST:PORT"),
         (["--store", "mysql://db"], "--store is 'mysql://db'; allowed are redis://"),
         (["--simulated-gpu", "many"], "--simulated-gpu is 'many'; allowed is N:MEMORY_MIB"),
     ],
