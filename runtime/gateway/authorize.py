@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 
 from runtime.access.admit import admit, replayed
+from runtime.access.jwt import JwtConfig, TokenRefused, check_token, find_token, has_kid, passed_claims
 from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
 from runtime.access.records import AccessKey, KeyRecord, unsealed
 from runtime.access.roles import Need, Right
 from runtime.access.sealing import Box, SealBroken, read_box
-from runtime.gateway.refusal import Refusal
+from runtime.gateway.headers import RequestHead as RequestFields
+from runtime.gateway.key_sets import KeySets
+from runtime.gateway.refusal import Refusal, unavailable
 from runtime.http.exchange import Exchange
 from runtime.signature import BodyDigest, RequestHead, SignatureRefused, read_claim
 
@@ -101,6 +104,31 @@ class Doorkeeper:
         except SignatureRefused as refused:
             raise Refusal(refused.status, refused.code, refused.message) from None
         return proof.body
+
+
+class TokenDoor:
+    """Checks the tokens of jwt triggers."""
+
+    def __init__(self, key_sets: KeySets) -> None:
+        self._key_sets = key_sets
+
+    def check(self, exchange: Exchange, head: RequestFields, config: JwtConfig, target: bytes) -> None:
+        """Let a request pass whose token holds, with the claims that its function is to be told of as headers.
+
+        Raises:
+            Refusal: 403 with what is wrong about the token; 503 while the trigger's key set has not been fetched yet.
+        """
+        keys = self._key_sets.keys(config.url) if config.url else config.keys
+        if not keys:
+            raise unavailable(f"the key set of the trigger, {config.url}, could not be fetched yet")
+        try:
+            token = find_token(config, exchange.headers, target.decode("latin-1").partition("?")[2])
+            if config.url and not has_kid(keys, token):
+                self._key_sets.refresh(config.url)  # a key that is new there: good from the next request on
+            claims = check_token(config, keys, token)
+        except TokenRefused as refused:
+            raise Refusal(403, "AccessDenied", str(refused)) from None
+        head.replace({name for name, _ in config.claim_headers}, passed_claims(config, claims))
 
 
 def _method(exchange: Exchange) -> str:

@@ -15,11 +15,12 @@ from runtime.access.records import FIELD_PREFIX, KeyRecord
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.api import ApiRequest
-from runtime.gateway.authorize import Doorkeeper, Keyring
+from runtime.gateway.authorize import Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
+from runtime.gateway.key_sets import KeySets
 from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, InvokeAsk, TriggerAsk, ask
@@ -50,6 +51,7 @@ class Gateway:
         self.request_ids = answers.RequestIds()
         self.keys = Keyring(LocalKey(settings.credentials_path), settings.secret_key_path)
         self._doorkeeper = Doorkeeper(self.keys, Nonces(settings.nonces_max))
+        self._tokens = TokenDoor(KeySets(self.spawn))
         self._roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
@@ -122,6 +124,8 @@ class Gateway:
         body: BodyDigest | None = None
         if entrance.is_signed:
             body = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
+        elif entrance.jwt is not None:
+            self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
         destination = self.routes.destination(entrance.names, self._roll())
