@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,10 @@ from tests.support.registry import registry, registry_world
 from tests.support.store import PrivateStore
 
 __all__ = ["private_store", "registry", "registry_world", "store_server", "store_url"]
+
+
+# Before anything imports onnxruntime: it would start to collect usage data otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 @pytest.fixture(scope="session")

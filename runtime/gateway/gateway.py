@@ -22,6 +22,7 @@ from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
+from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, InvokeAsk, TriggerAsk, ask
 from runtime.gateway.routes import Routes, VersionKey
@@ -89,10 +90,12 @@ class Gateway:
         except Refusal as refusal:
             answers.refuse(exchange, refusal, self.request_ids.new())
         except Exception:
-            request_id = self.request_ids.new()
-            log.exception("request-failed request=%s", request_id)
-            exchange.keep_alive = False
-            answers.refuse(exchange, Refusal(500, "InternalServerError", "an internal error has occurred"), request_id)
+            log.exception("request-failed target=%r", exchange.target[:200])
+            internal = Refusal(500, "InternalServerError", "an internal error has occurred")
+            if isinstance(exchange.owner, Relay):
+                exchange.owner.refuse(internal)  # which gives back what it holds
+            else:
+                answers.refuse(exchange, internal, self.request_ids.new())
 
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from runtime.contract import (
     HEADER_BASE_PATH,
     HEADER_CLIENT_IP,
+    HEADER_COLD_START,
     HEADER_ERROR_TYPE,
     HEADER_INSTANCE_ID,
     HEADER_INVOCATION_DURATION,
@@ -39,8 +40,15 @@ _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # A request is sent to so many instances at most: one that kills each of them must end.
 _SENT_MAX: Final = 3
 
-_COLD_START: Final = b"x-stoke-cold-start: true\r\n"
-_FUNCTION_ERROR: Final = b"%b: UnhandledInvocationError\r\n" % HEADER_ERROR_TYPE.encode()
+# Header lines, encoded once; what differs from request to request is put in.
+_INVOKE_LINE: Final = f"POST {PATH_INVOKE} HTTP/1.1\r\n".encode()
+_TO_INSTANCE: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_CLIENT_IP}: %b\r\n".encode()
+_BASE_PATH: Final = f"{HEADER_BASE_PATH}: %b\r\n".encode()
+_TO_CLIENT: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_INVOCATION_DURATION}: %d\r\n".encode()
+_COLD_START: Final = f"{HEADER_COLD_START}: true\r\n".encode()
+_FUNCTION_ERROR: Final = f"{HEADER_ERROR_TYPE}: UnhandledInvocationError\r\n".encode()
+_ERROR_TYPE: Final = HEADER_ERROR_TYPE.encode()
+_STATUS: Final = HEADER_STATUS.encode()
 
 
 class Invocation(Relay):
@@ -158,41 +166,28 @@ class Invocation(Relay):
 
     def request_head(self) -> bytes:
         exchange, trigger, destination = self.exchange, self._trigger, self._destination
+        ours = _TO_INSTANCE % (self.request_id.encode(), exchange.client_ip)
         if trigger is None:
-            line = b"POST %b HTTP/1.1\r\n" % PATH_INVOKE.encode()
-            ours = destination.invoke_headers
+            line, fixed = _INVOKE_LINE, destination.invoke_headers
         else:
-            line = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target)
-            ours = destination.http_headers
+            line, fixed = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target), destination.http_headers
             if trigger.base_path:
-                ours += b"%b: %b\r\n" % (HEADER_BASE_PATH.encode(), trigger.base_path)
+                ours += _BASE_PATH % trigger.base_path
         if self.head.host is None:
-            line += b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
-        return b"%b%b%b: %b\r\n%b: %b\r\n%b" % (
-            line,
-            b"".join(self.head.passed),
-            HEADER_REQUEST_ID.encode(),
-            self.request_id.encode(),
-            HEADER_CLIENT_IP.encode(),
-            exchange.client_ip,
-            ours,
-        )
+            ours += b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
+        return b"".join((line, *self.head.passed, ours, fixed))
 
     def answer_head(self, connection: ClientConnection) -> tuple[int, bytes]:
         duration_ms = round((monotonic() - self._begun_at_s) * 1000.0)
-        lines = b"%bx-fc-request-id: %b\r\nx-fc-invocation-duration: %d\r\n%b" % (
-            self._gateway.upstreams.of(self._held_lease.instance).id_line,
-            self.request_id.encode(),
-            duration_ms,
-            self._destination.response_headers,
-        )
+        lines = _TO_CLIENT % (self.request_id.encode(), duration_ms)
+        lines += self._gateway.upstreams.of(self._held_lease.instance).id_line + self._destination.response_headers
         if self._cold_start:
             lines += _COLD_START
         if self._trigger is not None:
             return connection.status, lines
         # InvokeFunction: a failed function is no failed call. Which kind of error it was, the instance may have said.
-        failed = connection.status != 200 or find(connection.headers, b"x-fc-status") == b"404"
-        if failed and find(connection.headers, HEADER_ERROR_TYPE.encode()) is None:
+        failed = connection.status != 200 or find(connection.headers, _STATUS) == b"404"
+        if failed and find(connection.headers, _ERROR_TYPE) is None:
             lines += _FUNCTION_ERROR
         return 200, lines
 

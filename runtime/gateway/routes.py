@@ -154,7 +154,9 @@ class Routes:
     def _remove_trigger(self, key: tuple[str, str, str]) -> None:
         trigger = self._triggers.pop(key, None)
         if trigger is not None:
-            self.subdomains.pop(trigger.subdomain.lower().encode(), None)
+            label = trigger.subdomain.lower().encode()
+            if self.subdomains.get(label) is trigger:
+                del self.subdomains[label]
 
     def _find_entrance(self, ask: TriggerAsk) -> Entrance:
         if ask.names is None:

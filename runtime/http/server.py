@@ -88,6 +88,7 @@ class ServerConnection(asyncio.Protocol):
         "_head_bytes",
         "_in_head",
         "_lingers",
+        "_owner_pauses",
         "_parser",
         "_parsing",
         "_reading_paused",
@@ -113,6 +114,7 @@ class ServerConnection(asyncio.Protocol):
         self._arrived = False  # something of a body, in the bytes being read now
         self._starting = False
         self._skips_head = False
+        self._owner_pauses = False  # whoever answers has enough of the request's body for now
         self._reading_paused = False
         self._writing_paused = False
         self._lingers = False
@@ -150,8 +152,8 @@ class ServerConnection(asyncio.Protocol):
             self._start_next()
         elif self._arrived and current.owner is not None:
             current.owner.body_arrived()
-        if self._waiting:
-            self.pause_reading()  # reading ahead ends here: what a client pipelines waits in its own buffers
+        if self._waiting or self._reading_paused:
+            self._adjust_reading()
 
     def eof_received(self) -> bool:
         return False  # a client that closes its side is taken for gone, as other proxies do
@@ -230,6 +232,7 @@ class ServerConnection(asyncio.Protocol):
     def finished(self, exchange: Exchange) -> None:
         assert exchange is self._current, "only the exchange whose turn it is may be finished"
         self._current = None
+        self._owner_pauses = False
         exchange.owner = None  # each has the other: left so, only the garbage collector could free them
         server = self._server
         if not exchange.complete:
@@ -237,22 +240,19 @@ class ServerConnection(asyncio.Protocol):
         elif not exchange.keep_alive or server.closing:
             self.transport.close()
         elif self._waiting:
-            if not self._starting:
-                self._start_next()
+            self._start_next()
         else:
             server.idle.add(self)
             if self._reading_paused:
-                self.resume_reading()
+                self._adjust_reading()
 
     def pause_reading(self) -> None:
-        if not self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = True
-            self.transport.pause_reading()
+        self._owner_pauses = True
+        self._adjust_reading()
 
     def resume_reading(self) -> None:
-        if self._reading_paused and not self._waiting and not self.transport.is_closing():
-            self._reading_paused = False
-            self.transport.resume_reading()
+        self._owner_pauses = False
+        self._adjust_reading()
 
     def reset(self) -> None:
         """End the connection with RST: after FIN, an answer that ends with its connection would look whole."""
@@ -277,7 +277,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _start_next(self) -> None:
         """Hand on requests until one is not answered at once. A loop, as a hundred may be answered at once."""
-        if self._writing_paused or not self._waiting:
+        if self._starting or self._writing_paused or not self._waiting:
             return
         self._starting = True
         self._server.idle.discard(self)
@@ -285,8 +285,18 @@ class ServerConnection(asyncio.Protocol):
             exchange = self._current = self._waiting.popleft()
             self._server.handle(exchange)
         self._starting = False
-        if self._reading_paused and self._current is None:
-            self.resume_reading()
+        if self._reading_paused:
+            self._adjust_reading()
+
+    def _adjust_reading(self) -> None:
+        """Read on unless the owner has enough or a request waits already: what a client pipelines waits with it."""
+        pause = self._owner_pauses or bool(self._waiting)
+        if pause is not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = pause
+            if pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     def _head_is_incomplete(self) -> None:
         """A head may only be so large, and may only take so long."""
@@ -314,9 +324,9 @@ class ServerConnection(asyncio.Protocol):
         exchange.keep_alive = False
         self._in_head = False
         self._waiting.append(exchange)
-        self.pause_reading()
         if self._current is None:
             self._start_next()
+        self._adjust_reading()
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -351,7 +361,7 @@ class ServerConnection(asyncio.Protocol):
         self._lingers = True
         self._waiting.clear()
         self._server.lingering.add(self)
-        self.resume_reading()
+        self._adjust_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import httpx
+from redis import Redis
 
 from control_plane.parts import start_time
 from tests.support.stoke import ROOT, eventually
@@ -61,3 +62,25 @@ def test_the_sockets_of_a_data_folder_with_a_long_name_work(tmp_path: Path) -> N
     up = stoke("up", "--data", str(data), "--listen", "127.0.0.1:0", "--detach")
     assert up.returncode == 0, up.stderr
     assert stoke("down", "--data", str(data)).returncode == 0
+
+
+def test_a_store_of_ones_own_is_used_and_left_running(tmp_path: Path, store_url: str) -> None:
+    data = str(tmp_path / "data")
+    up = stoke("up", "--data", data, "--listen", "127.0.0.1:0", "--store", store_url, "--detach")
+    assert up.returncode == 0, up.stderr
+    endpoint = up.stdout.strip().removeprefix("endpoint: ")
+    try:
+        assert not (tmp_path / "data" / "run" / "store.pid.json").exists(), "no private store was started"
+        body = {"serviceName": "kept"}
+        assert httpx.post(endpoint + "/2016-08-15/services", json=body).status_code == 200
+    finally:
+        assert stoke("down", "--data", data).returncode == 0
+    with Redis.from_url(store_url) as redis:
+        assert any(b"kept" in key for key in redis.keys("stoke:*"))
+
+
+def test_each_part_says_how_it_is_started_alone() -> None:
+    for part in ("gateway", "node", "control-plane"):
+        told = stoke(part, "--help")
+        assert told.returncode == 0, told.stderr
+        assert "--data" in told.stdout

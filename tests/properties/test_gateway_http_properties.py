@@ -135,6 +135,25 @@ def test_pipelined_requests_are_read_whole_and_answered_in_order(
     assert not wire.paused
 
 
+def test_a_request_that_came_half_behind_another_is_read_on_when_its_turn_comes() -> None:
+    exchanges: list[Exchange] = []
+    connection = Server(LOOP, exchanges.append).connection()
+    wire = Wire()
+    connection.connection_made(cast(asyncio.Transport, wire))
+    connection.data_received(b"GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\ncontent-length: 6\r\n\r\nabc")
+    assert [exchange.target for exchange in exchanges] == [b"/1"]
+    paused = [wire.paused]
+    exchanges[0].finish()
+    paused.append(wire.paused)
+    exchanges[1].pause_reading()
+    paused.append(wire.paused)
+    exchanges[1].resume_reading()
+    paused.append(wire.paused)
+    assert paused == [True, False, True, False]  # the first as one waits: no more is read ahead
+    connection.data_received(b"def")
+    assert (exchanges[1].take_body(), exchanges[1].complete) == ([b"abc", b"def"], True)
+
+
 @given(st.binary(max_size=300), CUTS)
 def test_no_bytes_whatever_break_the_server(data: bytes, places: list[int]) -> None:
     answered: list[Exchange] = []

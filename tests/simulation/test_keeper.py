@@ -16,7 +16,7 @@ from control_plane.fleet.plan import Want
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from runtime.contract import InstanceRecord, InstanceState, LaunchSpec, UsageReport
-from tests.support.virtual_time import VirtualClock, run
+from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 KEY = ("svc", "LATEST", "f")
 
@@ -79,198 +79,159 @@ async def until(condition: Callable[[], bool], timeout_s: float = 1000.0) -> Non
             await asyncio.sleep(0.01)
 
 
-def test_launched_instances_become_ready_and_are_recorded_for_the_gateways() -> None:
-    async def story() -> None:
-        stage = await Stage(FakeBackend(behaviour=Behaviour(launch_s=0.1))).begin()
-        await stage.settle(2)
-        assert stage.states() == {"i1": "LAUNCHING", "i2": "LAUNCHING"}
-        await until(lambda: stage.states() == {"i1": "READY", "i2": "READY"})
-        assert stage.store.records["i1"].address == "unix:/fake/i1"
-        await stage.settle(2)
-        assert stage.backend.launched_total == 2
-        await stage.crash()
-
-    run(story())
+@in_virtual_time
+async def test_launched_instances_become_ready_and_are_recorded_for_the_gateways() -> None:
+    stage = await Stage(FakeBackend(behaviour=Behaviour(launch_s=0.1))).begin()
+    await stage.settle(2)
+    assert stage.states() == {"i1": "LAUNCHING", "i2": "LAUNCHING"}
+    await until(lambda: stage.states() == {"i1": "READY", "i2": "READY"})
+    assert stage.store.records["i1"].address == "unix:/fake/i1"
+    await stage.settle(2)
+    assert stage.backend.launched_total == 2
 
 
-def test_a_record_is_durable_before_the_backend_hears_of_the_instance() -> None:
-    async def story() -> None:
-        stage = await Stage().begin()
-        stage.store.away = True
-        with pytest.raises(Unavailable):
-            await stage.settle(1)
-        await asyncio.sleep(1.0)
-        assert stage.backend.launched_total == 0
-        assert stage.states() == {}
-        await stage.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_record_is_durable_before_the_backend_hears_of_the_instance() -> None:
+    stage = await Stage().begin()
+    stage.store.away = True
+    with pytest.raises(Unavailable):
+        await stage.settle(1)
+    await asyncio.sleep(1.0)
+    assert stage.backend.launched_total == 0
+    assert stage.states() == {}
 
 
-def test_failing_launches_back_off_and_say_why_until_one_succeeds() -> None:
-    async def story() -> None:
-        stage = await Stage(FakeBackend(behaviour=Behaviour(fail="exited with 1"))).begin()
-        for _ in range(100):  # 10 s of settling, ten times a second
-            await stage.settle(3)
-            await asyncio.sleep(0.1)
-        assert stage.keeper.current_error(KEY) == "exited with 1"
-        # Three at once, then one alone after 1 s, 2 s and 4 s.
-        assert stage.backend.launched_total == 6
-        stage.backend.behaviour = Behaviour()
-        await asyncio.sleep(8.0)
+@in_virtual_time
+async def test_failing_launches_back_off_and_say_why_until_one_succeeds() -> None:
+    stage = await Stage(FakeBackend(behaviour=Behaviour(fail="exited with 1"))).begin()
+    for _ in range(100):  # 10 s of settling, ten times a second
         await stage.settle(3)
-        await until(lambda: list(stage.states().values()) == ["READY"])
-        assert stage.keeper.current_error(KEY) == ""
-        await stage.settle(3)
-        await until(lambda: len(stage.states()) == 3)
-        await stage.crash()
-
-    run(story())
-
-
-def test_a_refused_launch_says_why() -> None:
-    async def story() -> None:
-        stage = await Stage(FakeBackend(behaviour=Behaviour(refuse="no container engine"))).begin()
-        await stage.settle(1)
-        await until(lambda: stage.keeper.current_error(KEY) == "no container engine")
-        assert stage.states() == {}
-        await stage.crash()
-
-    run(story())
+        await asyncio.sleep(0.1)
+    assert stage.keeper.current_error(KEY) == "exited with 1"
+    # Three at once, then one alone after 1 s, 2 s and 4 s.
+    assert stage.backend.launched_total == 6
+    stage.backend.behaviour = Behaviour()
+    await asyncio.sleep(8.0)
+    await stage.settle(3)
+    await until(lambda: list(stage.states().values()) == ["READY"])
+    assert stage.keeper.current_error(KEY) == ""
+    await stage.settle(3)
+    await until(lambda: len(stage.states()) == 3)
 
 
-def test_a_healthy_instance_that_dies_is_replaced_at_once() -> None:
-    async def story() -> None:
-        stage = await Stage().begin()
-        await stage.settle(1)
-        await until(lambda: stage.states() == {"i1": "READY"})
-        await asyncio.sleep(60.0)
-        stage.backend.become("i1", InstanceState.FAILED, "killed by SIGKILL")
-        await until(lambda: stage.states() == {})
-        await stage.settle(1)
-        await until(lambda: stage.states() == {"i2": "READY"})
-        assert "i1" not in stage.backend.statuses, "what has ended is forgotten"
-        await stage.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_refused_launch_says_why() -> None:
+    stage = await Stage(FakeBackend(behaviour=Behaviour(refuse="no container engine"))).begin()
+    await stage.settle(1)
+    await until(lambda: stage.keeper.current_error(KEY) == "no container engine")
+    assert stage.states() == {}
 
 
-def test_a_draining_instance_is_stopped_only_when_the_gateways_have_let_go() -> None:
-    async def story() -> None:
-        stage = await Stage().begin()
-        await stage.settle(1)
-        await until(lambda: stage.states() == {"i1": "READY"})
-        stage.hear(in_flight={"i1": 1})
-        await stage.settle(0)
-        await asyncio.sleep(5.0)
-        assert stage.states() == {"i1": "DRAINING"}
-        assert stage.store.records["i1"].state is InstanceState.DRAINING
-        stage.hear(drained=["i1"])
-        await until(lambda: stage.states() == {}, timeout_s=1.0)
-        await stage.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_healthy_instance_that_dies_is_replaced_at_once() -> None:
+    stage = await Stage().begin()
+    await stage.settle(1)
+    await until(lambda: stage.states() == {"i1": "READY"})
+    await asyncio.sleep(60.0)
+    stage.backend.become("i1", InstanceState.FAILED, "killed by SIGKILL")
+    await until(lambda: stage.states() == {})
+    await stage.settle(1)
+    await until(lambda: stage.states() == {"i2": "READY"})
+    assert "i1" not in stage.backend.statuses, "what has ended is forgotten"
 
 
-def test_a_drain_ends_after_its_timeout_even_if_a_request_never_does() -> None:
-    async def story() -> None:
-        stage = await Stage().begin()
-        await stage.settle(1)
-        await until(lambda: stage.states() == {"i1": "READY"})
-        stage.hear(in_flight={"i1": 1})
-        await stage.settle(0)
-        await asyncio.sleep(29.0)
-        assert stage.states() == {"i1": "DRAINING"}
-        await until(lambda: stage.states() == {}, timeout_s=2.0)
-        await stage.crash()
-
-    run(story())
-
-
-def test_a_new_control_plane_adopts_what_lives_and_relaunches_nothing() -> None:
-    async def story() -> None:
-        first = await Stage().begin()
-        await first.settle(3)
-        await until(lambda: list(first.states().values()) == ["READY"] * 3)
-        await first.crash()
-        second = await Stage(first.backend, first.store).begin()
-        await second.settle(3)
-        assert second.states() == {"i1": "READY", "i2": "READY", "i3": "READY"}
-        assert second.backend.launched_total == 3
-        await second.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_draining_instance_is_stopped_only_when_the_gateways_have_let_go() -> None:
+    stage = await Stage().begin()
+    await stage.settle(1)
+    await until(lambda: stage.states() == {"i1": "READY"})
+    stage.hear(in_flight={"i1": 1})
+    await stage.settle(0)
+    await asyncio.sleep(5.0)
+    assert stage.states() == {"i1": "DRAINING"}
+    assert stage.store.records["i1"].state is InstanceState.DRAINING
+    stage.hear(drained=["i1"])
+    await until(lambda: stage.states() == {}, timeout_s=1.0)
 
 
-def test_what_died_while_no_control_plane_ran_is_found_on_return() -> None:
-    async def story() -> None:
-        first = await Stage().begin()
-        await first.settle(2)
-        await until(lambda: list(first.states().values()) == ["READY"] * 2)
-        await first.crash()
-        first.backend.become("i1", InstanceState.FAILED, "killed")
-        del first.backend.statuses["i2"]
-        second = await Stage(first.backend, first.store).begin()
-        assert second.states() == {}
-        assert second.store.records == {}
-        await second.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_drain_ends_after_its_timeout_even_if_a_request_never_does() -> None:
+    stage = await Stage().begin()
+    await stage.settle(1)
+    await until(lambda: stage.states() == {"i1": "READY"})
+    stage.hear(in_flight={"i1": 1})
+    await stage.settle(0)
+    await asyncio.sleep(29.0)
+    assert stage.states() == {"i1": "DRAINING"}
+    await until(lambda: stage.states() == {}, timeout_s=2.0)
 
 
-def test_an_instance_without_a_record_is_stopped() -> None:
-    async def story() -> None:
-        backend = FakeBackend()
-        await backend.launch(spec("stray"))
-        stage = await Stage(backend).begin()
-        await until(lambda: backend.statuses == {})
-        await stage.crash()
-
-    run(story())
-
-
-def test_a_drain_that_a_crash_cut_short_is_finished_by_the_next_control_plane() -> None:
-    async def story() -> None:
-        first = await Stage().begin()
-        await first.settle(1)
-        await until(lambda: first.states() == {"i1": "READY"})
-        first.hear(in_flight={"i1": 1})
-        await first.settle(0)
-        await first.crash()
-        second = await Stage(first.backend, first.store).begin()
-        assert second.states() == {"i1": "DRAINING"}
-        second.hear(drained=["i1"])
-        await until(lambda: second.states() == {}, timeout_s=1.0)
-        await second.crash()
-
-    run(story())
+@in_virtual_time
+async def test_a_new_control_plane_adopts_what_lives_and_relaunches_nothing() -> None:
+    first = await Stage().begin()
+    await first.settle(3)
+    await until(lambda: list(first.states().values()) == ["READY"] * 3)
+    await first.crash()
+    second = await Stage(first.backend, first.store).begin()
+    await second.settle(3)
+    assert second.states() == {"i1": "READY", "i2": "READY", "i3": "READY"}
+    assert second.backend.launched_total == 3
 
 
-def test_a_backend_that_goes_and_comes_back_changes_nothing() -> None:
-    async def story() -> None:
-        stage = await Stage().begin()
-        await stage.settle(2)
-        await until(lambda: list(stage.states().values()) == ["READY"] * 2)
-        stage.backend.go_away()
-        await until(lambda: not stage.keeper.connected.is_set())
-        await stage.settle(5)
-        assert len(stage.states()) == 2, "nothing is launched towards a backend that is away"
-        stage.backend.come_back()
-        await stage.keeper.connected.wait()
-        assert stage.states() == {"i1": "READY", "i2": "READY"}
-        await stage.crash()
-
-    run(story())
+@in_virtual_time
+async def test_what_died_while_no_control_plane_ran_is_found_on_return() -> None:
+    first = await Stage().begin()
+    await first.settle(2)
+    await until(lambda: list(first.states().values()) == ["READY"] * 2)
+    await first.crash()
+    first.backend.become("i1", InstanceState.FAILED, "killed")
+    del first.backend.statuses["i2"]
+    second = await Stage(first.backend, first.store).begin()
+    assert second.states() == {}
+    assert second.store.records == {}
 
 
-def test_a_label_changed_while_an_instance_starts_survives_its_readiness() -> None:
-    async def story() -> None:
-        stage = await Stage(FakeBackend(behaviour=Behaviour(launch_s=1.0))).begin()
-        await stage.settle(0, queued=1)
-        assert stage.keeper.records()[0].kind.value == "on-demand"
-        await stage.settle(1, queued=1)
-        await until(lambda: stage.states() == {"i1": "READY"})
-        assert stage.store.records["i1"].kind.value == "provisioned"
-        await stage.crash()
+@in_virtual_time
+async def test_an_instance_without_a_record_is_stopped() -> None:
+    backend = FakeBackend()
+    await backend.launch(spec("stray"))
+    await Stage(backend).begin()
+    await until(lambda: backend.statuses == {})
 
-    run(story())
+
+@in_virtual_time
+async def test_a_drain_that_a_crash_cut_short_is_finished_by_the_next_control_plane() -> None:
+    first = await Stage().begin()
+    await first.settle(1)
+    await until(lambda: first.states() == {"i1": "READY"})
+    first.hear(in_flight={"i1": 1})
+    await first.settle(0)
+    await first.crash()
+    second = await Stage(first.backend, first.store).begin()
+    assert second.states() == {"i1": "DRAINING"}
+    second.hear(drained=["i1"])
+    await until(lambda: second.states() == {}, timeout_s=1.0)
+
+
+@in_virtual_time
+async def test_a_backend_that_goes_and_comes_back_changes_nothing() -> None:
+    stage = await Stage().begin()
+    await stage.settle(2)
+    await until(lambda: list(stage.states().values()) == ["READY"] * 2)
+    stage.backend.go_away()
+    await until(lambda: not stage.keeper.connected.is_set())
+    await stage.settle(5)
+    assert len(stage.states()) == 2, "nothing is launched towards a backend that is away"
+    stage.backend.come_back()
+    await stage.keeper.connected.wait()
+    assert stage.states() == {"i1": "READY", "i2": "READY"}
+
+
+@in_virtual_time
+async def test_a_label_changed_while_an_instance_starts_survives_its_readiness() -> None:
+    stage = await Stage(FakeBackend(behaviour=Behaviour(launch_s=1.0))).begin()
+    await stage.settle(0, queued=1)
+    assert stage.keeper.records()[0].kind.value == "on-demand"
+    await stage.settle(1, queued=1)
+    await until(lambda: stage.states() == {"i1": "READY"})
+    assert stage.store.records["i1"].kind.value == "provisioned"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 
 class _Selector(selectors.SelectSelector):
@@ -50,7 +49,12 @@ class VirtualClock:
         await asyncio.sleep(seconds)
 
 
-def run(story: Coroutine[Any, Any, T]) -> T:
-    """Run a story to its end in virtual time; tasks that it left behind are cancelled."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        return runner.run(story)
+def in_virtual_time(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test that runs to its end in virtual time; tasks that it leaves behind are cancelled."""
+
+    @functools.wraps(story)
+    def test() -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(story())
+
+    return test
