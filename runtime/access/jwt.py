@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -199,6 +198,8 @@ _OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "au
 
 
 def _cookie(header: str, name: str) -> str:
+    from http.cookies import CookieError, SimpleCookie
+
     try:
         found = SimpleCookie(header).get(name)
     except CookieError:

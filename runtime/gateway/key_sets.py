@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import urllib.request
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -78,6 +77,8 @@ class KeySets:
 
 def fetch_url(url: str) -> bytes:
     """Raises OSError, and ValueError when there is more than a key set has."""
+    import urllib.request  # with http.client and ssl: memory that only a gateway with such triggers should spend
+
     with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as answer:  # noqa: S310 (http and https, see parse_config)
         body: bytes = answer.read(BYTES_MAX + 1)
     if len(body) > BYTES_MAX:
