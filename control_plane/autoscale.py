@@ -147,6 +147,7 @@ class Autoscaler:
             await self._read_registry()
         if only is None:
             self._usage.forget_silent(now)
+            await self._keeper.repair()
             await self._read_node(now)
             keys = {*self._world.by_version, *self._keeper.versions(), *self._usage.waiting()}
         else:
