@@ -89,7 +89,9 @@ def run_load(options: Any, view: View) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "requests.jsonl"
     record.unlink(missing_ok=True)
-    credentials = find_credentials(data_folder(options.data, os.environ), os.environ)
+    # A folder that was named says which Stoke is meant, so its key counts and not one from the environment.
+    environment = os.environ if options.data is None else {}
+    credentials = find_credentials(data_folder(options.data, environment), environment)
     watched = Watched(options.endpoint, options.service, options.function, options.qualifier, credentials)
     state = _Run(RecordReader(record), SpanLog(), time.monotonic())
     with Watcher(watched) as watcher:
