@@ -100,9 +100,8 @@ def _service_of(parts: list[str], query: str) -> str:
         case [_, "services", name, *_]:
             return name.partition(".")[0]
         case ["2023-03-30", "functions", name, *_]:
-            # FC 3.0 shows a function of a service as service$function; one without belongs to no service.
-            service, dollar, _ = name.partition("$")
-            return service if dollar else ""
+            # FC 3.0 shows a function of a service as service$function; `f` alone is function f of service f.
+            return name.partition("$")[0]
         case ["stoke", "v1", *_]:
             return _asked(query, "service")
         case [_, "provision-configs"]:
