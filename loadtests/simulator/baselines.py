@@ -1,7 +1,7 @@
 """How other systems decide, each after its published rule, on requests in flight and waiting per instance.
 
-All of them are given what they ask for without a limit on simultaneous launches, and start with `least` instances. None has on-demand
-instances beside the rule: a request that finds no slot waits in the gateway's queue.
+All of them are given what they ask for without a limit on simultaneous launches, and start with `least` instances.
+None has on-demand instances beside the rule: a request that finds no slot waits in the gateway's queue.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StaticTarget:
     def first(self) -> int:
         return self._count
 
-    def decide(self, look: Look) -> int:
+    def decide(self, look: Look) -> int:  # noqa: ARG002 - whatever it sees
         return self._count
 
 
@@ -47,8 +47,8 @@ class FunctionComputeRule:
     """Function Compute's target tracking of ProvisionedConcurrencyUtilization (its help page on provisioned instances).
 
     Once a minute. The metric is requests served by provisioned instances ÷ their slots, so at most 1. Above the target
-    ceil(current × metric ÷ target); below it ceil(current − k × current × (1 − metric ÷ target)). FC keeps k to itself; a
-    half here, as in Stoke.
+    ceil(current × metric ÷ target); below it ceil(current − k × current × (1 − metric ÷ target)). FC keeps k to
+    itself; a half here, as in Stoke.
     """
 
     every_s = 60.0
@@ -76,9 +76,9 @@ class FunctionComputeRule:
 class HorizontalPodAutoscaler:
     """Kubernetes' HPA, v2 defaults (kubernetes.io: Horizontal Pod Autoscaling, algorithm details and behavior).
 
-    Every 15 s: ceil(sum ÷ target per pod) of an AverageValue metric, here the requests in flight and waiting over the last 15 s;
-    unchanged within 10 %. Up: at most the larger of doubling and 4 pods in 15 s. Down: the highest proposal of the last
-    300 s.
+    Every 15 s: ceil(sum ÷ target per pod) of an AverageValue metric, here the requests in flight and waiting over the
+    last 15 s; unchanged within 10 %. Up: at most the larger of doubling and 4 pods in 15 s. Down: the highest proposal
+    of the last 300 s.
     """
 
     every_s = 15.0
@@ -111,10 +111,10 @@ class HorizontalPodAutoscaler:
 
 
 class KnativePodAutoscaler:
-    """Knative Serving's KPA with its default settings (knative.dev: autoscaling, "Additional autoscaling configuration").
+    """Knative Serving's KPA with its default settings (knative.dev, "Autoscaling": its configuration pages).
 
-    Every 2 s, two averages of concurrency: stable over 60 s, panic over 10 % of it. When the panic one asks for twice the
-    ready pods or more, panic begins: the number only rises until 60 s have passed without that. Otherwise the
+    Every 2 s, two averages of concurrency: stable over 60 s, panic over 10 % of it. When the panic one asks for twice
+    the ready pods or more, panic begins: the number only rises until 60 s have passed without that. Otherwise the
     stable one decides, downwards at most to half of the ready pods. Upwards the limit is a thousandfold.
     """
 
@@ -151,16 +151,16 @@ class KnativePodAutoscaler:
             self._panic_since_s = None
         if self._panic_since_s is None:
             return _bounded(stable, self._least)
-        self._panic_most = max(self._panic_most, stable, panic, look.ready)
+        self._panic_most = max(self._panic_most, stable, panic)
         return _bounded(self._panic_most, self._least)
 
 
 class LambdaAlarms:
     """AWS Lambda's provisioned concurrency under Application Auto Scaling target tracking (its developer guide).
 
-    Once a minute, the mean utilization of that minute. Out when 3 minutes in a row are above the target, in when 15 in a row are
-    below 90 % of it, both to ceil(current × metric ÷ target). The mean is a choice of ours: the statistic can be
-    configured.
+    Once a minute, the mean utilization of that minute. Out when 3 minutes in a row are above the target, in when 15 in
+    a row are below 90 % of it, both to ceil(current × metric ÷ target). The mean is a choice of ours: the statistic can
+    be configured.
     """
 
     every_s = 60.0
@@ -193,8 +193,8 @@ class LambdaAlarms:
 class WaitingLength:
     """PAI-EAS's horizontal autoscaling on waiting requests per instance (its help page on automatic scaling).
 
-    ceil(current × waiting per instance ÷ threshold), unchanged within 10 %; up at once, down to the highest proposal of the last
-    300 s. It reacts in about 10 s, which is taken as its pace and the window of its metric.
+    ceil(current × waiting per instance ÷ threshold), unchanged within 10 %; up at once, down to the highest proposal of
+    the last 300 s. It reacts in about 10 s, which is taken as its pace and the window of its metric.
     """
 
     every_s = 10.0
@@ -218,6 +218,8 @@ class WaitingLength:
         self._proposals.append((look.now_s, proposal))
         while self._proposals[0][0] <= look.now_s - self.down_window_s:
             self._proposals.popleft()
-        return max(look.target, proposal) if proposal > look.target else min(
-            look.target, max(number for _, number in self._proposals)
+        return (
+            max(look.target, proposal)
+            if proposal > look.target
+            else min(look.target, max(number for _, number in self._proposals))
         )

@@ -18,7 +18,7 @@ from loadtests.simulator.kernel import Kernel
 from loadtests.simulator.scenario import Scenario
 from provision.config import MetricType, ProvisionConfig
 from provision.decide import Memory, Seen, step
-from runtime.contract import InstanceState, Kind, UsageReport
+from runtime.contract import UsageReport
 
 UNLIMITED = 1_000_000
 SIMULATED_METRICS = frozenset({MetricType.CONCURRENCY})
@@ -94,16 +94,18 @@ class StokeControl:
         now = self._began_utc_s + self._kernel.now_s
         observation = self._usage.observe(KEY)
         room = fleet.room()
+        census = fleet.census()
+        newest_s = census.newest_ready_s
         seen = Seen(
             now=now,
-            current=fleet.count(InstanceState.READY, Kind.PROVISIONED),
-            starting=fleet.count(InstanceState.LAUNCHING, Kind.PROVISIONED),
+            current=census.ready_provisioned,
+            starting=census.starting_provisioned,
             slots_per_instance=scenario.slots,
             demand=observation.demand,
             demand_peak=observation.demand_peak,
             interval_s=observation.interval_s,
             provisioned_in_flight=observation.provisioned_in_flight,
-            newest_ready_at=fleet.newest_ready_at(),
+            newest_ready_at=None if newest_s is None else self._began_utc_s + newest_s,
             capacity_limit=scenario.capacity,
         )
         self._memory, decision = step(self._config, self._memory, seen)
@@ -171,9 +173,7 @@ class Rule(Protocol):
 class RuleControl:
     """Asks a rule every `rule.every_s`, launches and drains what it says, and repairs what died."""
 
-    def __init__(
-        self, kernel: Kernel, scenario: Scenario, began_utc_s: float, usage: UsageBook, rule: Rule
-    ) -> None:
+    def __init__(self, kernel: Kernel, scenario: Scenario, began_utc_s: float, usage: UsageBook, rule: Rule) -> None:
         self.fleet: Fleet  # set by whoever makes both
         self.target = rule.first()
         self.changes = [Change(0.0, 0, self.target, ("first",))]
@@ -193,10 +193,8 @@ class RuleControl:
         self._usage.absorb(report)
         seen = self._usage.observe(KEY)
         now_s, moments = self._kernel.now_s, self._moments
-        ready = self.fleet.count(InstanceState.READY)
-        moments.append(
-            Moment(now_s, seen.interval_s, seen.demand, seen.provisioned_in_flight, seen.queued, ready)
-        )
+        ready = self.fleet.census().ready
+        moments.append(Moment(now_s, seen.interval_s, seen.demand, seen.provisioned_in_flight, seen.queued, ready))
         while moments[0].at_s < now_s - KEPT_S:
             moments.popleft()
 
@@ -206,9 +204,7 @@ class RuleControl:
             self._kernel.at(self._kernel.now_s, self._settle)
 
     def _ask(self) -> None:
-        look = Look(
-            self._kernel.now_s, self.target, self.fleet.count(InstanceState.READY), self._scenario.slots, self._moments
-        )
+        look = Look(self._kernel.now_s, self.target, self.fleet.census().ready, self._scenario.slots, self._moments)
         target = max(0, self._rule.decide(look))
         if self._scenario.capacity is not None:
             target = min(target, self._scenario.capacity)

@@ -37,6 +37,17 @@ class Instance:
     useful: bool = False  # took a request for which those that were ready before it had no slot
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many there are. DRAINING ones count nowhere."""
+
+    ready: int
+    starting: int
+    ready_provisioned: int
+    starting_provisioned: int
+    newest_ready_s: float | None  # of the provisioned ones, since the beginning
+
+
 class Fleet:
     """All instances of the one function version."""
 
@@ -65,16 +76,23 @@ class Fleet:
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
-    def count(self, state: InstanceState, kind: Kind | None = None) -> int:
-        return sum(i.state is state and kind in (None, i.kind) for i in self._there.values())
+    def census(self) -> Census:
+        ready = provisioned = starting = starting_provisioned = 0
+        newest_s: float | None = None
+        for instance in self._there.values():
+            kept = instance.kind is Kind.PROVISIONED
+            if instance.state is InstanceState.READY:
+                ready += 1
+                provisioned += kept
+                if kept and instance.ready_s is not None and (newest_s is None or instance.ready_s > newest_s):
+                    newest_s = instance.ready_s
+            elif instance.state is InstanceState.LAUNCHING:
+                starting += 1
+                starting_provisioned += kept
+        return Census(ready, starting, provisioned, starting_provisioned, newest_s)
 
     def live(self) -> int:
         return sum(i.state in LIVE for i in self._there.values())
-
-    def newest_ready_at(self) -> float | None:
-        """UTC seconds, of the provisioned ones."""
-        ready = [i.ready_s for i in self._ready if i.kind is Kind.PROVISIONED and i.ready_s is not None]
-        return self._began_utc_s + max(ready) if ready else None
 
     def room(self) -> int | None:
         """How many more the devices hold; None without a limit."""

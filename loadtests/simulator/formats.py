@@ -86,7 +86,9 @@ def _own_csv(name: str, lines: list[str], _seed: int) -> Trace:
     arrival = _index(columns, ARRIVAL_COLUMNS)
     service = _index(columns, SERVICE_COLUMNS)
     if arrival is None:
-        raise ValueError(f"trace: {name} has the columns {', '.join(columns)}; one of {', '.join(ARRIVAL_COLUMNS)} is needed")
+        raise ValueError(
+            f"trace: {name} has the columns {', '.join(columns)}; one of {', '.join(ARRIVAL_COLUMNS)} is needed"
+        )
     rows: Rows = []
     for number, row in enumerate(csv.reader(lines[1:]), start=2):
         try:
@@ -113,7 +115,7 @@ def _from_utc(name: str, rows: Rows) -> Trace:
 
 
 def _utc_s(text: str) -> float:
-    """A number of seconds, or an ISO 8601 time, in UTC unless it says otherwise; digits beyond microseconds are dropped."""
+    """A number of seconds, or an ISO 8601 time, UTC unless it says otherwise; digits past microseconds are dropped."""
     try:
         return float(text)
     except ValueError:

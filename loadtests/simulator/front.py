@@ -22,7 +22,17 @@ GATEWAY: Final = "simulated-gateway"
 class Request:
     """One request of the trace, and what became of it."""
 
-    __slots__ = ("arrived_s", "cold_start", "finished_s", "lease", "refused", "retries", "service_s", "started_s", "ticket")
+    __slots__ = (
+        "arrived_s",
+        "cold_start",
+        "finished_s",
+        "lease",
+        "refused",
+        "retries",
+        "service_s",
+        "started_s",
+        "ticket",
+    )
 
     def __init__(self, arrived_s: float, service_s: float) -> None:
         self.arrived_s: Final = arrived_s
@@ -49,7 +59,7 @@ class Front:
         *,
         urgent: bool,
     ) -> None:
-        """`took` hears of each instance that took a request, and how many are there now; `urgent`: a queue is said at once."""
+        """`took` hears who took a request, and how many there are now; `urgent`: a queue is said at once."""
         self._kernel = kernel
         self._scenario = scenario
         self._began_utc_s = began_utc_s
@@ -141,7 +151,7 @@ class Front:
             else:
                 self._wait(request, outcome)
 
-    # -- reports: each second, and soon after something that should be known at once --------------------------------------
+    # -- reports: each second, and soon after what should be known at once -------------------------------------------
 
     def soon(self) -> None:
         if not self._wanted:

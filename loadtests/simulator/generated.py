@@ -25,7 +25,7 @@ CROWD_DECAY_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`shape:NAME,low=1,high=8,duration_s=600`: requests in the work at once for a shape, requests a second for `day`."""
+    """`shape:NAME,low=1,high=8,duration_s=600`: low and high are requests served at once; `day` has peak_rps."""
 
     name: str
     low: int = 1
@@ -54,7 +54,9 @@ def parse(text: str) -> Wanted:
     if name != "day":
         check(name, low=wanted.low, high=wanted.high, duration_s=wanted.duration_s)
     elif not (0.0 < wanted.peak_rps <= 1000.0 and 0.0 < wanted.duration_s <= 7 * DAY_S):
-        raise ValueError(f"trace: {text}; peak_rps up to 1000 and duration_s up to {7 * DAY_S:.0f}, above 0, are allowed")
+        raise ValueError(
+            f"trace: {text}; peak_rps up to 1000 and duration_s up to {7 * DAY_S:.0f}, above 0, are allowed"
+        )
     return wanted
 
 
@@ -75,7 +77,7 @@ def generate(wanted: Wanted, service_s: float, seed: int) -> Trace:
 
 
 def _day(wanted: Wanted, chance: random.Random) -> tuple[Callable[[float], float], float]:
-    """Lowest at the ends and ten times as high in the middle; each minute a bit off; a crowd at 37 % and one at 79 %."""
+    """Lowest at the ends and ten times as high in the middle; each minute a bit off; crowds at 37 % and 79 %."""
     low, high = wanted.peak_rps / 10.0, wanted.peak_rps
     noise = [max(0.2, chance.gauss(1.0, NOISE)) for _ in range(math.ceil(wanted.duration_s / 60.0))]
     crowds_s = (0.37 * wanted.duration_s, 0.79 * wanted.duration_s)

@@ -1,4 +1,4 @@
-"""Virtual time: a heap of things that happen, each at its moment, those of one moment in the order they were planned."""
+"""Virtual time: a heap of what will happen, each at its moment, those of one moment in the order planned."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from loadtests.simulator.kernel import Kernel
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.trace import Trace
 from provision.config import ProvisionConfig
-from runtime.contract import InstanceState
 
 SETTLE_S_MAX: Final = 3600.0  # after the last arrival; a request without an answer then is lost
 
@@ -138,7 +137,7 @@ class _Sampler:
 
     def begin(self) -> None:
         now_s, usage = self._kernel.now_s, self._front.gate.usage
-        ready, starting = self._fleet.count(InstanceState.READY), self._fleet.count(InstanceState.LAUNCHING)
-        self._samples.append(Sample(now_s, usage.in_flight, usage.queued, ready, starting, self._control.target))
+        census, target = self._fleet.census(), self._control.target
+        self._samples.append(Sample(now_s, usage.in_flight, usage.queued, census.ready, census.starting, target))
         if now_s + 1.0 < self._until_s:
             self._kernel.at(now_s + 1.0, self.begin)

@@ -1,4 +1,4 @@
-"""What is simulated: how long things take, what may fail, what there is room for. Defaults are those of a running Stoke."""
+"""What is simulated: how long things take, what may fail, what there is room for. Limits are a running Stoke's."""
 
 from __future__ import annotations
 
