@@ -99,7 +99,7 @@ class HorizontalPodAutoscaler:
             return current
         per_instance = self._target * look.slots
         proposal = _ceil(total / per_instance)
-        if current and abs(total / (per_instance * current) - 1.0) <= TOLERANCE:
+        if current and abs(total / (per_instance * current) - 1.0) <= TOLERANCE + _ROUNDING:
             proposal = current
         proposal = _bounded(proposal, self._least)
         self._proposals.append((look.now_s, proposal))
@@ -213,7 +213,7 @@ class WaitingLength:
         if waiting is None:
             return look.target
         ratio = waiting / max(1, look.ready) / self._threshold
-        proposal = look.target if abs(ratio - 1.0) <= TOLERANCE else _ceil(look.ready * ratio)
+        proposal = look.target if abs(ratio - 1.0) <= TOLERANCE + _ROUNDING else _ceil(look.ready * ratio)
         proposal = _bounded(proposal, self._least)
         self._proposals.append((look.now_s, proposal))
         while self._proposals[0][0] <= look.now_s - self.down_window_s:

@@ -43,7 +43,7 @@ def read_trace(path: Path, format_name: str | None = None, seed: int = 1) -> Tra
         raise ValueError(f"trace: {given}; one of {', '.join(READERS)} is allowed")
     try:
         return READERS[name](path.name, lines, seed)
-    except (KeyError, IndexError, TypeError, csv.Error) as error:
+    except (KeyError, IndexError, TypeError, csv.Error, json.JSONDecodeError) as error:
         raise ValueError(f"trace: {path} is not in the format {name}: {error!r}") from error
 
 
