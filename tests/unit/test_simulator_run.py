@@ -143,7 +143,7 @@ def test_a_policy_on_what_a_simulation_does_not_have_is_refused() -> None:
 )
 def test_a_scenario_that_cannot_be_is_refused(field: str, value: float, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        replace(CALM, **{field: value})
+        Scenario(**{field: value})  # type: ignore[arg-type]
 
 
 def test_a_history_longer_than_the_trace_is_refused() -> None:
