@@ -38,6 +38,7 @@ TABLE: Final[Table] = {
     "instances": ("instances", "instances"),
     "logs": ("logs", "logs"),
     "remove": ("remove", "remove"),
+    "simulate": ("parts", "simulate"),
     "gateway": ("parts", "gateway"),
     "node": ("parts", "node"),
     "control-plane": ("parts", "control_plane"),
@@ -47,7 +48,7 @@ GROUP_HELP: Final = {
     "keys": "Who may ask Stoke for what.",
 }
 
-# Everything after the name of a part is for that part.
+# Everything after the name of a part, or of the simulator, is for it.
 _PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
