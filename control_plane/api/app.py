@@ -12,6 +12,7 @@ from starlette.routing import Route
 from control_plane.api import (
     aliases,
     chatter,
+    explain,
     functions,
     instances,
     provision,
@@ -72,6 +73,7 @@ STOKE_ROUTES: tuple[tuple[str, str, Operation], ...] = (
     ("/instances", "GET", stoke.instances),
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),
+    ("/provision/explain", "GET", explain.explain),
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
 )
