@@ -62,7 +62,7 @@ class History:
     _newest: tuple[float, str, Seen] | None = None
 
     def note(self, now: float, version: str, seen: Seen, decision: Decision) -> None:
-        """Take a decision in. An unchanged one takes the place of the newest; what is kept is only made for a change."""
+        """Take a decision in. One that changed something is kept; another only stands in for the newest."""
         before, self._decision = self._decision, decision
         self._newest = (now, version, seen)
         if before is None or _gist(before) != _gist(decision):

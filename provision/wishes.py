@@ -159,6 +159,8 @@ def _of_gauge(policy: TargetTrackingPolicy, view: View) -> Wish:
         return Wish(why=f"newest instance measured for {fresh_s} of {policy.panic_window_s} s")
     wished = _averages(policy, view.gauge.pieces(), view.now, policy.metric_target)
     wished = _at_most(_near(wished, view.current), peak)
+    if peak and wished.shrink is not None:  # what keeps nothing busy still has to be served by somebody
+        wished = replace(wished, shrink=max(1.0, wished.shrink))
     if late:  # the one that is late may be the busiest
         wished = replace(wished, shrink=None, why=f"{wished.why}, {late}")
     return _if_seen(policy, wished, seconds[-1] - seconds[0] + 1)

@@ -55,7 +55,7 @@ def test_a_rate_that_surges_is_seen_in_the_panic_window() -> None:
 
 
 def test_waiting_requests_over_their_target_are_the_number_of_instances() -> None:
-    # 21 at once on one slot each: 20 wait, at 5 each that is 4 instances; then 17 wait, which 4 instances are enough for.
+    # 21 at once on one slot each: 20 wait, at 5 each that is 4 instances; then 17 wait, for which 4 are enough.
     story = Story(config(by("WaitingLength", 5)), lambda _: 21.0)
     assert story.until(300).target == 4
     assert story.until(600).target == 4
@@ -98,7 +98,7 @@ def test_a_wait_over_its_target_grows_until_it_is_kept_and_no_further(launch_s: 
 def test_a_wait_near_its_target_changes_nothing() -> None:
     policy = by("QueueWaitMilliseconds", 100)
     for wait_s, target in ((0.095, 4), (0.109, 4), (0.115, 5)):
-        story = Story(config(policy, target=4), lambda _: 20.0, rate=lambda _: 10.0, wait_s=lambda *_, w=wait_s: w)  # type: ignore[misc]
+        story = Story(config(policy, target=4), lambda _: 20.0, rate=lambda _: 10.0, wait_s=lambda *_, w=wait_s: w)
         assert story.until(3).target == target, wait_s
 
 

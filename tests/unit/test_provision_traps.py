@@ -23,6 +23,13 @@ def test_one_long_request_that_holds_the_gpu_at_100_percent_never_scales() -> No
         assert story.changes == [(0, 1)]
 
 
+def test_a_request_that_keeps_the_gpu_idle_keeps_its_instance() -> None:
+    # Without it the last instance would go, the next request bring it back, and so on.
+    story = Story(config(gpu(minCapacity=0)), lambda _: 0.1, gauge=lambda *_: 0.0)
+    story.until(900)
+    assert [target for _, target in story.changes] == [0, 1]
+
+
 def test_it_does_not_scale_either_when_the_request_follows_a_burst() -> None:
     story = Story(config(gpu()), surge(5, 0, 30, before=1), gauge=lambda *_: 1.0)
     assert story.until(60).target == 5
