@@ -23,6 +23,7 @@ from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Query, Registry
 from control_plane.registry.launching import gpu_memory_mib
+from control_plane.registry.routes import on_demand_instances_max
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Memory, MetricSample, Seen, step
 from provision.together import together
@@ -73,6 +74,7 @@ class World:
     provisioned: dict[QualifiedFunction, Provisioned] = field(default_factory=dict)
     by_version: dict[VersionKey, list[QualifiedFunction]] = field(default_factory=dict)
     functions: dict[VersionKey, tuple[Function, Service] | None] = field(default_factory=dict)
+    on_demand_max: dict[VersionKey, int | None] = field(default_factory=dict)  # filled with `functions`
 
 
 class Autoscaler:
@@ -150,6 +152,7 @@ class Autoscaler:
             await self._read_registry()
         if only is None:
             self._usage.forget_silent(now)
+            await self._keeper.repair()
             await self._read_node(now)
             keys = {*self._world.by_version, *self._keeper.versions(), *self._usage.waiting()}
         else:
@@ -180,7 +183,7 @@ class Autoscaler:
             slots=function.instance_concurrency,
             provisioned=target,
             queued=observation.queued,
-            on_demand_max=on_demand_max(function),
+            on_demand_max=on_demand_instances_max(function, self._world.on_demand_max.get(key)),
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left.instances,
         )
@@ -309,7 +312,7 @@ class Autoscaler:
                 break
         world.by_version = dict(by_version)
         for key in {*world.by_version, *self._keeper.versions()}:
-            world.functions[key] = await self._read_function(key)
+            await self._read_function(world, key)
         return world
 
     def _provisioned(self, name: QualifiedFunction, config: ProvisionConfig, key: VersionKey) -> Provisioned:
@@ -321,16 +324,19 @@ class Autoscaler:
 
     async def _function(self, key: VersionKey) -> tuple[Function, Service] | None:
         if key not in self._world.functions:
-            self._world.functions[key] = await self._read_function(key)
+            await self._read_function(self._world, key)
         return self._world.functions[key]
 
-    async def _read_function(self, key: VersionKey) -> tuple[Function, Service] | None:
+    async def _read_function(self, world: World, key: VersionKey) -> None:
         service, version, name = key
         try:
             function = await self._registry.get_function(service, name, version)
-            return function, await self._registry.get_service(service, version)
+            owner = await self._registry.get_service(service, version)
         except NotFound:
-            return None
+            world.functions[key] = None
+            return
+        world.on_demand_max[key] = await self._registry.on_demand_max(service, version, name)
+        world.functions[key] = function, owner
 
     async def _prepare(self, runtime: str) -> None:
         try:
@@ -360,11 +366,6 @@ class Autoscaler:
         """The function version that a provision config is about, as last read."""
         provisioned = self._world.provisioned.get(name)
         return provisioned.key if provisioned else (name.service_name, name.qualifier, name.function_name)
-
-
-def on_demand_max(function: Function) -> int:
-    """How many on-demand instances a function may have: 100, FC's default for an account."""
-    return 0 if (function.model_extra or {}).get("disableOndemand") is True else 100
 
 
 def _need(function: Function) -> Need:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -40,6 +41,8 @@ class Service(Noun):
     internet_access: bool | None = True
     role: str | None = None
     log_config: dict[str, Any] | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    vpc_ids: tuple[str, ...] = ()  # bound to it, and kept: instances run in the machine's own network
     created_time: str = ""  # RFC 3339, UTC
     last_modified_time: str = ""
 
@@ -102,6 +105,8 @@ class Function(Noun):
     initialization_timeout: Count | None = Field(default=3, ge=1, le=300)  # s
     instance_lifecycle_config: InstanceLifecycleConfig | None = None
     environment_variables: dict[str, str] | None = None
+    disable_ondemand: bool | None = None  # only provisioned instances serve it
+    invocation_restriction: dict[str, Any] | None = None  # {"disable": true, "reason", …}: no request enters
     code_sha256: str = ""
     code_size: int = 0  # bytes
     code_checksum: str = ""  # CRC-64/XZ in decimal, as FC reports it
@@ -111,7 +116,15 @@ class Function(Noun):
     @property
     def revision(self) -> str:
         """Changes whenever a new instance would differ from one that runs already; times and ids do not count."""
-        same = {"function_id", "created_time", "last_modified_time", "description"}
+        same = {
+            "function_id",
+            "created_time",
+            "last_modified_time",
+            "description",
+            "disable_ondemand",
+            "invocation_restriction",
+            "tags",
+        }
         values = self.model_dump(mode="json", exclude=same)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -167,3 +180,39 @@ class QualifiedFunction(Noun):
 
     def __str__(self) -> str:
         return f"{self.service_name}.{self.qualifier}/{self.function_name}"
+
+
+class Setting(StrEnum):
+    """What else is set for a function by a qualifier, beside its provision config: one small record of each kind."""
+
+    ON_DEMAND = "on-demand"  # {"maximumInstanceCount"}
+    ASYNC_INVOKE = "async-invoke"  # destinations, retries and age of asynchronous invocations
+    SCALING = "scaling"  # FC 3.0's other spelling of a provision config, as it was given
+    CONCURRENCY = "concurrency"  # {"reservedConcurrency"}
+
+
+# Labels of a host name. The last one begins with a letter, so no IP address is taken for a domain.
+DOMAIN_PATTERN: Final = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+DOMAIN_PATH_PATTERN: Final = r"^/[^*?#]*(\*)?$"
+
+
+class PathRoute(Noun):
+    """One path of a custom domain: exact, or all below it when it ends in `/*`."""
+
+    path: Annotated[str, StringConstraints(pattern=DOMAIN_PATH_PATTERN, max_length=1024)]
+    service_name: ServiceName
+    function_name: FunctionName
+    qualifier: str | None = LATEST
+    methods: list[Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]] | None = None
+
+
+class RouteConfig(Noun):
+    routes: list[PathRoute] = Field(default_factory=list, max_length=100)
+
+
+class CustomDomain(Noun):
+    domain_name: Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN, max_length=253)]
+    protocol: Literal["HTTP", "HTTPS", "HTTP,HTTPS"] = "HTTP"
+    route_config: RouteConfig = Field(default_factory=RouteConfig)
+    created_time: str = ""
+    last_modified_time: str = ""

@@ -33,7 +33,8 @@ USAGE_CHANNEL: Final = "stoke:usage"
 # -- HTTP -----------------------------------------------------------------------------------------------------------
 
 PROXY_PREFIX: Final = "/2016-08-15/proxy/"
-API_VERSIONS: Final = ("2016-08-15", "2021-04-06")
+API_VERSIONS: Final = ("2016-08-15", "2021-04-06")  # FC 2.0: one tree of paths, under either prefix
+API_VERSION_3: Final = "2023-03-30"  # FC 3.0: functions without services
 LATEST: Final = "LATEST"
 
 HEADER_REQUEST_ID: Final = "x-fc-request-id"
@@ -135,6 +136,8 @@ class FunctionRoute(Message):
     on_demand_instances_max: int = 100
     retryable: bool = False  # may a request that was already sent be sent again after its instance died?
     headers: dict[str, str] = field(default_factory=dict)  # x-fc-* told to the instance with every request
+    is_disabled: bool = False  # by its owner: no request enters
+    disabled_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,14 @@ class InstanceRecord(Message):
         object.__setattr__(self, "state", InstanceState(self.state))
 
 
+@dataclass(frozen=True, slots=True)
+class DomainRoute(Message):
+    """A custom domain: which function each path leads to. A path is exact, or ends in `/*` for all below it."""
+
+    domain: str
+    paths: list[dict[str, Any]]  # {"path", "service", "function", "qualifier", "methods"}; no methods: the trigger's
+
+
 def function_field(service: str, version: str, function: str) -> str:
     """The field of `ROUTES_KEY` that holds a FunctionRoute; no name may contain a slash."""
     return f"function/{service}/{version}/{function}"
@@ -200,6 +211,11 @@ def alias_field(service: str, alias: str) -> str:
 def trigger_field(service: str, function: str, name: str) -> str:
     """The field of `ROUTES_KEY` that holds a TriggerRoute."""
     return f"trigger/{service}/{function}/{name}"
+
+
+def domain_field(domain: str) -> str:
+    """The field of `ROUTES_KEY` that holds a DomainRoute."""
+    return f"domain/{domain}"
 
 
 # An entry of FEED_KEY has these fields: "key" (ROUTES_KEY or INSTANCES_KEY), "field", and "value" (JSON, "" = removed).

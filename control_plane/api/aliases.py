@@ -18,12 +18,12 @@ async def create(request: Request) -> Response:
     at = context(request)
     given = await wire.read_object(request, at.limits.body_bytes_max)
     alias = wire.build(Alias, given, read_only=READ_ONLY)
-    return wire.reply(wire.dumped(await at.registry.create_alias(wire.service_name(request), alias)))
+    return _reply(await at.registry.create_alias(wire.service_name(request), alias))
 
 
 async def get(request: Request) -> Response:
     alias = await context(request).registry.get_alias(wire.service_name(request), wire.path_name(request, "alias"))
-    return wire.reply(wire.dumped(alias))
+    return _reply(alias)
 
 
 async def update(request: Request) -> Response:
@@ -34,17 +34,30 @@ async def update(request: Request) -> Response:
 
     async def attempt() -> Alias:
         stored = await at.registry.get_alias(service, name)
+        wire.check_match(request, stored)
         new = wire.merge(stored, given, read_only=READ_ONLY, aliasName=name)
         return await at.registry.update_alias(service, new, based_on=stored)
 
-    return wire.reply(wire.dumped(await updated(attempt)))
+    return _reply(await updated(attempt))
 
 
 async def delete(request: Request) -> Response:
-    await context(request).registry.delete_alias(wire.service_name(request), wire.path_name(request, "alias"))
+    registry = context(request).registry
+    service, name = wire.service_name(request), wire.path_name(request, "alias")
+
+    async def attempt() -> None:
+        stored = await registry.get_alias(service, name)
+        wire.check_match(request, stored)
+        await registry.delete_alias(service, name, based_on=stored)
+
+    await updated(attempt)
     return wire.no_content()
 
 
 async def list_all(request: Request) -> Response:
     page = await context(request).registry.list_aliases(wire.service_name(request), wire.list_query(request))
     return wire.listing("aliases", page, [wire.dumped(alias) for alias in page.items])
+
+
+def _reply(alias: Alias) -> Response:
+    return wire.reply(wire.dumped(alias), of=alias)

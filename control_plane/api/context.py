@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import CodeStore, Fleet, Registry
+from control_plane.ports import CodeStore, Fleet, Page, Query, Registry
 
 T = TypeVar("T")
 
@@ -51,6 +51,25 @@ class Context:
 
 def context(request: Request) -> Context:
     return cast("Context", request.app.state.context)
+
+
+async def filtered(
+    list_page: Callable[[Query], Awaitable[Page[T]]],
+    query: Query,
+    keep: Callable[[T], bool],
+    name: Callable[[T], str],
+) -> Page[T]:
+    """A page of those that are kept: as many are read as it takes to fill it. The token is the next one's name."""
+    kept: list[T] = []
+    while True:
+        page = await list_page(query)
+        for item in filter(keep, page.items):
+            if len(kept) == query.limit:
+                return Page(tuple(kept), name(item))
+            kept.append(item)
+        if not page.next_token:
+            return Page(tuple(kept))
+        query = replace(query, next_token=page.next_token)
 
 
 async def updated(attempt: Callable[[], Awaitable[T]]) -> T:

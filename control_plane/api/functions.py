@@ -16,7 +16,16 @@ from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import Function
 
 READ_ONLY: Final = frozenset(
-    {"functionId", "codeSha256", "codeSize", "codeChecksum", "createdTime", "lastModifiedTime", "code"}
+    {
+        "functionId",
+        "codeSha256",
+        "codeSize",
+        "codeChecksum",
+        "createdTime",
+        "lastModifiedTime",
+        "code",
+        "invocationRestriction",
+    }
 )
 
 
@@ -25,14 +34,14 @@ async def create(request: Request) -> Response:
     given = await wire.read_object(request, at.limits.code_body_bytes_max)
     service = wire.service_name(request)
     await at.registry.get_service(service)  # before code is stored for a service that is not there
-    code = await _stored_code(at, given)
+    code = await stored_code(at, given)
     function = wire.build(Function, given, read_only=READ_ONLY, serviceName=service, **code)
-    _check(function)
-    return wire.reply(_shown(await at.registry.create_function(function)))
+    check(function)
+    return _reply(await at.registry.create_function(function))
 
 
 async def get(request: Request) -> Response:
-    return wire.reply(_shown(await _asked_for(request)))
+    return _reply(await asked_for(request))
 
 
 async def update(request: Request) -> Response:
@@ -41,19 +50,28 @@ async def update(request: Request) -> Response:
     given = await wire.read_object(request, at.limits.code_body_bytes_max)
     service, name = wire.service_name(request), wire.path_name(request, "function")
     await at.registry.get_function(service, name)
-    code = await _stored_code(at, given)
+    code = await stored_code(at, given)
 
     async def attempt() -> Function:
         stored = await at.registry.get_function(service, name)
+        wire.check_match(request, stored)
         new = wire.merge(stored, given, read_only=READ_ONLY, serviceName=service, functionName=name, **code)
-        _check(new)
+        check(new)
         return await at.registry.update_function(new, based_on=stored)
 
-    return wire.reply(_shown(await updated(attempt)))
+    return _reply(await updated(attempt))
 
 
 async def delete(request: Request) -> Response:
-    await context(request).registry.delete_function(wire.service_name(request), wire.path_name(request, "function"))
+    registry = context(request).registry
+    service, name = wire.service_name(request), wire.path_name(request, "function")
+
+    async def attempt() -> None:
+        stored = await registry.get_function(service, name)
+        wire.check_match(request, stored)
+        await registry.delete_function(service, name, based_on=stored)
+
+    await updated(attempt)
     return wire.no_content()
 
 
@@ -64,19 +82,19 @@ async def list_all(request: Request) -> Response:
 
 
 async def get_code(request: Request) -> Response:
-    function = await _asked_for(request)
+    function = await asked_for(request)
     if not function.code_sha256:
         raise NotFound("FunctionCode", f"function '{function.function_name}' has no code")
     base = context(request).settings.public_url.rstrip("/")
     return wire.reply({"checksum": function.code_checksum, "url": f"{base}/stoke/v1/code/{function.code_sha256}"})
 
 
-async def _asked_for(request: Request) -> Function:
+async def asked_for(request: Request) -> Function:
     service, qualifier = wire.service_and_qualifier(request)
     return await context(request).registry.get_function(service, wire.path_name(request, "function"), qualifier)
 
 
-async def _stored_code(at: Context, given: dict[str, Any]) -> dict[str, Any]:
+async def stored_code(at: Context, given: dict[str, Any]) -> dict[str, Any]:
     """The fields that follow from `code.zipFile`, none if the body has no code. The zip leaves `given` here."""
     key = next((key for key in given if key.lower() == "code"), None)
     if key is None:
@@ -102,7 +120,7 @@ async def _stored_code(at: Context, given: dict[str, Any]) -> dict[str, Any]:
     return {"codeSha256": sha256, "codeSize": len(zip_bytes), "codeChecksum": str(checksum)}
 
 
-def _check(function: Function) -> None:
+def check(function: Function) -> None:
     """What one field asks of another."""
     runtime = function.runtime
     if runtime == "custom-container" and not _image(function):
@@ -122,6 +140,10 @@ def _check(function: Function) -> None:
 
 def _image(function: Function) -> str:
     return function.custom_container_config.image if function.custom_container_config is not None else ""
+
+
+def _reply(function: Function) -> Response:
+    return wire.reply(_shown(function), of=function)
 
 
 def _shown(function: Function) -> dict[str, Any]:

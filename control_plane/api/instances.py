@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.api import wire
+from control_plane.api import fc3, wire
 from control_plane.api.context import context
+from control_plane.ports import InstanceView
 from runtime.contract import LATEST, InstanceState
 
 
@@ -25,4 +28,19 @@ async def list_all(request: Request) -> Response:
     ]
     version_id = "0" if version == LATEST else version  # FC's spelling of LATEST here
     shown = [{"instanceId": view.instance_id, "versionId": version_id} for view in running[:limit]]
-    return wire.reply({"instances": shown})
+    if not fc3.is_asked(request):
+        return wire.reply({"instances": shown})
+    more = [_more(view, qualifier) for view in running[:limit]]
+    items = [short | long for short, long in zip(shown, more, strict=True)]
+    return wire.reply({"requestId": request.state.request_id, "instances": items})
+
+
+def _more(view: InstanceView, qualifier: str) -> dict[str, Any]:
+    """What FC 3.0 says besides. Only running instances are listed, so none was destroyed."""
+    return {
+        "qualifier": qualifier,
+        "status": "Running" if view.state == InstanceState.READY else "Creating",
+        "resourceType": view.kind,
+        "createdTimeMs": round(view.launched_at_s * 1000),
+        "destroyedTimeMs": 0,
+    }

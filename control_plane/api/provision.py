@@ -17,8 +17,8 @@ from provision.problems import ConfigError
 
 async def put(request: Request) -> Response:
     at = context(request)
-    target = qualified(request)
-    config = _parsed(await wire.read_object(request, at.limits.body_bytes_max))
+    target = wire.qualified(request)
+    config = parsed(await wire.read_object(request, at.limits.body_bytes_max))
     await at.registry.put_provision(target, config)
     return wire.reply(_shown(at, target, config))
 
@@ -26,7 +26,7 @@ async def put(request: Request) -> Response:
 async def get(request: Request) -> Response:
     """With nothing configured: zeros, as clients that wait for instances to go poll this."""
     at = context(request)
-    target = qualified(request)
+    target = wire.qualified(request)
     await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
     return wire.reply(_shown(at, target, await at.registry.get_provision(target)))
 
@@ -40,13 +40,7 @@ async def list_all(request: Request) -> Response:
     return wire.listing("provisionConfigs", page, [_shown(at, target, config) for target, config in page.items])
 
 
-def qualified(request: Request) -> QualifiedFunction:
-    service, qualifier = wire.service_and_qualifier(request)
-    function = wire.path_name(request, "function")
-    return wire.build(QualifiedFunction, {}, serviceName=service, qualifier=qualifier, functionName=function)
-
-
-def _parsed(given: dict[str, Any]) -> ProvisionConfig:
+def parsed(given: dict[str, Any]) -> ProvisionConfig:
     try:
         return parse(given)
     except ConfigError as error:

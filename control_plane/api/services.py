@@ -8,21 +8,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
-from control_plane.api.context import context, updated
+from control_plane.api.context import context, filtered, updated
 from control_plane.model import Service
 
-READ_ONLY: Final = frozenset({"serviceId", "createdTime", "lastModifiedTime"})
+READ_ONLY: Final = frozenset({"serviceId", "tags", "vpcIds", "createdTime", "lastModifiedTime"})
+TAG_FILTER: Final = "tag_"  # before a tag's key, in a list's query
 
 
 async def create(request: Request) -> Response:
     at = context(request)
     given = await wire.read_object(request, at.limits.body_bytes_max)
-    return wire.reply(_shown(await at.registry.create_service(wire.build(Service, given, read_only=READ_ONLY))))
+    return _reply(await at.registry.create_service(wire.build(Service, given, read_only=READ_ONLY)))
 
 
 async def get(request: Request) -> Response:
     name, qualifier = wire.service_and_qualifier(request)
-    return wire.reply(_shown(await context(request).registry.get_service(name, qualifier)))
+    return _reply(await context(request).registry.get_service(name, qualifier))
 
 
 async def update(request: Request) -> Response:
@@ -33,21 +34,41 @@ async def update(request: Request) -> Response:
 
     async def attempt() -> Service:
         stored = await at.registry.get_service(name)
+        wire.check_match(request, stored)
         new = wire.merge(stored, given, read_only=READ_ONLY, serviceName=name)
         return await at.registry.update_service(new, based_on=stored)
 
-    return wire.reply(_shown(await updated(attempt)))
+    return _reply(await updated(attempt))
 
 
 async def delete(request: Request) -> Response:
-    await context(request).registry.delete_service(wire.service_name(request))
+    registry, name = context(request).registry, wire.service_name(request)
+
+    async def attempt() -> None:
+        stored = await registry.get_service(name)
+        wire.check_match(request, stored)
+        await registry.delete_service(name, based_on=stored)
+
+    await updated(attempt)
     return wire.no_content()
 
 
 async def list_all(request: Request) -> Response:
-    page = await context(request).registry.list_services(wire.list_query(request))
+    """All, or those with every tag that is asked for: `tag_team=vision`."""
+    asked = request.query_params.items()
+    tags = {key.removeprefix(TAG_FILTER): value for key, value in asked if key.startswith(TAG_FILTER)}
+    page = await filtered(
+        context(request).registry.list_services,
+        wire.list_query(request),
+        lambda service: tags.items() <= service.tags.items(),
+        lambda service: service.service_name,
+    )
     return wire.listing("services", page, [_shown(service) for service in page.items])
 
 
+def _reply(service: Service) -> Response:
+    return wire.reply(_shown(service), of=service)
+
+
 def _shown(service: Service) -> dict[str, Any]:
-    return wire.dumped(service)
+    return wire.dumped(service, "tags", "vpc_ids")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.api import wire
+from control_plane.api import fc3, wire
 from control_plane.api.context import Context, context, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import Trigger
@@ -23,6 +23,9 @@ READ_ONLY: Final = frozenset(
         "domainName",
         "urlInternet",
         "urlIntranet",
+        "httpTrigger",
+        "targetArn",
+        "status",
     }
 )
 
@@ -49,6 +52,7 @@ async def update(request: Request) -> Response:
 
     async def attempt() -> Trigger:
         stored = await at.registry.get_trigger(service, function, name)
+        wire.check_match(request, stored)
         kind = {"triggerName": name, "triggerType": stored.trigger_type}
         new = wire.merge(stored, given, read_only=READ_ONLY, **kind)
         return await at.registry.update_trigger(service, function, new, based_on=stored)
@@ -57,7 +61,16 @@ async def update(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    await context(request).registry.delete_trigger(*_function(request), wire.path_name(request, "trigger"))
+    registry = context(request).registry
+    service, function = _function(request)
+    name = wire.path_name(request, "trigger")
+
+    async def attempt() -> None:
+        stored = await registry.get_trigger(service, function, name)
+        wire.check_match(request, stored)
+        await registry.delete_trigger(service, function, name, based_on=stored)
+
+    await updated(attempt)
     return wire.no_content()
 
 
@@ -86,17 +99,21 @@ async def _given(request: Request) -> dict[str, Any]:
 
 
 def _reply(request: Request, at: Context, trigger: Trigger) -> Response:
-    return wire.reply(_shown(request, at, trigger))
+    return wire.reply(_shown(request, at, trigger), of=trigger)
 
 
 def _shown(request: Request, at: Context, trigger: Trigger) -> dict[str, Any]:
     service, function = _function(request)
     values = wire.dumped(trigger, "subdomain")
-    if wire.version_2021(request):
+    if not wire.version_2016(request):
         values["triggerConfig"] = json.dumps(values["triggerConfig"], separators=(",", ":"))
     # From the settings, never from Host: some FC clients leave the port out of it.
     url = f"{at.settings.public_url.rstrip('/')}{PROXY_PREFIX}{_invoked(service, trigger.qualifier)}/{function}/"
-    shown = {"domainName": trigger.subdomain, "urlInternet": url, "urlIntranet": url}
+    shown: dict[str, Any] = {"domainName": trigger.subdomain, "urlInternet": url, "urlIntranet": url}
+    if fc3.is_asked(request):
+        shown["httpTrigger"] = {"urlInternet": url, "urlIntranet": url}
+        shown["targetArn"] = fc3.function_arn(at.settings, service, function)
+        shown["status"] = "Active"
     return values | shown
 
 

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
-from control_plane.api.context import context
+from control_plane.api.context import context, updated
 from control_plane.errors import InvalidArgument
+from control_plane.model import Version
 
 
 async def publish(request: Request) -> Response:
@@ -16,7 +17,16 @@ async def publish(request: Request) -> Response:
     description = given.get("description")
     if description is not None and not isinstance(description, str):
         raise InvalidArgument(f"description is {description!r}: must be a string")
-    return wire.reply(wire.dumped(await at.registry.publish_version(wire.service_name(request), description)))
+    service = wire.service_name(request)
+
+    async def attempt() -> Version:
+        stored = await at.registry.get_service(service)
+        wire.check_match(request, stored)
+        based_on = stored if "if-match" in request.headers else None
+        return await at.registry.publish_version(service, description, based_on=based_on)
+
+    version = await updated(attempt)
+    return wire.reply(wire.dumped(version), of=version)
 
 
 async def delete(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from typing import Any, Final, TypeVar
 
@@ -10,8 +11,8 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.errors import EntityTooLarge, InvalidArgument
-from control_plane.model import Noun
+from control_plane.errors import EntityTooLarge, InvalidArgument, PreconditionFailed
+from control_plane.model import Noun, QualifiedFunction
 from control_plane.ports import Page, Query
 from runtime.contract import LATEST
 
@@ -41,8 +42,15 @@ def path_name(request: Request, what: str) -> str:
     return str(request.path_params[what])
 
 
-def version_2021(request: Request) -> bool:
-    return request.url.path.startswith("/2021-04-06/")
+def version_2016(request: Request) -> bool:
+    """The one version in which a trigger's config is an object and not a string of JSON."""
+    return request.url.path.startswith("/2016-08-15/")
+
+
+def qualified(request: Request) -> QualifiedFunction:
+    service, qualifier = service_and_qualifier(request)
+    function = path_name(request, "function")
+    return build(QualifiedFunction, {}, serviceName=service, qualifier=qualifier, functionName=function)
 
 
 def list_query(request: Request) -> Query:
@@ -60,7 +68,7 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     if not text:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 12 and low <= int(text) <= high):
-        raise InvalidArgument(f"{name} is '{_short(text)}': must be a whole number from {low} to {high}")
+        raise InvalidArgument(f"{name} is '{shorten(text)}': must be a whole number from {low} to {high}")
     return int(text)
 
 
@@ -157,7 +165,7 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{field} is missing: it is required"
     allowed = _allowed(first["type"], first.get("ctx", {})) or first["msg"][:1].lower() + first["msg"][1:]
-    return f"{field} is {_short(json.dumps(first['input'], default=str, ensure_ascii=False))}: {allowed}"
+    return f"{field} is {shorten(json.dumps(first['input'], default=str, ensure_ascii=False))}: {allowed}"
 
 
 def _allowed(kind: str, about: dict[str, Any]) -> str:
@@ -188,7 +196,7 @@ def _allowed(kind: str, about: dict[str, Any]) -> str:
     return ""
 
 
-def _short(text: str) -> str:
+def shorten(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS_MAX else text[: _SHOWN_CHARS_MAX - 1] + "…"
 
 
@@ -200,9 +208,30 @@ def _json_type(value: Any) -> str:
 # -- replies ----------------------------------------------------------------------------------------------------------
 
 
-def reply(value: Any, status: int = 200) -> Response:
+def reply(value: Any, status: int = 200, *, of: Noun | None = None) -> Response:
+    """`of` is the record that is shown: its ETag goes with it."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    return Response(body, status, media_type="application/json")
+    headers = {} if of is None else {"etag": etag(of)}
+    return Response(body, status, headers, media_type="application/json")
+
+
+def etag(noun: Noun) -> str:
+    """Changes whenever the record does."""
+    return hashlib.sha256(noun.model_dump_json().encode()).hexdigest()[:32]
+
+
+def check_match(request: Request, stored: Noun) -> None:
+    """What the client wants to change must be what it has read, if it says which that was (`If-Match`).
+
+    Raises:
+        PreconditionFailed: it is another by now.
+    """
+    wanted = request.headers.get("if-match", "")
+    if not wanted or wanted.strip() == "*":
+        return
+    current = etag(stored)
+    if current not in {part.strip().removeprefix("W/").strip('"') for part in wanted.split(",")}:
+        raise PreconditionFailed(f"header If-Match is '{shorten(wanted)}': the ETag is '{current}' now")
 
 
 def no_content() -> Response:

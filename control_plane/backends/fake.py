@@ -18,6 +18,7 @@ from runtime.contract import InstanceSample, InstanceState, InstanceStatus, Laun
 class Behaviour:
     """How launches go, in seconds of the running loop. `refuse` and `fail` are the reasons, "" = it goes well."""
 
+    accept_s: float = 0.0  # until a launch has arrived; it does, even if the caller is gone by then
     launch_s: float = 0.0
     initialize_s: float = 0.0
     stop_s: float = 0.0
@@ -54,10 +55,14 @@ class FakeBackend:
             return
         if self.behaviour.refuse:
             raise LaunchRefused(self.behaviour.refuse)
+        await asyncio.shield(self._spawn(self._accept(spec, self.behaviour)))
+
+    async def _accept(self, spec: LaunchSpec, behaviour: Behaviour) -> None:
+        await asyncio.sleep(behaviour.accept_s)
         self.launched_total += 1
         self.specs[spec.instance_id] = spec
         self.become(spec.instance_id, InstanceState.LAUNCHING)
-        self._spawn(self._live(spec, self.behaviour))
+        self._spawn(self._live(spec, behaviour))
 
     async def stop(self, instance_id: str, grace_s: float) -> None:
         self._reach()
@@ -135,7 +140,8 @@ class FakeBackend:
         if self.away:
             raise Unavailable("the fake backend is away")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

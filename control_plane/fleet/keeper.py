@@ -67,6 +67,7 @@ class FleetKeeper:
         self._backoff: dict[VersionKey, Backoff] = {}
         self._unconfirmed: set[str] = set()  # launch() has not answered yet
         self._tasks: set[asyncio.Task[None]] = set()
+        self._doubtful: set[str] = set()  # written, but whether it arrived is not known
         self._writing = asyncio.Lock()
         self.connected = asyncio.Event()
 
@@ -232,10 +233,8 @@ class FleetKeeper:
     async def _heard(self, status: InstanceStatus) -> None:
         record = self._records.get(status.instance_id)
         if record is None:
-            if status.state.is_final:
-                await self._backend.forget(status.instance_id)
-            return
-        if status.state.is_final:
+            await self._discard(status)  # a launch that arrived after its record was given up
+        elif status.state.is_final:
             await self._ended(status.instance_id, status.state, status.reason)
         elif status.state is not record.state and status.state is not InstanceState.DRAINING:
             await self._advanced(status.instance_id, status)
@@ -293,9 +292,22 @@ class FleetKeeper:
         return (record.service, record.version, record.function)
 
     async def _put(self, records: list[InstanceRecord]) -> None:
-        await self._store.put(records)
+        try:
+            await self._store.put(records)
+        except Unavailable:
+            self._doubtful.update(record.instance_id for record in records)
+            raise
         for record in records:
             self._keep(record)
+
+    async def repair(self) -> None:
+        """Make the store agree with what is known here, where a lost answer left it open. Raises Unavailable."""
+        if not self._doubtful:
+            return
+        async with self._writing:
+            await self._store.put([self._records[i] for i in self._doubtful if i in self._records])
+            await self._store.remove([i for i in self._doubtful if i not in self._records])
+            self._doubtful.clear()
 
     async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
         """Do what has already happened outside until it is recorded."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from control_plane.errors import AlreadyExists, InvalidArgument
-from control_plane.model import Alias
+from control_plane.model import Alias, Function, Service
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import (
@@ -16,6 +18,7 @@ from control_plane.registry.base import (
     find_version,
 )
 from control_plane.registry.routes import alias_route
+from control_plane.registry.settings import drop_settings_of, find_on_demand_max, functions_with_on_demand
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST, alias_field
 
@@ -47,15 +50,20 @@ class Aliases(RegistryBase):
             new = self._stamped(alias, stored)
             await _check(transaction, service, new)
             _write(transaction, service, new)
+            if new.version_id != stored.version_id:
+                moved = {new.alias_name: new.version_id}
+                await self._reroute(transaction, service, {stored.version_id, new.version_id}, moved)
             return new
 
         return await self._change(plan)
 
-    async def delete_alias(self, service: str, name: str) -> None:
-        """What is provisioned by it goes with it."""
+    async def delete_alias(self, service: str, name: str, *, based_on: Alias | None = None) -> None:
+        """What is provisioned and set by it goes with it."""
 
         async def plan(transaction: Transaction) -> None:
-            await find_alias(transaction, service, name)
+            stored = await find_alias(transaction, service, name)
+            check_unchanged(f"alias '{name}'", stored, based_on)
+            await self._reroute(transaction, service, {stored.version_id}, {name: ""})
             transaction.remove(keys.alias(service, name))
             transaction.strike(keys.aliases(service), name)
             transaction.route(alias_field(service, name), None)
@@ -63,6 +71,7 @@ class Aliases(RegistryBase):
             for provision in await transaction.names(keys.PROVISIONS, Span(first, first + AFTER_ALL)):
                 transaction.remove(keys.provision(provision))
                 transaction.strike(keys.PROVISIONS, provision)
+            await drop_settings_of(transaction, service, name)
 
         await self._change(plan)
 
@@ -74,6 +83,26 @@ class Aliases(RegistryBase):
             lambda name: keys.alias(service, name),
             lambda _, record: Alias.model_validate_json(record),
         )
+
+    async def _reroute(
+        self, transaction: Transaction, service: str, versions: set[str], moved: Mapping[str, str]
+    ) -> None:
+        """Routes say how many on-demand instances a version may have, and an alias that moves takes its word along."""
+        for function in await functions_with_on_demand(transaction, service, next(iter(moved))):
+            for version in sorted(versions):
+                owner, record = await transaction.get(
+                    keys.service(service, version), keys.function(service, version, function)
+                )
+                if owner is None or record is None:
+                    continue
+                on_demand_max = await find_on_demand_max(transaction, service, version, function, moved=moved)
+                self._write_function_route(
+                    transaction,
+                    Function.model_validate_json(record),
+                    version,
+                    Service.model_validate_json(owner),
+                    on_demand_max,
+                )
 
 
 def _write(transaction: Transaction, service: str, alias: Alias) -> None:

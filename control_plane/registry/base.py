@@ -69,8 +69,18 @@ class RegistryBase:
         created = now if stored is None else getattr(stored, "created_time", now)
         return noun.model_copy(update={"created_time": created, "last_modified_time": now, **values})
 
-    def _write_function_route(self, transaction: Transaction, function: Function, version: str, of: Service) -> None:
-        route = routes.function_route(function, version, of, region=self._region, account_id=self._account_id)
+    def _write_function_route(
+        self, transaction: Transaction, function: Function, version: str, of: Service, on_demand_max: int | None = None
+    ) -> None:
+        """`on_demand_max`: what on-demand configs say of this version; None where there is none."""
+        route = routes.function_route(
+            function,
+            version,
+            of,
+            region=self._region,
+            account_id=self._account_id,
+            on_demand_max=on_demand_max,
+        )
         transaction.route(function_field(function.service_name, version, function.function_name), route.to_json())
 
     async def _page(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from control_plane.errors import AlreadyExists, NotEmpty
-from control_plane.model import Function
+from control_plane.model import Function, Service
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import (
@@ -14,6 +16,7 @@ from control_plane.registry.base import (
     find_service,
     find_version_id,
 )
+from control_plane.registry.settings import drop_settings, find_on_demand_max
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST, function_field
 
@@ -31,6 +34,7 @@ class Functions(RegistryBase):
                 raise AlreadyExists("Function", f"function '{name}' already exists in service '{service}'")
             transaction.put(key, dump(new))
             transaction.enlist(keys.functions(service, LATEST), name)
+            transaction.enlist(keys.FC3_FUNCTIONS, keys.fc3_name(service, name))
             self._write_function_route(transaction, new, LATEST, owner)
             return new
 
@@ -49,23 +53,47 @@ class Functions(RegistryBase):
             check_unchanged(f"function '{name}'", stored, based_on)
             new = self._stamped(function, stored, function_id=stored.function_id)
             transaction.put(keys.function(service, LATEST, name), dump(new))
-            self._write_function_route(transaction, new, LATEST, owner)
+            on_demand_max = await find_on_demand_max(transaction, service, LATEST, name)
+            self._write_function_route(transaction, new, LATEST, owner, on_demand_max)
             return new
 
         return await self._change(plan)
 
-    async def delete_function(self, service: str, name: str) -> None:
-        """Its provision config for LATEST goes with it; published versions keep their snapshot, and what is
-        provisioned by an alias of theirs stays until the alias goes."""
+    async def restrict_function(self, service: str, name: str, restriction: dict[str, Any] | None) -> Function:
+        """Open it (None) or close it to requests, in all its versions: they keep the record as LATEST has it."""
+
+        async def plan(transaction: Transaction) -> Function:
+            stored = await find_function(transaction, service, name)
+            members = await transaction.names(keys.versions(service))
+            for version in (LATEST, *map(keys.version_id, members)):
+                owner, record = await transaction.get(
+                    keys.service(service, version), keys.function(service, version, name)
+                )
+                if owner is None or record is None:
+                    continue
+                function = Function.model_validate_json(record)
+                new = function.model_copy(update={"invocation_restriction": restriction})
+                transaction.put(keys.function(service, version, name), dump(new))
+                on_demand_max = await find_on_demand_max(transaction, service, version, name)
+                self._write_function_route(transaction, new, version, Service.model_validate_json(owner), on_demand_max)
+            return stored.model_copy(update={"invocation_restriction": restriction})
+
+        return await self._change(plan)
+
+    async def delete_function(self, service: str, name: str, *, based_on: Function | None = None) -> None:
+        """Its provision config and its settings for LATEST go with it; published versions keep their snapshot, and
+        what is provisioned by an alias of theirs stays until the alias goes."""
 
         async def plan(transaction: Transaction) -> None:
-            await find_function(transaction, service, name)
+            check_unchanged(f"function '{name}'", await find_function(transaction, service, name), based_on)
             if await transaction.names(keys.triggers(service, name), Span(limit=1)):
                 raise NotEmpty("Function", f"function '{name}' has active triggers")
             transaction.remove(keys.function(service, LATEST, name))
             transaction.strike(keys.functions(service, LATEST), name)
+            transaction.strike(keys.FC3_FUNCTIONS, keys.fc3_name(service, name))
             transaction.route(function_field(service, LATEST, name), None)
             provision = keys.provision_name(service, LATEST, name)
+            drop_settings(transaction, provision)
             transaction.remove(keys.provision(provision))
             transaction.strike(keys.PROVISIONS, provision)
 
@@ -79,3 +107,12 @@ class Functions(RegistryBase):
             lambda name: keys.function(service, version, name),
             lambda _, record: Function.model_validate_json(record),
         )
+
+    async def list_every_function(self, query: Query) -> Page[Function]:
+        """The functions of all services, by their FC 3.0 names."""
+
+        def key(name: str) -> str:
+            service, function = keys.fc3_split(name)
+            return keys.function(service, LATEST, function)
+
+        return await self._page(keys.FC3_FUNCTIONS, query, key, lambda _, record: Function.model_validate_json(record))

@@ -13,6 +13,10 @@ PREFIX: Final = "stoke:registry:"
 SERVICES: Final = f"{PREFIX}services"
 PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
 
+DOMAINS: Final = f"{PREFIX}domains"
+# Every function by the name that FC 3.0 has for it, so that all of them can be listed without going through services.
+FC3_FUNCTIONS: Final = f"{PREFIX}fc3-functions"
+
 _VERSION_DIGITS: Final = 12  # version ids are padded with zeros in their index, so that code points sort as numbers do
 
 
@@ -71,3 +75,27 @@ def provision_name(service_name: str, qualifier: str, function_name: str) -> str
 
 def provision(name: str) -> str:
     return f"{PREFIX}provision/{name}"
+
+
+def settings(kind: str) -> str:
+    """The index of one kind of setting; its members are `provision_name`s."""
+    return f"{PREFIX}settings/{kind}"
+
+
+def setting(kind: str, name: str) -> str:
+    return f"{PREFIX}setting/{kind}/{name}"
+
+
+def domain(name: str) -> str:
+    return f"{PREFIX}domain/{name}"
+
+
+def fc3_name(service_name: str, function_name: str) -> str:
+    """FC 3.0 has functions only: `f` is function f of service f, `s$f` is function f of any other service s."""
+    return function_name if service_name == function_name else f"{service_name}${function_name}"
+
+
+def fc3_split(name: str) -> tuple[str, str]:
+    """The service and the function behind a name of FC 3.0."""
+    service, dollar, function = name.partition("$")
+    return (service, function) if dollar else (name, name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from control_plane.errors import InvalidArgument
-from control_plane.model import QualifiedFunction
+import json
+from typing import Any
+
+from control_plane.errors import InvalidArgument, RequestError
+from control_plane.model import QualifiedFunction, Setting
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, find_function, find_version_id, is_version
@@ -14,15 +17,53 @@ from runtime.contract import LATEST
 
 class Provisions(RegistryBase):
     async def put_provision(self, target: QualifiedFunction, config: ProvisionConfig) -> None:
-        if is_version(target.qualifier):
-            raise InvalidArgument(
-                f"qualifier is '{target.qualifier}': must be {LATEST} or an alias, as a bare version is not provisioned"
-            )
+        _check_qualifier(target)
         name = _name(target)
 
         async def plan(transaction: Transaction) -> None:
             version = await find_version_id(transaction, target.service_name, target.qualifier)
             await find_function(transaction, target.service_name, target.function_name, version)
+            (scaling,) = await transaction.get(keys.setting(Setting.SCALING, name))
+            if scaling is not None:
+                raise RequestError(
+                    f"function '{target}' has a scaling config: delete it before a provision config is put",
+                    code="ResidentScalingConfigExists",
+                    status=412,
+                )
+            transaction.put(keys.provision(name), config.model_dump_json(by_alias=True))
+            transaction.enlist(keys.PROVISIONS, name)
+
+        await self._change(plan)
+
+    async def delete_provision(self, target: QualifiedFunction) -> None:
+        """Nothing is kept warm of it any more, whichever way it was asked for. One that is not there does nothing."""
+        name = _name(target)
+
+        async def plan(transaction: Transaction) -> None:
+            transaction.remove(keys.provision(name))
+            transaction.strike(keys.PROVISIONS, name)
+            transaction.remove(keys.setting(Setting.SCALING, name))
+            transaction.strike(keys.settings(Setting.SCALING), name)
+
+        await self._change(plan)
+
+    async def put_scaling(self, target: QualifiedFunction, given: dict[str, Any], config: ProvisionConfig) -> None:
+        """`given` is what FC 3.0 calls it, `config` what it means; both are kept, the second is what counts."""
+        _check_qualifier(target)
+        name = _name(target)
+
+        async def plan(transaction: Transaction) -> None:
+            version = await find_version_id(transaction, target.service_name, target.qualifier)
+            await find_function(transaction, target.service_name, target.function_name, version)
+            scaling, there = await transaction.get(keys.setting(Setting.SCALING, name), keys.provision(name))
+            if there is not None and scaling is None:
+                raise RequestError(
+                    f"function '{target}' has a provision config: delete it before a scaling config is put",
+                    code="ProvisionConfigExist",
+                    status=412,
+                )
+            transaction.put(keys.setting(Setting.SCALING, name), json.dumps(given))
+            transaction.enlist(keys.settings(Setting.SCALING), name)
             transaction.put(keys.provision(name), config.model_dump_json(by_alias=True))
             transaction.enlist(keys.PROVISIONS, name)
 
@@ -47,6 +88,13 @@ class Provisions(RegistryBase):
             keys.provision,
             lambda name, record: (_target(name), ProvisionConfig.model_validate_json(record)),
             prefix=prefix,
+        )
+
+
+def _check_qualifier(target: QualifiedFunction) -> None:
+    if is_version(target.qualifier):
+        raise InvalidArgument(
+            f"qualifier is '{target.qualifier}': must be {LATEST} or an alias, as a bare version is not provisioned"
         )
 
 

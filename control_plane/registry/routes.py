@@ -1,4 +1,4 @@
-"""What gateways and instances are told of a function, an alias and a trigger. Pure."""
+"""What gateways and instances are told of a function, an alias, a trigger and a custom domain. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import base64
 import hashlib
 from typing import Final
 
-from control_plane.model import Alias, Function, Service, Trigger
-from runtime.contract import LATEST, AliasRoute, FunctionRoute, TriggerRoute
+from control_plane.model import Alias, CustomDomain, Function, Service, Trigger
+from runtime.contract import LATEST, AliasRoute, DomainRoute, FunctionRoute, TriggerRoute
 
+ON_DEMAND_INSTANCES_MAX: Final = 100  # FC's default for an account
 _LABEL_CHARS_MAX: Final = 63  # of one label of a host name
 _DIGEST_CHARS: Final = 10  # 50 bits: among a million triggers, one chance in two thousand that any two meet
 
@@ -43,8 +44,15 @@ def common_headers(
 
 
 def function_route(
-    function: Function, version: str, service: Service | None, *, region: str, account_id: str
+    function: Function,
+    version: str,
+    service: Service | None,
+    *,
+    region: str,
+    account_id: str,
+    on_demand_max: int | None = None,
 ) -> FunctionRoute:
+    restriction = function.invocation_restriction or {}
     return FunctionRoute(
         service=function.service_name,
         function=function.function_name,
@@ -52,9 +60,35 @@ def function_route(
         revision=function.revision,
         instance_concurrency=function.instance_concurrency,
         timeout_s=float(function.timeout),
+        on_demand_instances_max=on_demand_instances_max(function, on_demand_max),
+        is_disabled=restriction.get("disable") is True,
+        disabled_reason=str(restriction.get("reason") or ""),
         # Not a field of FC's: a user says with it that a request may be run twice.
         retryable=(function.model_extra or {}).get("retryable") is True,
         headers=common_headers(function, version, service, region=region, account_id=account_id),
+    )
+
+
+def on_demand_instances_max(function: Function, configured: int | None) -> int:
+    """How many on-demand instances a function version may have; `configured` is what an on-demand config says."""
+    if function.disable_ondemand:
+        return 0
+    return ON_DEMAND_INSTANCES_MAX if configured is None else configured
+
+
+def domain_route(domain: CustomDomain) -> DomainRoute:
+    return DomainRoute(
+        domain=domain.domain_name,
+        paths=[
+            {
+                "path": route.path,
+                "service": route.service_name,
+                "function": route.function_name,
+                "qualifier": route.qualifier or LATEST,
+                "methods": list(route.methods or ()),
+            }
+            for route in domain.route_config.routes
+        ],
     )
 
 

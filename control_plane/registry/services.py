@@ -7,6 +7,7 @@ from control_plane.model import Function, Service
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version_id
+from control_plane.registry.settings import find_on_demand_max
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST
 
@@ -44,9 +45,9 @@ class Services(RegistryBase):
 
         return await self._change(plan)
 
-    async def delete_service(self, name: str) -> None:
+    async def delete_service(self, name: str, *, based_on: Service | None = None) -> None:
         async def plan(transaction: Transaction) -> None:
-            await find_service(transaction, name)
+            check_unchanged(f"service '{name}'", await find_service(transaction, name), based_on)
             for what, index in (
                 ("functions", keys.functions(name, LATEST)),
                 ("versions", keys.versions(name)),
@@ -73,4 +74,8 @@ class Services(RegistryBase):
         records = await transaction.get(*(keys.function(service.service_name, LATEST, name) for name in names))
         for record in records:
             if record is not None:
-                self._write_function_route(transaction, Function.model_validate_json(record), LATEST, service)
+                function = Function.model_validate_json(record)
+                on_demand_max = await find_on_demand_max(
+                    transaction, service.service_name, LATEST, function.function_name
+                )
+                self._write_function_route(transaction, function, LATEST, service, on_demand_max)

@@ -55,9 +55,9 @@ class Triggers(RegistryBase):
 
         return await self._change(plan)
 
-    async def delete_trigger(self, service: str, function: str, name: str) -> None:
+    async def delete_trigger(self, service: str, function: str, name: str, *, based_on: Trigger | None = None) -> None:
         async def plan(transaction: Transaction) -> None:
-            await find_trigger(transaction, service, function, name)
+            check_unchanged(f"trigger '{name}'", await find_trigger(transaction, service, function, name), based_on)
             transaction.remove(keys.trigger(service, function, name))
             transaction.strike(keys.triggers(service, function), name)
             transaction.route(trigger_field(service, function, name), None)

@@ -6,15 +6,18 @@ from control_plane.errors import InUse
 from control_plane.model import Alias, Function, Service, Version
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
-from control_plane.registry.base import RegistryBase, dump, find_service, find_version
+from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST, function_field
 
 
 class Versions(RegistryBase):
-    async def publish_version(self, service: str, description: str | None) -> Version:
+    async def publish_version(
+        self, service: str, description: str | None, *, based_on: Service | None = None
+    ) -> Version:
         async def plan(transaction: Transaction) -> Version:
             snapshot = await find_service(transaction, service)
+            check_unchanged(f"service '{service}'", snapshot, based_on)
             (last,) = await transaction.get(keys.version_counter(service))
             version_id = str(int(last or "0") + 1)
             new = self._stamped(Version(version_id=version_id, description=description))

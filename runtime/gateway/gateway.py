@@ -20,8 +20,8 @@ from runtime.gateway.invocation import Invocation
 from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
-from runtime.gateway.resolve import ApiAsk, InvokeAsk, TriggerAsk, ask
-from runtime.gateway.routes import Routes, VersionKey
+from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
+from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.upstreams import Upstreams
 from runtime.http.client import ClientConnection, ConnectionFailed
@@ -99,13 +99,18 @@ class Gateway:
         if head.host is None and not exchange.http_1_0:
             raise invalid("header Host is missing")
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
-        asked = ask(exchange.method, exchange.target, head.host or b"", invocation_target, self.routes.subdomains)
+        routes = self.routes
+        asked = ask(
+            exchange.method, exchange.target, head.host or b"", invocation_target, routes.subdomains, routes.domains
+        )
+        if isinstance(asked, DomainAsk):
+            asked = routes.by_domain(asked, exchange.method)
         if isinstance(asked, TriggerAsk):
             self._enter_trigger(exchange, head, asked)
         elif isinstance(asked, InvokeAsk):
             self._enter_invocation(exchange, head, asked)
         else:
-            assert isinstance(asked, ApiAsk), "there are three things to ask for"
+            assert isinstance(asked, ApiAsk), "there are four things to ask for"
             ApiRequest(self, exchange, head).begin()
 
     def _enter_trigger(self, exchange: Exchange, head: RequestHead, asked: TriggerAsk) -> None:
@@ -121,7 +126,7 @@ class Gateway:
             authorize(exchange, asked.target, asked.base_path, self._credentials)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        destination = self.routes.destination(entrance.names, self._roll())
+        destination = self._open_destination(entrance.names)
         Invocation(self, exchange, head, destination, asked, self.request_ids.new()).begin()
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
@@ -129,8 +134,17 @@ class Gateway:
         kind = (head.fc_value(b"x-fc-invocation-type") or b"Sync").decode("latin-1")
         if kind.lower() != "sync":
             raise invalid(f"header x-fc-invocation-type '{kind[:100]}': Sync is allowed")
-        destination = self.routes.destination(asked.names, self._roll())
+        destination = self._open_destination(asked.names)
         Invocation(self, exchange, head, destination, None, self.request_ids.new()).begin()
+
+    def _open_destination(self, names: Names) -> Destination:
+        """Where a request goes, unless the function's owner has closed it."""
+        destination = self.routes.destination(names, self._roll())
+        route = destination.route
+        if route.is_disabled:
+            because = f": {route.disabled_reason}" if route.disabled_reason else ""
+            raise Refusal(403, "AccessDenied", f"function '{names.function}' is disabled{because}")
+        return destination
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():

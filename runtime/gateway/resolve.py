@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -16,6 +16,7 @@ from runtime.gateway.refusal import Refusal, invalid
 _PROXY: Final = PROXY_PREFIX.encode()
 _API_PREFIXES: Final = (b"/2016-08-15/", b"/2021-04-06/", b"/2023-03-30/", b"/stoke/")
 _INVOKE_PREFIXES: Final = (b"/2016-08-15/services/", b"/2021-04-06/services/")
+_INVOKE_3_PREFIX: Final = b"/2023-03-30/functions/"
 _INVOKE_SUFFIX: Final = b"/invocations"
 
 
@@ -36,6 +37,13 @@ class TriggerAsk(NamedTuple):
     base_path: bytes  # what of it belongs to the URL's form, "" if nothing
 
 
+class DomainAsk(NamedTuple):
+    """A custom domain's path: its routes say which function, by the function's trigger."""
+
+    domain: bytes
+    target: bytes
+
+
 class InvokeAsk(NamedTuple):
     """InvokeFunction."""
 
@@ -50,11 +58,17 @@ API: Final = ApiAsk()
 
 
 def ask(
-    method: bytes, target: bytes, host: bytes, invocation_target: bytes | None, subdomains: Container[bytes]
-) -> TriggerAsk | InvokeAsk | ApiAsk:
-    """Which of the three a request asks for.
+    method: bytes,
+    target: bytes,
+    host: bytes,
+    invocation_target: bytes | None,
+    subdomains: Container[bytes],
+    domains: Collection[bytes] = (),
+) -> TriggerAsk | DomainAsk | InvokeAsk | ApiAsk:
+    """Which of the four a request asks for.
 
-    1. The Host's first label is a trigger's sub-domain: that trigger, whatever the path.
+    1. The Host is a custom domain: what its path leads to. Its first label is a trigger's sub-domain: that trigger,
+       whatever the path.
     2. The header x-fc-invocation-target names a function: its trigger, whatever the path.
     3. /2016-08-15/proxy/…: a trigger; the instance gets the whole path, so a base path tells what to take off.
     4. POST …/invocations. 5. The rest of the API.
@@ -64,6 +78,10 @@ def ask(
     """
     if not target.startswith(b"/"):
         target, host = _origin_form(method, target)
+    if domains:
+        domain = host.partition(b":")[0].rstrip(b".").lower()
+        if domain in domains:
+            return DomainAsk(domain, target)
     label = host.partition(b".")[0].lower()
     if label in subdomains:
         return TriggerAsk(None, label, target, b"")
@@ -73,6 +91,10 @@ def ask(
         return _by_path(target)
     if method == b"POST" and target.startswith(_INVOKE_PREFIXES):
         names = _invocation_names(target)
+        if names is not None:
+            return InvokeAsk(names)
+    if method == b"POST" and target.startswith(_INVOKE_3_PREFIX):
+        names = _invocation_names_3(target)
         if names is not None:
             return InvokeAsk(names)
     if target.startswith(_API_PREFIXES):
@@ -117,7 +139,25 @@ def _invocation_names(target: bytes) -> Names | None:
     parts = path.split(b"/")
     if len(parts) != 7 or parts[4] != b"functions" or not path.endswith(_INVOKE_SUFFIX):
         return None
-    names = _names(parts[3] + b"/" + parts[5])
+    return _by_query(_names(parts[3] + b"/" + parts[5]), query)
+
+
+@lru_cache(maxsize=1024)
+def _invocation_names_3(target: bytes) -> Names | None:
+    """Of /2023-03-30/functions/{function}/invocations[?qualifier=…]; None: another path.
+
+    FC 3.0 has no services: function `f` is that of service `f`, and `s$f` that of service `s`.
+    """
+    path, _, query = target.partition(b"?")
+    parts = path.split(b"/")
+    if len(parts) != 5 or not path.endswith(_INVOKE_SUFFIX):
+        return None
+    name = unquote_to_bytes(parts[3]).decode("latin-1")
+    service, dollar, function = name.partition("$")
+    return _by_query(Names(service, LATEST, function if dollar else name), query)
+
+
+def _by_query(names: Names, query: bytes) -> Names:
     for pair in query.split(b"&"):
         key, _, value = pair.partition(b"=")
         if key == b"qualifier" and value:

@@ -1,4 +1,4 @@
-"""What exists, as the registry wrote it: functions, aliases and triggers, ready to be looked up by a request. Pure."""
+"""What exists, as the registry wrote it, ready to be looked up: functions, aliases, triggers, custom domains. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from runtime.contract import (
     LATEST,
     PATH_INVOKE,
     AliasRoute,
+    DomainRoute,
     FunctionRoute,
     TriggerRoute,
 )
+from runtime.gateway.domains import Domain
 from runtime.gateway.refusal import Refusal, not_found
-from runtime.gateway.resolve import Names, TriggerAsk
+from runtime.gateway.resolve import DomainAsk, Names, TriggerAsk
 from runtime.http.framing import header_block
 
 # What a lookup has found is kept; what does not exist is not, so a client's inventions take no memory.
@@ -53,13 +55,14 @@ class _Choice:
 
 
 class Routes:
-    """The three tables. `put` and `remove` change them, the other methods look up."""
+    """The four tables. `put` and `remove` change them, the other methods look up."""
 
     def __init__(self) -> None:
         self._functions: dict[VersionKey, FunctionRoute] = {}
         self._aliases: dict[tuple[str, str], AliasRoute] = {}
         self._triggers: dict[tuple[str, str, str], TriggerRoute] = {}
         self.subdomains: dict[bytes, TriggerRoute] = {}
+        self.domains: dict[bytes, Domain] = {}
         self._choices: dict[Names, _Choice] = {}
         self._entrances: dict[Names | bytes, Entrance] = {}
 
@@ -80,8 +83,10 @@ class Routes:
             self._aliases[(names[0], names[1])] = AliasRoute.from_dict(value)
         elif kind == "trigger" and len(names) == 3:
             self._put_trigger((names[0], names[1], names[2]), TriggerRoute.from_dict(value))
+        elif kind == "domain" and len(names) == 1:
+            self.domains[names[0].encode()] = Domain(DomainRoute.from_dict(value))
         else:
-            raise ValueError(f"field {field!r}: function/…, alias/… and trigger/… are allowed")
+            raise ValueError(f"field {field!r}: function/…, alias/…, trigger/… and domain/… are allowed")
         self._changed()
 
     def remove(self, field: str) -> None:
@@ -94,6 +99,8 @@ class Routes:
             self._aliases.pop(key, None)
         elif kind == "trigger":
             self._remove_trigger(key)
+        elif kind == "domain":
+            self.domains.pop(names[0].encode(), None)
         self._changed()
 
     def clear(self) -> None:
@@ -101,6 +108,7 @@ class Routes:
         self._aliases.clear()
         self._triggers.clear()
         self.subdomains.clear()
+        self.domains.clear()
         self._changed()
 
     # -- the request's side --------------------------------------------------------------------------------------------
@@ -119,6 +127,14 @@ class Routes:
         if entrance is None:
             entrance = self._entrances[key] = self._find_entrance(ask)
         return entrance
+
+    def by_domain(self, ask: DomainAsk, method: bytes) -> TriggerAsk:
+        """The trigger that a custom domain's path leads to. The function is asked for the whole path.
+
+        Raises:
+            Refusal: 404, no path of the domain is this one; 405, the path is not for this method.
+        """
+        return TriggerAsk(self.domains[ask.domain].names(ask.target, method), b"", ask.target, b"")
 
     def destination(self, names: Names, roll: float) -> Destination:
         """The version that a request goes to; `roll` in [0, 1) decides between the versions of an alias.

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 
 from control_plane.api import create_app
-from control_plane.api.app import FC_ROUTES, STOKE_PREFIX, STOKE_ROUTES
+from control_plane.api.paths import FC3_ROUTES, FC_ROUTES, STOKE_PREFIX, STOKE_ROUTES
 from control_plane.code_store import FolderCodeStore
 from control_plane.errors import RequestError
 from control_plane.registry import RedisRegistry
@@ -96,6 +96,8 @@ async def test_while_the_store_is_away_the_answer_is_503_and_when_to_come_back(
 def test_the_documentation_has_every_path() -> None:
     text = DOCS.read_text()
     for path, method, _ in FC_ROUTES:
+        assert f"`{method} {path}`" in text, f"{method} {path} is not in docs/http-api.md"
+    for path, method, _ in FC3_ROUTES:
         assert f"`{method} {path}`" in text, f"{method} {path} is not in docs/http-api.md"
     for path, method, _ in STOKE_ROUTES:
         assert f"`{method} {STOKE_PREFIX}{path}`" in text, f"{method} {STOKE_PREFIX}{path} is not in docs/http-api.md"

@@ -23,19 +23,25 @@ EVENTS = 40
 
 
 class FlakyStore(MemoryRecordStore):
-    """Away when told; a change that it refuses has not happened."""
+    """Slow by a moment, and away when told; whether a change that it refused has happened is not known."""
 
-    away = False
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self.away = False
+        self._chance = chance
 
     async def put(self, records: Iterable[InstanceRecord]) -> None:
-        self._reach()
+        await self._reach()
         await super().put(records)
+        await self._reach()  # the answer may be lost, or come late
 
     async def remove(self, instance_ids: Iterable[str]) -> None:
-        self._reach()
+        await self._reach()
         await super().remove(instance_ids)
+        await self._reach()
 
-    def _reach(self) -> None:
+    async def _reach(self) -> None:
+        await asyncio.sleep(self._chance.uniform(0.0, 0.1))
         if self.away:
             raise Unavailable("the store is away")
 
@@ -62,7 +68,9 @@ async def something_happens(scene: Scene, store: FlakyStore, chance: random.Rand
         await asyncio.sleep(chance.uniform(0.0, 3.0))
         store.away = False
     elif event == "slow":
-        scene.backend.behaviour = Behaviour(launch_s=chance.uniform(0.0, 5.0), stop_s=chance.uniform(0.0, 2.0))
+        scene.backend.behaviour = Behaviour(
+            chance.uniform(0.0, 4.0), chance.uniform(0.0, 5.0), stop_s=chance.uniform(0.0, 2.0)
+        )
     elif event == "fail":
         scene.backend.behaviour = Behaviour(launch_s=chance.uniform(0.0, 1.0), fail="no memory")
     elif event == "retarget":
@@ -81,7 +89,7 @@ def test_after_any_story_the_fleet_is_what_was_asked_for_and_nothing_else(seed: 
     @in_virtual_time
     async def story() -> None:
         chance = random.Random(seed)
-        scene, store = Scene(), FlakyStore()
+        scene, store = Scene(), FlakyStore(chance)
         scene.records = store
         await scene.begin()
         await scene.deploy()

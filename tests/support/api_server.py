@@ -20,6 +20,7 @@ from control_plane.code_store import FolderCodeStore
 from control_plane.registry.memory import MemoryRegistry
 from control_plane.settings import ControlPlaneSettings
 from control_plane.testing import FakeFleet
+from runtime.contract import API_VERSION_3, API_VERSIONS
 
 Invoked = Callable[[Request], Awaitable[Response]]
 START_TIMEOUT_S = 10.0
@@ -54,12 +55,14 @@ def api_server(data: Path) -> Iterator[ApiServer]:
         fleet, registry = FakeFleet(), MemoryRegistry()
         app = create_app(registry, fleet, FolderCodeStore(data / "code"), settings)
         running = ApiServer(endpoint, fleet, registry)
-        path = "/2016-08-15/services/{service}/functions/{function}/invocations"
+        paths = [f"/{version}/services/{{service}}/functions/{{function}}/invocations" for version in API_VERSIONS]
+        paths.append(f"/{API_VERSION_3}/functions/{{function}}/invocations")
 
         async def invocation(request: Request) -> Response:
             return await running.invoked(request)
 
-        app.router.routes.insert(0, Route(path, invocation, methods=["POST"]))
+        for path in paths:
+            app.router.routes.insert(0, Route(path, invocation, methods=["POST"]))
 
         async def recorded(scope, receive, send):  # type: ignore[no-untyped-def]
             if scope["type"] == "http":

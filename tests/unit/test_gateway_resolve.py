@@ -6,7 +6,7 @@ import pytest
 
 from runtime.contract import AliasRoute, FunctionRoute, TriggerRoute
 from runtime.gateway.refusal import Refusal
-from runtime.gateway.resolve import ApiAsk, InvokeAsk, Names, TriggerAsk, ask
+from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
 from runtime.gateway.routes import Routes
 
 HOST = b"127.0.0.1:9000"
@@ -14,7 +14,7 @@ HOST = b"127.0.0.1:9000"
 
 def asked(
     target: bytes, *, method: bytes = b"GET", host: bytes = HOST, header: bytes | None = None
-) -> TriggerAsk | InvokeAsk | ApiAsk:
+) -> TriggerAsk | DomainAsk | InvokeAsk | ApiAsk:
     return ask(method, target, host, header, {b"f-s": None})
 
 

@@ -1,0 +1,187 @@
+"""Functions as FC 3.0 has them: no services in sight, one made and removed with its function."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.api import fc3, functions, shapes3, tags_v2, wire
+from control_plane.api.context import Context, context, filtered, updated
+from control_plane.errors import AlreadyExists, InvalidArgument, NotEmpty
+from control_plane.model import Function, Service
+from control_plane.ports import Query, Registry
+from control_plane.registry.keys import fc3_name, fc3_split
+
+
+async def create(request: Request) -> Response:
+    """Its service comes with it, unless it is there already."""
+    at = context(request)
+    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    name = given.get("functionName")
+    if not isinstance(name, str) or not name:
+        raise InvalidArgument("functionName is missing: it is required")
+    service, function = fc3_split(name)
+    code = await functions.stored_code(at, given)
+    body, of_service = shapes3.to_records(given)
+    known = {"serviceName": service, "functionName": function}
+    new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
+    functions.check(new)
+    await _ensure_service(at.registry, wire.build(Service, of_service, serviceName=service))
+    try:
+        return await _reply(at, await at.registry.create_function(new))
+    except AlreadyExists as error:
+        raise AlreadyExists("Function", f"function '{name}' already exists") from error
+
+
+async def get(request: Request) -> Response:
+    return await _reply(context(request), await functions.asked_for(request))
+
+
+async def update(request: Request) -> Response:
+    """Only the keys that are given change; a group such as `gpuConfig` counts as one key."""
+    at = context(request)
+    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    service, name = wire.service_name(request), wire.path_name(request, "function")
+    await at.registry.get_function(service, name)
+    code = await functions.stored_code(at, given)
+    body, of_service = shapes3.to_records(given)
+
+    async def attempt() -> Function:
+        stored = await at.registry.get_function(service, name)
+        wire.check_match(request, stored)
+        known = {"serviceName": service, "functionName": name}
+        new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
+        functions.check(new)
+        return await at.registry.update_function(new, based_on=stored)
+
+    function = await updated(attempt)
+    if of_service:
+        await _update_service(at.registry, service, of_service)
+    return await _reply(at, function)
+
+
+async def delete(request: Request) -> Response:
+    """A function that has its service to itself takes its aliases, its versions and the service along."""
+    registry = context(request).registry
+    service, name = wire.service_name(request), wire.path_name(request, "function")
+
+    async def attempt() -> None:
+        stored = await registry.get_function(service, name)
+        wire.check_match(request, stored)
+        await registry.delete_function(service, name, based_on=stored)
+
+    await updated(attempt)
+    if service == name:
+        await _delete_service(registry, service)
+    return wire.no_content()
+
+
+async def list_all(request: Request) -> Response:
+    at = context(request)
+    page = await filtered(at.registry.list_every_function, wire.list_query(request), _filter(request), _name)
+    return wire.listing("functions", page, [await _shown(at, function) for function in page.items])
+
+
+async def disable(request: Request) -> Response:
+    """No request enters any more. Those that are inside go on: aborting them is not offered."""
+    at = context(request)
+    given = await wire.read_object(request, at.limits.body_bytes_max)
+    reason = given.get("reason", "")
+    if not isinstance(reason, str):
+        raise InvalidArgument(f"reason is {wire.shorten(repr(reason))}: must be a string")
+    if given.get("abortOngoingRequest") is True:
+        raise InvalidArgument("abortOngoingRequest is true: must be false, as requests inside are let finish")
+    return await _restricted(request, {"disable": True, "reason": reason})
+
+
+async def enable(request: Request) -> Response:
+    return await _restricted(request, None)
+
+
+async def _restricted(request: Request, restriction: dict[str, Any] | None) -> Response:
+    at = context(request)
+    service, name = wire.service_name(request), wire.path_name(request, "function")
+    function = await at.registry.restrict_function(service, name, restriction)
+    return wire.reply(await _shown(at, function) | {"success": True}, of=function)
+
+
+async def _reply(at: Context, function: Function) -> Response:
+    return wire.reply(await _shown(at, function), of=function)
+
+
+async def _shown(at: Context, function: Function) -> dict[str, Any]:
+    owner = await at.registry.get_service(function.service_name)
+    arn = fc3.function_arn(at.settings, function.service_name, function.function_name)
+    return shapes3.shown(function, owner, _name(function), arn)
+
+
+def _name(function: Function) -> str:
+    return fc3_name(function.service_name, function.function_name)
+
+
+def _filter(request: Request) -> Any:
+    """What a list is narrowed by, beside the prefix of the name."""
+    asked = request.query_params
+    version = asked.get("fcVersion", "")
+
+    def keep(function: Function) -> bool:
+        is_fc2 = function.service_name != function.function_name
+        gpu = "" if function.instance_type in (None, *shapes3.PLAIN_TYPES) else function.instance_type
+        return (
+            (not version or version.lower() == ("v2" if is_fc2 else "v3"))
+            and asked.get("runtime", function.runtime) in ("", function.runtime)
+            and asked.get("functionName", "") in _name(function)
+            and asked.get("description", "") in (function.description or "")
+            and asked.get("gpuType", gpu) in ("", gpu)
+            and _tags(asked.get("tags", "")).items() <= tags_v2.of_function(function).items()
+        )
+
+    return keep
+
+
+def _tags(text: str) -> dict[str, str]:
+    """`[{"Key": …, "Value": …}]` in one text."""
+
+    if not text:
+        return {}
+    try:
+        items = [{key.lower(): value for key, value in item.items()} for item in json.loads(text)]
+        return {str(item["key"]): str(item.get("value", "")) for item in items}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InvalidArgument(f"tags is '{wire.shorten(text)}': must be a JSON list of key and value") from error
+
+
+async def _ensure_service(registry: Registry, service: Service) -> None:
+    with contextlib.suppress(AlreadyExists):
+        await registry.create_service(service)
+        return
+    values = service.model_dump(by_alias=True, exclude_unset=True)
+    values.pop("serviceName", None)
+    if values:
+        await _update_service(registry, service.service_name, values)
+
+
+async def _update_service(registry: Registry, name: str, given: dict[str, Any]) -> None:
+    async def attempt() -> Service:
+        stored = await registry.get_service(name)
+        return await registry.update_service(wire.merge(stored, given, serviceName=name), based_on=stored)
+
+    await updated(attempt)
+
+
+async def _delete_service(registry: Registry, name: str) -> None:
+    """With its aliases and versions, if no other function is left in it."""
+    if (await registry.list_functions(name, Query(limit=1))).items:
+        return
+    while aliases := (await registry.list_aliases(name, Query())).items:
+        for alias in aliases:
+            await registry.delete_alias(name, alias.alias_name)
+    while versions := (await registry.list_versions(name, Query())).items:
+        for version in versions:
+            await registry.delete_version(name, version.version_id)
+    with contextlib.suppress(NotEmpty):  # somebody has put a function into it meanwhile
+        await registry.delete_service(name)

@@ -1,0 +1,171 @@
+"""On-demand, asynchronous invocation and concurrency configs: small records of a function by a qualifier.
+
+The same records are spelled by FC 2.0 with `service`, `function` and `qualifier`, by FC 3.0 with a `functionArn`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control_plane.api import fc3, wire
+from control_plane.api.context import Context, Operation, context
+from control_plane.errors import InvalidArgument, RequestError
+from control_plane.model import Count, Noun, QualifiedFunction, Setting
+from control_plane.ports import Query
+from control_plane.registry.keys import fc3_split
+
+ON_DEMAND_MAX: Final = 10_000
+
+
+class OnDemandConfig(Noun):
+    maximum_instance_count: Count = Field(ge=0, le=ON_DEMAND_MAX)
+
+
+class ConcurrencyConfig(Noun):
+    reserved_concurrency: Count = Field(ge=0, le=ON_DEMAND_MAX)
+
+
+class Destination(Noun):
+    destination: str = ""
+
+
+class DestinationConfig(Noun):
+    on_success: Destination | None = None
+    on_failure: Destination | None = None
+
+
+class AsyncInvokeConfig(Noun):
+    destination_config: DestinationConfig | None = None
+    max_async_event_age_in_seconds: Count | None = Field(default=None, ge=1, le=2_592_000)
+    max_async_retry_attempts: Count | None = Field(default=None, ge=0, le=8)
+    stateful_invocation: bool | None = None
+    async_task: bool | None = None
+
+
+MODELS: Final[dict[Setting, type[Noun]]] = {
+    Setting.ON_DEMAND: OnDemandConfig,
+    Setting.CONCURRENCY: ConcurrencyConfig,
+    Setting.ASYNC_INVOKE: AsyncInvokeConfig,
+}
+# Which of its fields only one of the API generations knows.
+_READ_ONLY: Final = frozenset(
+    {"resource", "service", "function", "qualifier", "functionArn", "createdTime", "lastModifiedTime"}
+)
+_MISSING: Final = {
+    Setting.ON_DEMAND: ("on-demand config", "OnDemandConfigNotFound"),
+    Setting.CONCURRENCY: ("concurrency config", "ConcurrencyConfigNotFound"),
+    Setting.ASYNC_INVOKE: ("async invoke config", "AsyncConfigNotExists"),
+}
+Action = Literal["put", "get", "delete"]
+
+
+def operation(kind: Setting, action: Action) -> Operation:
+    """PUT, GET or DELETE of one kind."""
+
+    async def put(request: Request) -> Response:
+        at = context(request)
+        target = wire.qualified(request)
+        given = await wire.read_object(request, at.limits.body_bytes_max)
+        config: Noun = wire.build(MODELS[kind], given, read_only=_READ_ONLY)
+        values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return wire.reply(_shown(at, request, kind, target, await at.registry.put_setting(kind, target, values)))
+
+    async def get(request: Request) -> Response:
+        at = context(request)
+        target = wire.qualified(request)
+        await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
+        values = await at.registry.get_setting(kind, target)
+        if values is not None:
+            return wire.reply(_shown(at, request, kind, target, values))
+        if kind is Setting.CONCURRENCY:  # deploying tools read it whether or not there is one
+            return wire.reply({})
+        what, code = _MISSING[kind]
+        raise RequestError(f"function '{target}' has no {what}", code=code, status=404)
+
+    async def delete(request: Request) -> Response:
+        registry = context(request).registry
+        target = wire.qualified(request)
+        await registry.get_function(target.service_name, target.function_name, target.qualifier)
+        await registry.delete_setting(kind, target)
+        return wire.no_content()
+
+    return {"put": put, "get": get, "delete": delete}[action]
+
+
+def listing(kind: Setting) -> Operation:
+    """All of one kind: of everything, of the function in the path, or of the one that the query names."""
+
+    async def list_all(request: Request) -> Response:
+        at = context(request)
+        service, function = _narrowed(request)
+        if function and "function" in request.path_params:
+            await at.registry.get_function(service, function)
+        query = wire.list_query(request)
+        page = await at.registry.list_settings(kind, query, service)
+        items = [
+            _shown(at, request, kind, target, values)
+            for target, values in page.items
+            if function in ("", target.function_name)
+        ]
+        return wire.listing("configs", page, items)
+
+    return list_all
+
+
+async def list_on_demand(request: Request) -> Response:
+    """FC 2.0's list, whose `prefix` and `startKey` are of `services/S.Q/functions/F`."""
+    at = context(request)
+    query = wire.list_query(request)
+    prefix = query.prefix
+    if prefix and not "services/".startswith(prefix[:9]):
+        raise InvalidArgument(f"prefix is '{wire.shorten(prefix)}': must begin with services/")
+    service = prefix.removeprefix("services/").partition("/")[0].partition(".")[0] if len(prefix) > 9 else ""
+    found: list[dict[str, Any]] = []
+    start, token = query.start_key, ""
+    whole = Query(limit=wire.LIST_LIMIT_MAX, prefix=service, next_token=query.next_token)
+    while True:
+        page = await at.registry.list_settings(Setting.ON_DEMAND, whole)
+        for target, values in page.items:
+            resource = _resource(target)
+            if not resource.startswith(prefix) or resource < start:
+                continue
+            if len(found) == query.limit:
+                token = f"{target.service_name}/{target.qualifier}/{target.function_name}"
+                break
+            found.append(_shown(at, request, Setting.ON_DEMAND, target, values))
+        if token or not page.next_token:
+            return wire.reply({"configs": found, **({"nextToken": token} if token else {})})
+        whole = Query(limit=wire.LIST_LIMIT_MAX, prefix=service, next_token=page.next_token)
+
+
+def _narrowed(request: Request) -> tuple[str, str]:
+    if "function" in request.path_params:
+        return wire.service_name(request), wire.path_name(request, "function")
+    name = request.query_params.get("functionName", "")
+    return fc3_split(name) if name else ("", "")
+
+
+def _resource(target: QualifiedFunction) -> str:
+    return f"services/{target.service_name}.{target.qualifier}/functions/{target.function_name}"
+
+
+def _shown(
+    at: Context, request: Request, kind: Setting, target: QualifiedFunction, values: dict[str, Any]
+) -> dict[str, Any]:
+    timed = values if kind is Setting.ASYNC_INVOKE else _without_times(values)
+    if fc3.is_asked(request):
+        qualifier = "" if kind is Setting.CONCURRENCY else target.qualifier
+        arn = fc3.function_arn(at.settings, target.service_name, target.function_name, qualifier)
+        return timed | {"functionArn": arn}
+    if kind is Setting.ON_DEMAND:
+        return timed | {"resource": _resource(target)}
+    names = {"service": target.service_name, "function": target.function_name, "qualifier": target.qualifier}
+    return timed | names
+
+
+def _without_times(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in ("createdTime", "lastModifiedTime")}

@@ -1,0 +1,190 @@
+"""A function as FC 3.0 spells it, to and from the records that both APIs share. Pure.
+
+FC 3.0 groups what belongs to the GPU, the container and the life of an instance, and has with the function what FC 2.0
+has with its service.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from control_plane.errors import InvalidArgument
+from control_plane.model import Function, Service
+
+SERVICE_FIELDS: Final = (
+    "role",
+    "internetAccess",
+    "logConfig",
+    "vpcConfig",
+    "nasConfig",
+    "ossMountConfig",
+    "tracingConfig",
+)
+PLAIN_TYPES: Final = ("e1", "c1")  # instance types without a GPU
+GROUPS: Final = ("gpuConfig", "customContainerConfig", "customRuntimeConfig", "instanceLifecycleConfig")
+_MADE_HERE: Final = frozenset(
+    {
+        "functionArn",
+        "state",
+        "stateReason",
+        "stateReasonCode",
+        "lastUpdateStatus",
+        "lastUpdateStatusReason",
+        "lastUpdateStatusReasonCode",
+        "invocationRestriction",
+    }
+)
+# FC 2.0's spelling of what stands in a group in FC 3.0.
+UNGROUPED: Final = frozenset(
+    {
+        "instanceType",
+        "gpuMemorySize",
+        "caPort",
+        "customHealthCheckConfig",
+        "initializer",
+        "initializationTimeout",
+        "instanceSoftConcurrency",
+    }
+)
+_OWN_OF_CONTAINER: Final = ("port", "healthCheckConfig", "entrypoint", "command")
+
+
+def to_records(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A body of FC 3.0 as bodies of FC 2.0: the function's, and what goes to its service.
+
+    Raises:
+        InvalidArgument: a group is no object.
+    """
+    service: dict[str, Any] = {key: given[key] for key in SERVICE_FIELDS if key in given}
+    function = {
+        key: value for key, value in given.items() if key not in {*SERVICE_FIELDS, *GROUPS, *_MADE_HERE, *UNGROUPED}
+    }
+    groups = {key: _group(given, key) for key in GROUPS}
+    _read_gpu(groups["gpuConfig"], function)
+    _read_container(groups["customContainerConfig"], function)
+    _read_runtime(groups["customRuntimeConfig"], function)
+    _read_lifecycle(groups["instanceLifecycleConfig"], function)
+    return function, service
+
+
+def shown(function: Function, service: Service, name: str, arn: str) -> dict[str, Any]:
+    """The function as FC 3.0 spells it. It is ready as soon as it is stored, so it is never pending."""
+    values = function.model_dump(mode="json", by_alias=True, exclude={"code_sha256", "service_name"})
+    owner = service.model_dump(mode="json", by_alias=True)
+    reply = {key: value for key, value in values.items() if key not in {*GROUPS, *UNGROUPED}}
+    reply |= {key: owner[key] for key in SERVICE_FIELDS if owner.get(key) is not None}
+    reply |= {
+        "functionName": name,
+        "functionArn": arn,
+        "layers": values.get("layers") or [],
+        "state": "Active",
+        "lastUpdateStatus": "Successful",
+    }
+    if function.instance_type not in (None, *PLAIN_TYPES):
+        reply["gpuConfig"] = _without_none(
+            {"gpuType": function.instance_type, "gpuMemorySize": function.gpu_memory_size}
+        )
+    _show_container(values, reply)
+    _show_lifecycle(values, reply)
+    return _without_none(reply)
+
+
+def _group(given: dict[str, Any], key: str) -> dict[str, Any] | None:
+    group = given.get(key)
+    if group is not None and not isinstance(group, dict):
+        raise InvalidArgument(f"{key} is {json.dumps(group)[:80]}: must be an object")
+    return group
+
+
+def _read_gpu(gpu: dict[str, Any] | None, function: dict[str, Any]) -> None:
+    if gpu is None:
+        return
+    function["instanceType"] = gpu.get("gpuType") or "e1"
+    function["gpuMemorySize"] = gpu.get("gpuMemorySize")
+
+
+def _read_container(config: dict[str, Any] | None, function: dict[str, Any]) -> None:
+    """FC 3.0's entrypoint and command are FC 2.0's command and args, there JSON lists inside a text."""
+    if not config:
+        return
+    container = {key: value for key, value in config.items() if key not in _OWN_OF_CONTAINER}
+    for ours, theirs in (("command", "entrypoint"), ("args", "command")):
+        if config.get(theirs):
+            container[ours] = json.dumps(_texts(config[theirs], f"customContainerConfig.{theirs}"))
+    function["customContainerConfig"] = container
+    _read_port_and_health(config, function)
+
+
+def _read_runtime(config: dict[str, Any] | None, function: dict[str, Any]) -> None:
+    if config is None:
+        return
+    function["customRuntimeConfig"] = {
+        key: value for key, value in config.items() if key not in ("port", "healthCheckConfig")
+    }
+    _read_port_and_health(config, function)
+
+
+def _read_port_and_health(config: dict[str, Any], function: dict[str, Any]) -> None:
+    if config.get("port") is not None:
+        function["caPort"] = config["port"]
+    if config.get("healthCheckConfig"):
+        function["customHealthCheckConfig"] = config["healthCheckConfig"]
+
+
+def _read_lifecycle(config: dict[str, Any] | None, function: dict[str, Any]) -> None:
+    """A hook may name a command in place of a handler; here a hook is a path of the server, called when it is set."""
+    if config is None:
+        return
+    for key, hook in config.items():
+        if not isinstance(hook, dict):
+            raise InvalidArgument(f"instanceLifecycleConfig.{key} is {json.dumps(hook)[:80]}: must be an object")
+    initializer = config.get("initializer") or {}
+    is_set = bool(initializer.get("handler") or initializer.get("command"))
+    function["initializer"] = (initializer.get("handler") or "initialize") if is_set else None
+    function["initializationTimeout"] = initializer.get("timeout") or 3
+    function["instanceLifecycleConfig"] = config
+
+
+def _show_container(values: dict[str, Any], reply: dict[str, Any]) -> None:
+    port_and_health = _without_none({"port": values["caPort"], "healthCheckConfig": values["customHealthCheckConfig"]})
+    container = values.get("customContainerConfig")
+    if container is not None:
+        lists = {"entrypoint": _parts(container["command"]), "command": _parts(container["args"])}
+        rest = {key: value for key, value in container.items() if key not in ("command", "args")}
+        reply["customContainerConfig"] = _without_none(rest | lists | port_and_health)
+    elif values["runtime"].startswith("custom"):
+        reply["customRuntimeConfig"] = _without_none((values.get("customRuntimeConfig") or {}) | port_and_health)
+
+
+def _show_lifecycle(values: dict[str, Any], reply: dict[str, Any]) -> None:
+    config: dict[str, Any] = values.get("instanceLifecycleConfig") or {}
+    shown = {key: _without_none(hook) for key, hook in config.items() if hook and key != "initializer"}
+    if values["initializer"]:
+        kept = config.get("initializer") or {}
+        now = {"timeout": values["initializationTimeout"]}
+        if not kept.get("command"):
+            now["handler"] = values["initializer"]
+        shown["initializer"] = kept | now
+    if shown:
+        reply["instanceLifecycleConfig"] = shown
+
+
+def _texts(value: Any, field: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise InvalidArgument(f"{field} is {json.dumps(value)[:80]}: must be a list of strings")
+    return value
+
+
+def _parts(text: str | None) -> list[str] | None:
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return [text]
+    return [str(part) for part in value] if isinstance(value, list) else [text]
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
