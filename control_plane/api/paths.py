@@ -19,6 +19,7 @@ from control_plane.api import (
     functions,
     functions3,
     instances,
+    keys,
     provision,
     provision3,
     services,
@@ -189,6 +190,11 @@ STOKE_ROUTES: Table = (
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),
+    ("/keys", "POST", keys.create),
+    ("/keys", "GET", keys.list_all),
+    ("/keys/{key}/enable", "POST", keys.enable),
+    ("/keys/{key}/disable", "POST", keys.disable),
+    ("/keys/{key}", "DELETE", keys.remove),
 )
 
 TREES: tuple[tuple[str, Table], ...] = (

@@ -28,6 +28,13 @@ TABLE: Final[Table] = {
         "list": ("provision", "list_"),
         "explain": ("explain", "explain"),
     },
+    "keys": {
+        "create": ("keys", "create"),
+        "list": ("keys", "list_"),
+        "enable": ("keys", "enable"),
+        "disable": ("keys", "disable"),
+        "remove": ("keys", "remove"),
+    },
     "info": ("info", "info"),
     "instances": ("instances", "instances"),
     "logs": ("logs", "logs"),
@@ -36,7 +43,10 @@ TABLE: Final[Table] = {
     "node": ("parts", "node"),
     "control-plane": ("parts", "control_plane"),
 }
-GROUP_HELP: Final = {"provision": "How many instances of a function are kept ready."}
+GROUP_HELP: Final = {
+    "provision": "How many instances of a function are kept ready.",
+    "keys": "Who may ask Stoke for what.",
+}
 
 # Everything after the name of a part is for that part.
 _PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
