@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from control_plane.explain import Explained
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
 from provision.config import ProvisionConfig
 from runtime.access.records import AccessKey, KeyRecord
@@ -225,6 +226,13 @@ class Fleet(Protocol):
     """What the API may ask of the running side."""
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus: ...
+
+    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+        """The newest decision of a provision config, then those before it that changed something, newest first.
+
+        Nothing while there was no decision. At most EXPLAINED_MAX; a restart begins anew.
+        """
+
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]: ...
     def all_instances(self) -> Sequence[InstanceView]: ...
 

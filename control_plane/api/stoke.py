@@ -59,6 +59,14 @@ async def instances(request: Request) -> Response:
 async def provision(request: Request) -> Response:
     """What holds of one provision config now, and why."""
     at = context(request)
+    target = await asked_for(request)
+    now = asdict(at.fleet.provision_status(target, await at.registry.get_provision(target)))
+    now["currentError"] = now.pop("current_error")  # the name under which FC's users know it
+    return wire.reply(now)
+
+
+async def asked_for(request: Request) -> QualifiedFunction:
+    """The function that `service`, `qualifier` and `function` name. Raises NotFound, InvalidArgument."""
     asked = request.query_params
     for name in ("service", "function"):
         if not asked.get(name):
@@ -70,10 +78,8 @@ async def provision(request: Request) -> Response:
         qualifier=asked.get("qualifier") or LATEST,
         functionName=asked["function"],
     )
-    await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
-    now = asdict(at.fleet.provision_status(target, await at.registry.get_provision(target)))
-    now["currentError"] = now.pop("current_error")  # the name under which FC's users know it
-    return wire.reply(now)
+    await context(request).registry.get_function(target.service_name, target.function_name, target.qualifier)
+    return target
 
 
 async def logs(request: Request) -> Response:

@@ -26,6 +26,7 @@ TABLE: Final[Table] = {
         "put": ("provision", "put"),
         "get": ("provision", "get"),
         "list": ("provision", "list_"),
+        "explain": ("explain", "explain"),
     },
     "keys": {
         "create": ("keys", "create"),
