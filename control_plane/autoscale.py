@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from control_plane.errors import NotFound, StokeError, Unavailable
+from control_plane.explain import Explained, History
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryStore
 from control_plane.fleet.placement import Need, Room, room
@@ -25,6 +26,7 @@ from control_plane.registry.launching import gpu_memory_mib
 from control_plane.registry.routes import on_demand_instances_max
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Memory, MetricSample, Seen, step
+from provision.together import together
 from runtime.contract import InstanceRecord, InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class Provisioned:
     key: VersionKey
     memory: Memory
     decision: Decision | None = None
+    history: History = field(default_factory=History)
 
 
 @dataclass(slots=True)
@@ -191,7 +194,7 @@ class Autoscaler:
         self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room
     ) -> tuple[int, bool]:
         """The provisioned target of a function version, and whether a decision changed."""
-        total, changed = 0, False
+        decisions, changed = [], False
         for name in self._world.by_version.get(key, ()):
             provisioned = self._world.provisioned[name]
             seen = self._seen(key, now, function, observation, left)
@@ -204,8 +207,9 @@ class Autoscaler:
                     name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
                 )  # fmt: skip
             provisioned.decision = decision
-            total += decision.target
-        return total, changed
+            provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            decisions.append(decision)
+        return together(decisions), changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room) -> Seen:
         records = [r for r in self._keeper.records(key) if r.kind is Kind.PROVISIONED]
@@ -220,12 +224,16 @@ class Autoscaler:
             demand_peak=observation.demand_peak,
             interval_s=observation.interval_s,
             provisioned_in_flight=observation.provisioned_in_flight,
-            samples=tuple(self._metric_samples(ready)),
+            arrived=observation.arrived,
+            finished=observation.finished,
+            queue_wait_s_sum=observation.queue_wait_s_sum,
+            waiting=observation.queued,
+            samples=tuple(self._metric_samples(ready, function.memory_size)),
             newest_ready_at=max((r.ready_at_s for r in ready), default=None),
             capacity_limit=left.instances + len(self._keeper.units(key)) if self.node else None,
         )
 
-    def _metric_samples(self, records: Iterable[InstanceRecord]) -> Iterable[MetricSample]:
+    def _metric_samples(self, records: Iterable[InstanceRecord], memory_mib: int) -> Iterable[MetricSample]:
         for record in records:
             sample = self.samples.get(record.instance_id)
             if sample is None:
@@ -234,6 +242,9 @@ class Autoscaler:
                 value = getattr(sample, attribute)
                 if value is not None:
                     yield MetricSample(metric_type, record.instance_id, value, sample.at_s)
+            if sample.memory_mib is not None and memory_mib > 0:
+                used = sample.memory_mib / memory_mib
+                yield MetricSample("MemoryUtilization", record.instance_id, used, sample.at_s)
 
     # -- looking at the machine ---------------------------------------------------------------------------------------
 
@@ -307,7 +318,7 @@ class Autoscaler:
     def _provisioned(self, name: QualifiedFunction, config: ProvisionConfig, key: VersionKey) -> Provisioned:
         before = self._world.provisioned.get(name)
         if before is not None:
-            return Provisioned(config, key, before.memory, before.decision)
+            return Provisioned(config, key, before.memory, before.decision, before.history)
         saved = (self._saved or {}).get(str(name))
         return Provisioned(config, key, Memory.from_json(saved) if saved else Memory())
 
@@ -345,6 +356,11 @@ class Autoscaler:
         if provisioned is not None and provisioned.config == config:
             return provisioned.decision
         return None
+
+    def explained(self, name: QualifiedFunction) -> tuple[Explained, ...]:
+        """The newest decision and those that differed from the one before them, newest first."""
+        provisioned = self._world.provisioned.get(name)
+        return provisioned.history.newest_first() if provisioned is not None else ()
 
     def key_of(self, name: QualifiedFunction) -> VersionKey:
         """The function version that a provision config is about, as last read."""

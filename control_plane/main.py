@@ -19,21 +19,30 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from control_plane.api import create_app
+from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.node import NodeBackend
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
+from control_plane.credentials import write_secret_key
 from control_plane.errors import Unavailable
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.memories import RedisMemoryStore
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, Service
+from control_plane.nonces import SharedNonces
 from control_plane.registry import RedisRegistry
+from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
+from control_plane.registry.redis_store import RedisStore
 from control_plane.settings import ControlPlaneSettings
 from control_plane.view import FleetView
+from runtime.access.local import FILE_NAME as LOCAL_KEY_FILE
+from runtime.access.local import LocalKey
+from runtime.access.sealing import FILE_NAME as SECRET_FILE
+from runtime.access.sealing import read_box
 from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
 from runtime.node.client import NodeClient
@@ -81,11 +90,20 @@ class ControlPlane:
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
         )
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
-        invocations = StoredInvocations(
-            AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
+        box = read_box(settings.data / SECRET_FILE)
+        keys = StoredAccessKeys(RedisStore(self.redis), box, LocalKey(settings.data / LOCAL_KEY_FILE))
+        self.app = create_app(
+            self.registry,
+            view,
+            FolderCodeStore(settings.data / "code"),
+            settings,
+            authenticator=SignatureAuthenticator(keys, SharedNonces(self.redis)),
+            access_keys=keys,
+            url_key=box.derive("urls of code"),
+            invocations=StoredInvocations(
+                AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
+            ),
         )
-        code = FolderCodeStore(settings.data / "code")
-        self.app = create_app(self.registry, view, code, settings, invocations=invocations)
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
         region, account_id = self.settings.region, self.settings.account_id
@@ -172,7 +190,9 @@ def parse(arguments: Sequence[str]) -> ControlPlaneSettings:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    asyncio.run(ControlPlane(parse(sys.argv[1:])).run())
+    settings = parse(sys.argv[1:])
+    write_secret_key(settings.data / SECRET_FILE)
+    asyncio.run(ControlPlane(settings).run())
 
 
 if __name__ == "__main__":

@@ -9,11 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from runtime.access.jwt import parse_config
 from runtime.contract import LATEST
 
 NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
@@ -150,9 +159,21 @@ class Alias(Noun):
 
 
 class HttpTriggerConfig(Noun):
-    auth_type: Literal["anonymous", "function"] = "function"
+    auth_type: Literal["anonymous", "function", "jwt"] = "function"
+    auth_config: dict[str, Any] | str | None = None  # of jwt; a string of JSON in FC 3.0, and given back as it came
     methods: list[Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]] = Field(min_length=1)
     disable_url_internet: bool = Field(default=False, alias="disableURLInternet")
+
+    @model_validator(mode="after")
+    def _check_auth_config(self) -> Self:
+        if self.auth_type == "jwt":
+            parse_config(self.auth_config or {})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_auth_config(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value is not None or name != "authConfig"}
 
 
 class Trigger(Noun):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from control_plane.credentials import has_key
 from runtime import store
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -26,6 +28,12 @@ class Options:
     simulated_gpu: str = ""  # N:MEMORY_MIB
 
 
+def will_have_key(data: Path, environment: Mapping[str, str]) -> bool:
+    """Whether this machine will have an access key of its own: from the environment, or in the file that is there."""
+    given = environment.get("STOKE_ACCESS_KEY_ID") and environment.get("STOKE_ACCESS_KEY_SECRET")
+    return bool(given) or has_key(data / "credentials.json")
+
+
 def parse(arguments: list[str]) -> Options:
     """Raises SystemExit(2) with a message that names the argument, its value and what is allowed."""
     parser = argparse.ArgumentParser(prog="stoke up", description="Start Stoke on this machine and keep it running.")
@@ -37,18 +45,19 @@ def parse(arguments: list[str]) -> Options:
     given = parser.parse_args(arguments)
     host, colon, port = given.listen.rpartition(":")
     host = host.strip("[]")
-    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535:
+    if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65_535:
         parser.error(f"--listen is {given.listen!r}; allowed is HOST:PORT with a port from 0 to 65535")
-    if host not in LOOPBACK:
-        parser.error(
-            f"--listen is {given.listen!r}; allowed hosts are {', '.join(LOOPBACK)}: "
-            "API calls are not checked for a signature yet, so Stoke listens on loopback only"
-        )
     if given.store and not given.store.startswith(("redis://", "rediss://", "unix://")):
         parser.error(f"--store is {given.store!r}; allowed are redis://…, rediss://… and unix://…")
+    data = given.data.expanduser().absolute()
+    if host not in LOOPBACK and (data / "credentials.json").exists() and not will_have_key(data, os.environ):
+        parser.error(
+            f"--listen is {given.listen!r}, and {data / 'credentials.json'} holds no access key: without one only "
+            f"{', '.join(LOOPBACK)} are allowed. Take the file away to have a key made, or set both "
+            "STOKE_ACCESS_KEY_ID and STOKE_ACCESS_KEY_SECRET"
+        )
     if given.simulated_gpu and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", given.simulated_gpu):
         parser.error(f"--simulated-gpu is {given.simulated_gpu!r}; allowed is N:MEMORY_MIB, as in 2:16384")
     if not given.store and store.find_server() is None:
         parser.error("no valkey-server or redis-server was found, and no --store URL was given")
-    data = given.data.expanduser().absolute()
     return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu)

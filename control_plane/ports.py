@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from control_plane.explain import Explained
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
 from provision.config import ProvisionConfig
+from runtime.access.records import AccessKey, KeyRecord
+from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
@@ -256,6 +259,13 @@ class Fleet(Protocol):
     """What the API may ask of the running side."""
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus: ...
+
+    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+        """The newest decision of a provision config, then those before it that changed something, newest first.
+
+        Nothing while there was no decision. At most EXPLAINED_MAX; a restart begins anew.
+        """
+
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]: ...
     def all_instances(self) -> Sequence[InstanceView]: ...
 
@@ -263,3 +273,32 @@ class Fleet(Protocol):
         """The machine and its devices, as last read; None while it has not been reached yet."""
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccessKey:
+    """What an access key is to be. No services: it may touch all of them."""
+
+    role: Role
+    services: tuple[str, ...] = ()
+    description: str = ""
+    with_token: bool = False  # a security token that its requests must bear
+
+
+class AccessKeys(Protocol):
+    """Access keys. A method that changes something returns only after the change is durable and told to gateways; every
+    method raises Unavailable while the store does not answer."""
+
+    async def find(self, access_key_id: str) -> AccessKey | None:
+        """With its secret, to check a signature with. The local key is found without asking the store."""
+
+    async def create(self, new: NewAccessKey) -> tuple[KeyRecord, str, str]:
+        """The record, the secret and the token ("" without). They are not told again."""
+
+    async def list(self, query: Query) -> Page[KeyRecord]: ...
+
+    async def set_enabled(self, access_key_id: str, *, enabled: bool) -> KeyRecord:
+        """Raises NotFound, and InvalidArgument for the local key. One that is so already stays so."""
+
+    async def remove(self, access_key_id: str) -> None:
+        """Raises NotFound, and InvalidArgument for the local key."""

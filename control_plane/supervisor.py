@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from control_plane.credentials import write_credentials, write_private
+from control_plane.credentials import write_credentials, write_private, write_secret_key
 from control_plane.options import Options, parse
 from control_plane.parts import Part
 from runtime import store
@@ -61,6 +61,7 @@ class Supervisor:
             self._listener = listen(self.options.host, self.port)
             self.port = self._listener.getsockname()[1]
         write_credentials(self.data / "credentials.json")
+        write_secret_key(self.data / "secret.key")
         store_url = self.options.store or f"unix://{self._sockets / 'store.sock'}"
         if not self.options.store:
             self._begin("store", self._store_command())
@@ -82,8 +83,13 @@ class Supervisor:
 
     @property
     def endpoint(self) -> str:
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        return f"http://{host}:{self.port}"
+        """Where this machine reaches it: of all its addresses, the loopback one."""
+        host = self._near_host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def _near_host(self) -> str:
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.options.host, self.options.host)  # noqa: S104 (nothing is bound here)
 
     @property
     def public_url(self) -> str:
@@ -141,7 +147,7 @@ class Supervisor:
             self._turn(0.02)
 
     def _serves(self) -> bool:
-        connection = http.client.HTTPConnection(self.options.host, self.port, timeout=2.0)
+        connection = http.client.HTTPConnection(self._near_host, self.port, timeout=2.0)
         try:
             connection.request("GET", "/stoke/v1/status")
             return connection.getresponse().status == 200

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from control_plane.errors import NotFound
+from control_plane.explain import Explained
 from control_plane.model import QualifiedFunction
 from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
@@ -23,6 +24,7 @@ class FakeFleet:
     followed: asyncio.Event = field(default_factory=asyncio.Event)  # set by a test to end the logs that are followed
     followers: int = 0
     machine: NodeInfo | None = None
+    explanations: dict[str, tuple[Explained, ...]] = field(default_factory=dict)  # by str(QualifiedFunction)
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
         said = self.statuses.get(str(target))
@@ -30,6 +32,9 @@ class FakeFleet:
             return said
         wanted = config.static_target if config is not None else 0
         return ProvisionStatus(target=wanted, current=wanted, starting=0, current_error="")
+
+    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+        return self.explanations.get(str(target), ())
 
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]:
         return [

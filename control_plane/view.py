@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from control_plane.autoscale import Autoscaler
+from control_plane.explain import Explained
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
@@ -46,6 +47,9 @@ class FleetView:
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,
         )
+
+    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+        return self._autoscaler.explained(target)
 
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]:
         return [

@@ -68,9 +68,8 @@ def demonstrate(
     console.print(stoke.stoke(*put).rstrip(), markup=False, highlight=False)
     ask_once(stoke.endpoint, console)
     _say(console, "a burst: from 1 user to 8, and back to 1")
-    load = parse(
-        ["--endpoint", stoke.endpoint, "--report", str(report_folder), "--title", "Stoke demo", *load_arguments]
-    )
+    where = ["--endpoint", stoke.endpoint, "--data", str(stoke.data), "--report", str(report_folder)]
+    load = parse([*where, "--title", "Stoke demo", *load_arguments])
     with LiveView(console) as view:
         report = run_load(load, view)
     console.print()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
+from control_plane.cli.endpoint import data_folder, find_credentials
 from loadtests.live import LiveView, Progress, View
 from loadtests.options import STOP_TIMEOUT_S, add_load_options, check_load_options, load_arguments
 from loadtests.outcome import instances_before
@@ -57,6 +59,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Ends the program with code 2 and a message when an option is wrong."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.run", description="Load an HTTP trigger and report.")
     parser.add_argument("--endpoint", required=True, help="where Stoke listens: http://HOST:PORT")
+    parser.add_argument(
+        "--data", type=Path, default=None, help="Stoke's data folder, for its access key (default: as `stoke` has it)"
+    )
     parser.add_argument("--report", default=".stoke/report", help="folder for the report (default: .stoke/report)")
     parser.add_argument("--title", default="", help="of the report")
     parser.add_argument("--settle-s", type=float, default=0.0, help="watch on at most so long for the fleet to shrink")
@@ -84,7 +89,10 @@ def run_load(options: Any, view: View) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "requests.jsonl"
     record.unlink(missing_ok=True)
-    watched = Watched(options.endpoint, options.service, options.function, options.qualifier)
+    # A folder that was named says which Stoke is meant, so its key counts and not one from the environment.
+    environment = os.environ if options.data is None else {}
+    credentials = find_credentials(data_folder(options.data, environment), environment)
+    watched = Watched(options.endpoint, options.service, options.function, options.qualifier, credentials)
     state = _Run(RecordReader(record), SpanLog(), time.monotonic())
     with Watcher(watched) as watcher:
         try:

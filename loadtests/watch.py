@@ -12,6 +12,8 @@ from typing import Any, Final, Self
 
 import httpx
 
+from control_plane.cli.endpoint import Credentials
+from control_plane.cli.signed import FcAuth
 from loadtests.timeline import Sample, Timeline
 
 WATCH_EVERY_S: Final = 0.25
@@ -26,13 +28,16 @@ class Watched:
     service: str
     function: str
     qualifier: str = "LATEST"
+    credentials: Credentials | None = None  # None: nothing is signed
 
 
 class FleetClient:
     """The two calls that say how a function's fleet is doing."""
 
     def __init__(self, watched: Watched) -> None:
-        self._http = httpx.Client(base_url=watched.endpoint, timeout=ANSWER_TIMEOUT_S, trust_env=False)
+        key = watched.credentials
+        auth = None if key is None else FcAuth(key.access_key_id, key.access_key_secret)
+        self._http = httpx.Client(base_url=watched.endpoint, auth=auth, timeout=ANSWER_TIMEOUT_S, trust_env=False)
         self._of = {"service": watched.service, "function": watched.function}
         self._qualifier = watched.qualifier
 

@@ -50,6 +50,8 @@ STABLE_WINDOW_S: Final = 60
 PANIC_WINDOW_S: Final = 3
 # None: scale-in acts on the largest demand in the stable window, so it is late by that window as it is.
 SCALE_IN_DELAY_S: Final = 0
+# A surge that the short window shows is answered whatever its size.
+PANIC_THRESHOLD: Final = 1.0
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Instances = Annotated[int, Field(strict=True, ge=0, le=INSTANCES_MAX)]
@@ -67,6 +69,21 @@ class MetricType(StrEnum):
     GPU_MEMORY_SYNONYM = "GPUMemoryUtilization"
     GPU_ENCODER = "GPUEncoderUtilization"
     GPU_DECODER = "GPUDecoderUtilization"
+    # The rest is Stoke's own.
+    MEMORY = "MemoryUtilization"
+    REQUEST_RATE = "RequestsPerSecond"
+    QUEUE_WAIT = "QueueWaitMilliseconds"
+    WAITING = "WaitingLength"
+
+    @property
+    def is_utilization(self) -> bool:
+        """A share of something, at most 1."""
+        return self not in (MetricType.REQUEST_RATE, MetricType.QUEUE_WAIT, MetricType.WAITING)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Read from instances; the others come with the gateways' reports of requests."""
+        return self.is_utilization and self is not MetricType.CONCURRENCY
 
     @property
     def measured(self) -> MetricType:
@@ -154,7 +171,7 @@ class TargetTrackingPolicy(Timed):
 
     metric_type: MetricType = Field(description=f"one of {', '.join(MetricType)}")
     metric_target: float = Field(
-        strict=True, gt=0, le=1, allow_inf_nan=False, description="a number above 0 and at most 1"
+        strict=True, gt=0, allow_inf_nan=False, description="a number above 0, and at most 1 for a utilization"
     )
     min_capacity: Instances = Field(description=f"a whole number from 0 to {INSTANCES_MAX}")
     max_capacity: AtLeastOne = Field(description=f"a whole number from 1 to {INSTANCES_MAX}")
@@ -162,6 +179,11 @@ class TargetTrackingPolicy(Timed):
     stable_window_seconds: Seconds | None = Field(None, ge=10, le=600, description="a whole number from 10 to 600")
     panic_window_seconds: Seconds | None = Field(None, ge=1, le=60, description="a whole number from 1 to 60")
     scale_in_delay_seconds: Seconds | None = Field(None, ge=0, le=3600, description="a whole number from 0 to 3600")
+    panic_threshold: float | None = Field(
+        None, strict=True, ge=1, le=10, allow_inf_nan=False, description="a number from 1 to 10"
+    )
+    scale_out_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
+    scale_in_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
 
     @property
     def stable_window_s(self) -> int:
@@ -176,9 +198,17 @@ class TargetTrackingPolicy(Timed):
     def scale_in_delay_s(self) -> int:
         return SCALE_IN_DELAY_S if self.scale_in_delay_seconds is None else self.scale_in_delay_seconds
 
+    @property
+    def panic_factor(self) -> float:
+        """How many times what the stable window asks for the panic window must ask for, to count."""
+        return PANIC_THRESHOLD if self.panic_threshold is None else self.panic_threshold
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         wrong = self.wrong_times()
+        if self.metric_type.is_utilization and self.metric_target > 1:
+            allowed = "must be a number above 0, and at most 1 for a utilization"
+            wrong.append(sentence("metricTarget", self.metric_target, allowed))
         if self.min_capacity > self.max_capacity:
             allowed = f"must be at most maxCapacity ({self.max_capacity})"
             wrong.append(sentence("minCapacity", self.min_capacity, allowed))

@@ -14,8 +14,9 @@ from typing import Final
 
 from provision.config import STABLE_WINDOW_S, MetricType, ProvisionConfig, ScheduledAction, TargetTrackingPolicy
 from provision.memory import Memory
-from provision.tracking import Standing, View, bounded, settle, wish
+from provision.tracking import Standing, bounded, settle
 from provision.windows import Bucket, Gauge, Usage
+from provision.wishes import SAMPLE_AGE_MAX_S, View, wish
 
 __all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Seen", "step"]
 
@@ -25,7 +26,7 @@ CLOCK_STEP_MAX_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class MetricSample:
-    """One reading of one instance: a share in [0, 1]."""
+    """One reading of one instance: a share, in [0, 1] as a rule."""
 
     metric_type: str
     instance_id: str
@@ -45,6 +46,10 @@ class Seen:
     demand_peak: int = 0
     interval_s: float = 0.0
     provisioned_in_flight: float = 0.0  # mean over the interval
+    arrived: float = 0.0  # requests in the interval
+    finished: float = 0.0  # requests in the interval
+    queue_wait_s_sum: float = 0.0  # of the requests whose wait ended in the interval
+    waiting: int = 0  # requests without a slot now
     samples: tuple[MetricSample, ...] = ()  # the newest of each instance; one seen before counts once
     newest_ready_at: float | None = None  # when the last of the ready instances became so
     capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
@@ -57,6 +62,7 @@ class PolicySay:
     name: str
     wanted: int
     reasons: tuple[str, ...]
+    least: int = 0  # what it would say with nothing seen: a policy's minimum, an action's target
 
     @property
     def reason(self) -> str:
@@ -73,6 +79,7 @@ class Decision:
     in_force: tuple[str, ...]  # names
     utilization: float | None  # FC's ProvisionedConcurrencyUtilization over the last minute, None if it had no slots
     says: tuple[PolicySay, ...]
+    floor: int = 0  # the part of the target that was asked for as a number, and does not come from what was seen
 
 
 def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, Decision]:
@@ -95,7 +102,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
             view = _view(policy, now, seen, usage, gauges)
             standing, why = settle(policy, before, wish(policy, view), view)
             standings[policy.name] = standing
-            says.append(PolicySay(policy.name, standing.said, why))
+            says.append(PolicySay(policy.name, standing.said, why, policy.min_capacity))
     says += _scheduled(config.scheduled_actions, now)
 
     target, reasons = _largest(config, says)
@@ -109,6 +116,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
         in_force=tuple(say.name for say in says),
         utilization=usage.utilization(now, STABLE_WINDOW_S),
         says=tuple(says),
+        floor=min(target, _floor(config, says)),
     )
     return Memory(now, target, usage, gauges, standings), decision
 
@@ -124,18 +132,30 @@ def _keep_s(config: ProvisionConfig) -> int:
 
 def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usage:
     slots = float(seen.current * seen.slots_per_instance)
-    means = Bucket(0, 1.0, seen.demand, seen.provisioned_in_flight, slots, seen.demand_peak)
+    per_s = 1.0 / seen.interval_s if seen.interval_s > 0.0 else 0.0
+    means = Bucket(
+        0,
+        1.0,
+        seen.demand,
+        seen.provisioned_in_flight,
+        slots,
+        seen.demand_peak,
+        seen.arrived * per_s,
+        seen.finished * per_s,
+        seen.queue_wait_s_sum * per_s,
+        float(seen.waiting),
+    )
     return usage.add(now, seen.interval_s, means, _keep_s(config))
 
 
 def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, seen: Seen) -> dict[str, Gauge]:
-    """The metrics that policies track: the largest reading of all instances × the ready instances, by second.
+    """The sampled metrics that policies track: the largest reading of all instances × the ready instances, by second.
 
     An instance that has just become ready takes over a part of what the others had, so what was read before the second
     after it says nothing of how busy they are now.
     """
-    tracked = {policy.metric_type.measured.value for policy in config.target_tracking_policies}
-    gauges = {metric: before.get(metric, Gauge()) for metric in tracked - {MetricType.CONCURRENCY.value}}
+    tracked = {policy.metric_type.measured for policy in config.target_tracking_policies}
+    gauges = {metric.value: before.get(metric.value, Gauge()) for metric in tracked if metric.is_sampled}
     if not gauges:
         return gauges
     first = math.floor(now) - _keep_s(config) + 1
@@ -145,7 +165,7 @@ def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, se
     for sample in seen.samples:
         metric = _measured(sample.metric_type)
         second = math.floor(min(sample.at, now))
-        if metric in gauges and second >= first:
+        if metric in gauges and second >= first and now - sample.at <= SAMPLE_AGE_MAX_S:
             gauges[metric] = gauges[metric].put(second, sample.value * seen.current)
     return gauges
 
@@ -159,12 +179,16 @@ def _measured(metric_type: str) -> str:
 
 
 def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Usage, gauges: Mapping[str, Gauge]) -> View:
+    metric = policy.metric_type.measured
+    ages = [now - sample.at for sample in seen.samples if metric.is_sampled and _measured(sample.metric_type) == metric]
+    lag_s = max(ages, default=0.0)
     return View(
         now=now,
         current=seen.current,
         slots_per_instance=seen.slots_per_instance,
         usage=usage,
-        gauge=gauges.get(policy.metric_type.measured.value, Gauge()),
+        gauge=gauges.get(metric.value, Gauge()),
+        lag_s=lag_s if lag_s > SAMPLE_AGE_MAX_S else 0.0,
         newest_ready_at=seen.newest_ready_at,
         capacity_limit=seen.capacity_limit,
     )
@@ -190,13 +214,21 @@ def _scheduled(actions: Iterable[ScheduledAction], now: float) -> list[PolicySay
     at, _, action = max(fired, key=lambda one: one[:2])
     if now >= action.end_s:
         return []
-    return [PolicySay(action.name, action.target, (f"fired at {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}",))]
+    why = f"fired at {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return [PolicySay(action.name, action.target, (why,), action.target)]
 
 
 def _fired(action: ScheduledAction, now: float) -> float | None:
     """The last firing in [start, end) that has come."""
     until = min(now, math.nextafter(action.end_s, -math.inf))
     return action.schedule.last_firing(math.nextafter(action.start_s, -math.inf), until)
+
+
+def _floor(config: ProvisionConfig, says: list[PolicySay]) -> int:
+    """The largest number that somebody has written down for now: a minimum, an action's target, the static target."""
+    if not says:
+        return config.static_target
+    return max(say.least for say in says)
 
 
 def _largest(config: ProvisionConfig, says: list[PolicySay]) -> tuple[int, tuple[str, ...]]:

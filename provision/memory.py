@@ -30,7 +30,9 @@ class Memory:
             "target": self.target,
             "usage": self.usage.buckets,
             "gauges": {name: gauge.readings for name, gauge in self.gauges.items()},
-            "standings": {n: (s.said, s.below_since, s.stepped_at) for n, s in self.standings.items()},
+            "standings": {
+                n: (s.said, s.below_since, s.stepped_at, s.grew_from, s.grew_at) for n, s in self.standings.items()
+            },
         }
         return json.dumps(values, separators=(",", ":"))
 

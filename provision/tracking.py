@@ -1,7 +1,4 @@
-"""What one target-tracking policy says: first what its metric asks for, then how far it may go there now.
-
-Both are counted in instances. `wish` reads the windows; `settle` applies bounds, the delay and the size of a step down.
-"""
+"""How far one target-tracking policy goes towards what its metric asks for: bounds, delays and the size of steps."""
 
 from __future__ import annotations
 
@@ -10,40 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from provision.config import MetricType, TargetTrackingPolicy
-from provision.windows import Gauge, Piece, Usage, mean, sliding_mean_max
+from provision.wishes import View, Wish, whole
 
 # FC scales in by a part of the way and keeps the size of the part to itself. Half: 8 idle instances are 4, 2, 1 after
 # three steps, and a lull that ends meanwhile has cost at most half of what served.
 SCALE_IN_PART: Final = 0.5
 # A step's instances drain and the rest take over their requests, before the next step is thought of.
 SCALE_IN_STEP_S: Final = 10.0
-# What must have been seen of the stable window to scale in: a lost report or two is no reason to keep everything.
-SCALE_IN_SEEN_PART: Final = 0.8
-# A gauge this near its target is at it: counters are sampled, and one instance more or less would swing around it.
-TOLERANCE: Final = 0.1
-_ROUNDING: Final = 1e-6  # 0.6 / 0.3 must be 2 instances, not 3
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a policy looks at."""
-
-    now: float
-    current: int
-    slots_per_instance: int
-    usage: Usage
-    gauge: Gauge  # instances' worth of the policy's metric: its maximum × the ready instances, by second
-    newest_ready_at: float | None
-    capacity_limit: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the metric asks for, in parts of instances; None where too little was seen to ask for anything."""
-
-    grow: float | None = None  # by what is seen now
-    shrink: float | None = None  # by the most that was seen in the stable window
-    why: str = ""
+# The span that a limit of growth is about; a launch of a usual length is over and has been measured.
+SCALE_OUT_STEP_S: Final = 10.0
+# What an instance shows does not say how many more would help, so growth by it goes in rounds: as many again as there
+# were, or a few where there were hardly any. The number is the one that Kubernetes' HPA has for it.
+ROUND_LEAST: Final = 4
+_ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +29,8 @@ class Standing:
     said: int
     below_since: float | None = None  # since when fewer would do, without a break
     stepped_at: float | None = None  # the last step down
-
-
-def wish(policy: TargetTrackingPolicy, view: View) -> Wish:
-    """What the policy's metric asks for."""
-    if policy.metric_type is MetricType.CONCURRENCY:
-        return _of_concurrency(policy, view)
-    return _of_gauge(policy, view)
+    grew_from: int = 0  # what was said when the round of growth began
+    grew_at: float | None = None  # when it began
 
 
 def settle(
@@ -67,26 +38,25 @@ def settle(
 ) -> tuple[Standing, tuple[str, ...]]:
     """What the policy says now, and why.
 
-    1. More than before: at once.
+    1. More than before: at once, by as many as a round of growth may add.
     2. Too little seen to say that fewer would do: as before.
     3. Fewer: after the delay, then by steps with a time between them.
     """
-    said = bounded(policy, standing.said)
-    why = [wished.why]
-    if wished.grow is not None and _whole(wished.grow) > said:
-        wanted = _whole(wished.grow)
-        said = bounded(policy, wanted)
-        return Standing(said, None, standing.stepped_at), _noted(policy, why, wanted)
+    standing = replace(standing, said=bounded(policy, standing.said))
+    said, why = standing.said, [wished.why]
+    grow = _pressing(policy, wished, said)
+    if grow is not None and whole(grow) > said:
+        return _grown(policy, standing, whole(grow), why, view.now)
     if wished.shrink is None:
-        return Standing(said, None, standing.stepped_at), tuple(why)
-    wanted = _whole(max(wished.shrink, wished.grow or 0.0))
-    if bounded(policy, wanted) >= said:
-        return Standing(said, None, standing.stepped_at), _noted(policy, why, wanted)
-    standing = replace(standing, said=said, below_since=_or(standing.below_since, view.now))
+        return replace(standing, below_since=None), tuple(why)
+    asked = max(wished.shrink, wished.grow or 0.0)
+    if bounded(policy, whole(asked)) >= said:
+        return replace(standing, below_since=None), _noted(policy, why, whole(asked))
+    standing = replace(standing, below_since=view.now if standing.below_since is None else standing.below_since)
     held_s = _held_s(policy, standing, view.now)
     if held_s > 0.0:
         return standing, (*why, f"scale-in held for {math.ceil(held_s)} s")
-    stepped = _step_down(policy, said, max(wished.shrink, wished.grow or 0.0), view.capacity_limit)
+    stepped = _step_down(policy, said, asked, view.capacity_limit)
     return replace(standing, said=stepped, stepped_at=view.now), (*why, f"scale-in {said}→{stepped}")
 
 
@@ -94,76 +64,43 @@ def bounded(policy: TargetTrackingPolicy, count: int) -> int:
     return min(max(count, policy.min_capacity), policy.max_capacity)
 
 
-# -- what the metric asks for -----------------------------------------------------------------------------------------
+# -- out --------------------------------------------------------------------------------------------------------------
 
 
-def _of_concurrency(policy: TargetTrackingPolicy, view: View) -> Wish:
-    """All requests, also those that wait or run on demand: served ones cannot show more than what is there takes.
-
-    Target 0.7, 2 slots, 10 requests: 10 / (2 × 0.7) = 7.14, so 8 instances.
-    """
-    per_instance = view.slots_per_instance * policy.metric_target
-    wished = _averages(policy, view.usage.demand(), view.now, per_instance)
-    if wished.grow is None:
-        return replace(wished, why=f"no usage seen in {policy.stable_window_s} s")
-    return _if_seen(policy, wished, view.usage.covered_s(view.now, policy.stable_window_s))
+def _pressing(policy: TargetTrackingPolicy, wished: Wish, said: int) -> float | None:
+    """What asks to grow: the short window only where it asks for so many times what the long one does."""
+    if said == 0 or wished.panic is None or wished.stable is None:
+        return wished.grow
+    return wished.grow if wished.panic + _ROUNDING >= policy.panic_factor * wished.stable else wished.stable
 
 
-def _of_gauge(policy: TargetTrackingPolicy, view: View) -> Wish:
-    """A gauge says how busy the instances are that there are; at none, the first request asks for the first one.
-
-    More instances than requests at once would not help: a single request can keep a GPU busy all the time.
-    """
-    peak = view.usage.peak(view.now, policy.stable_window_s)
-    if view.current == 0:
-        recent = view.usage.peak(view.now, policy.panic_window_s)
-        return Wish(grow=1.0 if recent else None, why="requests came" if recent else "no ready instance to measure")
-    seconds = [second for second, _ in view.gauge.readings if second + 1 > view.now - policy.stable_window_s]
-    if not seconds:
-        return Wish(why=f"no {policy.metric_type} seen in {policy.stable_window_s} s")
-    if peak is None:
-        return Wish(why=f"no usage seen in {policy.stable_window_s} s")
-    fresh_s = policy.panic_window_s if view.newest_ready_at is None else seconds[-1] - math.floor(view.newest_ready_at)
-    if fresh_s < policy.panic_window_s:
-        return Wish(why=f"newest instance measured for {fresh_s} of {policy.panic_window_s} s")
-    wished = _averages(policy, view.gauge.pieces(), view.now, policy.metric_target)
-    wished = replace(
-        wished, grow=_helpful(wished.grow, view.current, peak), shrink=_helpful(wished.shrink, view.current, peak)
-    )
-    if wished.grow == peak:
-        wished = replace(wished, why=f"{wished.why} peak={peak}")
-    return _if_seen(policy, wished, seconds[-1] - seconds[0] + 1)
+def _grown(
+    policy: TargetTrackingPolicy, standing: Standing, wanted: int, why: list[str], now: float
+) -> tuple[Standing, tuple[str, ...]]:
+    within = bounded(policy, wanted)
+    reasons = _noted(policy, why, wanted)
+    if within == standing.said:  # at its maximum already
+        return replace(standing, below_since=None), reasons
+    if standing.grew_at is None or not 0.0 <= now - standing.grew_at < SCALE_OUT_STEP_S:
+        standing = replace(standing, grew_from=standing.said, grew_at=now)
+    most = _most(policy, standing.grew_from)
+    if most is not None and within > most:
+        reached = max(most, standing.said)
+        reasons = (*reasons, f"scale-out {within}→{reached}, +{most - standing.grew_from} in {SCALE_OUT_STEP_S:.0f} s")
+        within = reached
+    return replace(standing, said=within, below_since=None), reasons
 
 
-def _averages(policy: TargetTrackingPolicy, pieces: list[Piece], now: float, per_instance: float) -> Wish:
-    stable = mean(pieces, now, policy.stable_window_s)
-    if stable is None:
-        return Wish()
-    panic = mean(pieces, now, policy.panic_window_s)
-    most = sliding_mean_max(pieces, now, policy.stable_window_s, policy.panic_window_s)
-    assert most is not None
-    parts = {"stable": stable / per_instance} | ({} if panic is None else {"panic": panic / per_instance})
-    why = " ".join(f"{name}={_whole(part)}" for name, part in parts.items())
-    return Wish(grow=max(parts.values()), shrink=most / per_instance, why=why)
+def _most(policy: TargetTrackingPolicy, began: int) -> int | None:
+    """The most that a round of growth may reach, None if that has no limit."""
+    if policy.scale_out_limit is not None:
+        return began + policy.scale_out_limit
+    if policy.metric_type.is_sampled or policy.metric_type is MetricType.QUEUE_WAIT:
+        return began + max(began, ROUND_LEAST)
+    return None
 
 
-def _helpful(asked: float | None, current: int, peak: int) -> float | None:
-    """Near enough to what there is: that. Never more than `peak`."""
-    if asked is None:
-        return None
-    if abs(asked - current) <= TOLERANCE * current + _ROUNDING:
-        asked = float(current)
-    return min(asked, float(peak))
-
-
-def _if_seen(policy: TargetTrackingPolicy, wished: Wish, seen_s: float) -> Wish:
-    """Without the wish to shrink, unless enough of the stable window was seen."""
-    if seen_s + _ROUNDING >= SCALE_IN_SEEN_PART * policy.stable_window_s:
-        return wished
-    return replace(wished, shrink=None, why=f"{wished.why}, {seen_s:.0f} of {policy.stable_window_s} s seen")
-
-
-# -- how far it may go ------------------------------------------------------------------------------------------------
+# -- in ---------------------------------------------------------------------------------------------------------------
 
 
 def _held_s(policy: TargetTrackingPolicy, standing: Standing, now: float) -> float:
@@ -182,18 +119,12 @@ def _step_down(policy: TargetTrackingPolicy, said: int, asked: float, capacity_l
     """
     there = said if capacity_limit is None else max(min(said, capacity_limit), policy.min_capacity)
     part_of_way = math.ceil(there - SCALE_IN_PART * (there - asked) - _ROUNDING)
-    return max(bounded(policy, _whole(asked)), min(part_of_way, said - 1))
+    if policy.scale_in_limit is not None:
+        part_of_way = max(part_of_way, there - policy.scale_in_limit)
+    return max(bounded(policy, whole(asked)), min(part_of_way, said - 1))
 
 
 def _noted(policy: TargetTrackingPolicy, why: list[str], wanted: int) -> tuple[str, ...]:
     """With the bounds named, where they have a say."""
     within = bounded(policy, wanted)
     return (*why, f"bounded {wanted}→{within}") if within != wanted else tuple(why)
-
-
-def _whole(count: float) -> int:
-    return math.ceil(count - _ROUNDING)
-
-
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value

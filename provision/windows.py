@@ -25,6 +25,10 @@ class Bucket(NamedTuple):
     provisioned: float  # request seconds, of those on provisioned instances
     slots: float  # slot seconds that provisioned instances had
     peak: int  # most requests at once
+    arrived: float = 0.0  # requests
+    answered: float = 0.0  # requests
+    waited: float = 0.0  # seconds that requests have waited for a slot, counted when their wait is over
+    waiting: float = 0.0  # request seconds
 
 
 class Piece(NamedTuple):
@@ -65,6 +69,20 @@ class Usage:
 
     def demand(self) -> list[Piece]:
         return [Piece(bucket.second, bucket.covered_s, bucket.demand) for bucket in self.buckets]
+
+    def arrivals(self) -> list[Piece]:
+        return [Piece(bucket.second, bucket.covered_s, bucket.arrived) for bucket in self.buckets]
+
+    def waiting(self) -> list[Piece]:
+        return [Piece(bucket.second, bucket.covered_s, bucket.waiting) for bucket in self.buckets]
+
+    def running(self) -> list[Piece]:
+        """Requests that have a slot, on whichever kind of instance."""
+        return [Piece(b.second, b.covered_s, max(0.0, b.demand - b.waiting)) for b in self.buckets]
+
+    def waits(self, first: int) -> list[Piece]:
+        """Seconds waited over requests answered, from a second on."""
+        return [Piece(b.second, b.answered, b.waited) for b in self.buckets if b.second >= first]
 
     def utilization(self, now: float, window_s: int) -> float | None:
         """FC's ProvisionedConcurrencyUtilization: requests on provisioned instances ÷ their slots, at most 1."""
@@ -139,8 +157,18 @@ def _begin(now: float, window_s: int) -> tuple[int, float]:
 
 
 def _share(seen: Bucket, second: int, share_s: float) -> Bucket:
-    demand, provisioned, slots = seen.demand * share_s, seen.provisioned * share_s, seen.slots * share_s
-    return Bucket(second, share_s, demand, provisioned, slots, seen.peak)
+    return Bucket(
+        second,
+        share_s,
+        seen.demand * share_s,
+        seen.provisioned * share_s,
+        seen.slots * share_s,
+        seen.peak,
+        seen.arrived * share_s,
+        seen.answered * share_s,
+        seen.waited * share_s,
+        seen.waiting * share_s,
+    )
 
 
 def _put(buckets: list[Bucket], new: Bucket) -> None:
@@ -159,4 +187,8 @@ def _put(buckets: list[Bucket], new: Bucket) -> None:
         old.provisioned + new.provisioned,
         old.slots + new.slots,
         max(old.peak, new.peak),
+        old.arrived + new.arrived,
+        old.answered + new.answered,
+        old.waited + new.waited,
+        old.waiting + new.waiting,
     )

@@ -165,10 +165,11 @@ class TriggerRoute(Message):
     function: str
     qualifier: str
     name: str
-    auth_type: str  # "anonymous" | "function"
+    auth_type: str  # "anonymous" | "function" | "jwt"
     methods: list[str]
     subdomain: str
     internet_disabled: bool = False
+    auth_config: dict[str, Any] = field(default_factory=dict)  # of "jwt", as FC has it
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -15,7 +17,7 @@ from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
 from control_plane.api.paths import TREES
 from control_plane.async_invocations import NoInvocations
 from control_plane.errors import StokeError
-from control_plane.ports import AsyncInvocations, CodeStore, Fleet, Registry
+from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Registry
 
 
 def create_app(
@@ -25,17 +27,29 @@ def create_app(
     settings: ApiSettings,
     *,
     authenticator: Authenticator | None = None,
+    access_keys: AccessKeys | None = None,
+    url_key: bytes | None = None,
     limits: Limits | None = None,
     invocations: AsyncInvocations | None = None,
 ) -> Starlette:
-    """Every dependency is handed in; nothing is started or read here. Without `invocations` there are none."""
+    """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
+    processes that should honour them, one of this process's own by default. Without `invocations` there are none."""
     app = Starlette(
         routes=[route for prefix, table in TREES for route in _routes(prefix, table)],
         middleware=[Middleware(Edge, authenticator=authenticator or LoopbackAuthenticator())],
         exception_handlers={StokeError: answer_stoke_error, HTTPException: answer_http_error},
     )
     app.router.redirect_slashes = False  # a redirect has no JSON body, and clients sign the path they asked for
-    app.state.context = Context(registry, fleet, code, settings, limits or Limits(), invocations or NoInvocations())
+    app.state.context = Context(
+        registry,
+        fleet,
+        code,
+        settings,
+        limits or Limits(),
+        invocations or NoInvocations(),
+        access_keys,
+        url_key or secrets.token_bytes(32),
+    )
     return app
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import AsyncInvocations, CodeStore, Fleet, Page, Query, Registry
+from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Page, Query, Registry
 
 T = TypeVar("T")
 
@@ -48,6 +49,8 @@ class Context:
     settings: ApiSettings
     limits: Limits
     invocations: AsyncInvocations
+    keys: AccessKeys | None = None
+    url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # signs the URLs of code
 
 
 def context(request: Request) -> Context:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from control_plane.api.auth import Authenticator
+from control_plane.api.auth import Authenticator, checked
 from control_plane.errors import PlatformError, StokeError, Unavailable
 from runtime.contract import HEADER_REQUEST_ID, error_body
 
@@ -48,7 +48,10 @@ class Edge:
 
         scope.setdefault("state", {})["request_id"] = request_id
         try:
-            await self._authenticator.authenticate(Request(scope))
+            admitted = await self._authenticator.authenticate(Request(scope))
+            scope["state"]["access"] = admitted.access
+            if admitted.body is not None:
+                receive = checked(receive, admitted.body)
             await self._app(scope, receive, send_named)
         except ClientDisconnect:
             log.debug("client gone request_id=%s path=%s", request_id, scope["path"])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import time
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
+from control_plane.api.auth import CODE_PATH
 from control_plane.api.context import Context, context, updated
+from control_plane.api.presigned import presigned
 from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import Function
 
@@ -85,8 +88,10 @@ async def get_code(request: Request) -> Response:
     function = await asked_for(request)
     if not function.code_sha256:
         raise NotFound("FunctionCode", f"function '{function.function_name}' has no code")
-    base = context(request).settings.public_url.rstrip("/")
-    return wire.reply({"checksum": function.code_checksum, "url": f"{base}/stoke/v1/code/{function.code_sha256}"})
+    at = context(request)
+    path = presigned(CODE_PATH + function.code_sha256, at.url_key, time.time())
+    url = at.settings.public_url.rstrip("/") + path
+    return wire.reply({"checksum": function.code_checksum, "url": url})
 
 
 async def asked_for(request: Request) -> Function:

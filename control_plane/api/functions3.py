@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import fc3, functions, shapes3, tags_v2, wire
+from control_plane.api.auth import check_service
 from control_plane.api.context import Context, context, filtered, updated
 from control_plane.errors import AlreadyExists, InvalidArgument, NotEmpty
 from control_plane.model import Function, Service
@@ -25,6 +26,7 @@ async def create(request: Request) -> Response:
     if not isinstance(name, str) or not name:
         raise InvalidArgument("functionName is missing: it is required")
     service, function = fc3_split(name)
+    check_service(request, service)
     code = await functions.stored_code(at, given)
     body, of_service = shapes3.to_records(given)
     known = {"serviceName": service, "functionName": function}

@@ -16,10 +16,12 @@ from control_plane.api import (
     bindings,
     chatter,
     domains,
+    explain,
     fc3,
     functions,
     functions3,
     instances,
+    keys,
     provision,
     provision3,
     services,
@@ -192,9 +194,15 @@ STOKE_ROUTES: Table = (
     ("/instances", "GET", stoke.instances),
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),
+    ("/provision/explain", "GET", explain.explain),
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),
+    ("/keys", "POST", keys.create),
+    ("/keys", "GET", keys.list_all),
+    ("/keys/{key}/enable", "POST", keys.enable),
+    ("/keys/{key}/disable", "POST", keys.disable),
+    ("/keys/{key}", "DELETE", keys.remove),
 )
 
 TREES: tuple[tuple[str, Table], ...] = (

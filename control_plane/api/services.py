@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
+from control_plane.api.auth import check_service
 from control_plane.api.context import context, filtered, updated
 from control_plane.model import Service
 
@@ -18,7 +19,9 @@ TAG_FILTER: Final = "tag_"  # before a tag's key, in a list's query
 async def create(request: Request) -> Response:
     at = context(request)
     given = await wire.read_object(request, at.limits.body_bytes_max)
-    return _reply(await at.registry.create_service(wire.build(Service, given, read_only=READ_ONLY)))
+    service = wire.build(Service, given, read_only=READ_ONLY)
+    check_service(request, service.service_name)
+    return _reply(await at.registry.create_service(service))
 
 
 async def get(request: Request) -> Response:

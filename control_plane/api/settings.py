@@ -5,6 +5,7 @@ The same records are spelled by FC 2.0 with `service`, `function` and `qualifier
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -12,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import fc3, wire
+from control_plane.api.auth import check_service
 from control_plane.api.context import Context, Operation, context
 from control_plane.errors import InvalidArgument, RequestError
 from control_plane.model import Count, Noun, QualifiedFunction, Setting
 from control_plane.ports import Query
 from control_plane.registry.keys import fc3_split
+from runtime.async_invocation import destinations
 
 ON_DEMAND_MAX: Final = 10_000
 
@@ -71,6 +74,8 @@ def operation(kind: Setting, action: Action) -> Operation:
         target = wire.qualified(request)
         given = await wire.read_object(request, at.limits.body_bytes_max)
         config: Noun = wire.build(MODELS[kind], given, read_only=_READ_ONLY)
+        if isinstance(config, AsyncInvokeConfig):
+            _check_destinations(request, config)
         values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
         return wire.reply(_shown(at, request, kind, target, await at.registry.put_setting(kind, target, values)))
 
@@ -140,6 +145,16 @@ async def list_on_demand(request: Request) -> Response:
         if token or not page.next_token:
             return wire.reply({"configs": found, **({"nextToken": token} if token else {})})
         whole = Query(limit=wire.LIST_LIMIT_MAX, prefix=service, next_token=page.next_token)
+
+
+def _check_destinations(request: Request, config: AsyncInvokeConfig) -> None:
+    """A key for some services has no other service's function invoked. What is no destination the registry refuses."""
+    given = config.destination_config or DestinationConfig()
+    for to in (given.on_success, given.on_failure):
+        with suppress(ValueError):
+            parsed = destinations.parse(to.destination if to else "")
+            if isinstance(parsed, destinations.ToFunction):
+                check_service(request, parsed.service)
 
 
 def _narrowed(request: Request) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict
@@ -12,18 +13,25 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from control_plane.api import wire
-from control_plane.api.context import context
-from control_plane.errors import InvalidArgument
+from control_plane.api.auth import access_of, check_service
+from control_plane.api.context import Context, context
+from control_plane.api.presigned import is_good
+from control_plane.errors import InvalidArgument, RequestError
 from control_plane.model import QualifiedFunction
 from control_plane.ports import Query
 from runtime.contract import LATEST, InstanceState
 
 
 async def status(request: Request) -> Response:
-    """Which Stoke this is, how many instances it has in each state, its machine, and whether its store answers."""
+    """Which Stoke this is, how many instances it has in each state, its machine, and whether its store answers.
+
+    Whoever has not signed is told the version, and that Stoke serves.
+    """
     at = context(request)
-    views = at.fleet.all_instances()
     await at.registry.list_services(Query(limit=1))  # raises Unavailable while the store is away
+    if access_of(request) is None:
+        return wire.reply({"version": version("stoke")})
+    views = at.fleet.all_instances()
     counted = Counter(view.state for view in views)
     return wire.reply(
         {
@@ -51,6 +59,14 @@ async def instances(request: Request) -> Response:
 async def provision(request: Request) -> Response:
     """What holds of one provision config now, and why."""
     at = context(request)
+    target = await asked_for(request)
+    now = asdict(at.fleet.provision_status(target, await at.registry.get_provision(target)))
+    now["currentError"] = now.pop("current_error")  # the name under which FC's users know it
+    return wire.reply(now)
+
+
+async def asked_for(request: Request) -> QualifiedFunction:
+    """The function that `service`, `qualifier` and `function` name. Raises NotFound, InvalidArgument."""
     asked = request.query_params
     for name in ("service", "function"):
         if not asked.get(name):
@@ -62,16 +78,15 @@ async def provision(request: Request) -> Response:
         qualifier=asked.get("qualifier") or LATEST,
         functionName=asked["function"],
     )
-    await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
-    now = asdict(at.fleet.provision_status(target, await at.registry.get_provision(target)))
-    now["currentError"] = now.pop("current_error")  # the name under which FC's users know it
-    return wire.reply(now)
+    await context(request).registry.get_function(target.service_name, target.function_name, target.qualifier)
+    return target
 
 
 async def logs(request: Request) -> Response:
     """The end of an instance's output as text; with `follow=true` also what it adds, until it ends."""
     at = context(request)
     tail_bytes = wire.whole_number(request, "tail_bytes", 64 * 1024, 0, at.limits.log_tail_bytes_max)
+    _check_instance(request, at)
     follow = request.query_params.get("follow", "").lower() in ("1", "true")
     pieces = at.fleet.logs(wire.path_name(request, "instance"), tail_bytes=tail_bytes, follow=follow)
     first = asyncio.ensure_future(anext(pieces, None))
@@ -84,6 +99,13 @@ async def logs(request: Request) -> Response:
     if first.done():
         first.result()
     return StreamingResponse(_from_first(first, pieces), media_type="text/plain; charset=utf-8")
+
+
+def _check_instance(request: Request, at: Context) -> None:
+    """Whether a key that is for some services may see this instance. Nobody knows whose a forgotten one was."""
+    instance_id = wire.path_name(request, "instance")
+    owners = [view.service for view in at.fleet.all_instances() if view.instance_id == instance_id]
+    check_service(request, owners[0] if owners else "")
 
 
 async def _from_first(first: asyncio.Future[bytes | None], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -103,7 +125,13 @@ async def _from_first(first: asyncio.Future[bytes | None], rest: AsyncIterator[b
 
 async def code(request: Request) -> Response:
     """A function's zip by its SHA-256: where GetFunctionCode's url points."""
-    zip_bytes = await context(request).code.get(wire.path_name(request, "sha256"))
+    at, asked = context(request), request.query_params
+    if access_of(request) is None:
+        expires, signature = asked.get("expires", ""), asked.get("signature", "")
+        if not is_good(request.url.path, expires, signature, at.url_key, time.time()):
+            message = "the URL is not signed, or was good until earlier: ask for the function's code again"
+            raise RequestError(message, code="AccessDenied", status=403)
+    zip_bytes = await at.code.get(wire.path_name(request, "sha256"))
     return Response(zip_bytes, media_type="application/zip")
 
 

@@ -191,6 +191,8 @@ def _allowed(kind: str, about: dict[str, Any]) -> str:
         return "must be true or false"
     if kind in ("dict_type", "model_type"):
         return "must be an object"
+    if kind == "value_error":
+        return str(about["error"])
     if kind == "list_type":
         return "must be a list"
     return ""

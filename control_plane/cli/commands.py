@@ -26,18 +26,30 @@ TABLE: Final[Table] = {
         "put": ("provision", "put"),
         "get": ("provision", "get"),
         "list": ("provision", "list_"),
+        "explain": ("explain", "explain"),
+    },
+    "keys": {
+        "create": ("keys", "create"),
+        "list": ("keys", "list_"),
+        "enable": ("keys", "enable"),
+        "disable": ("keys", "disable"),
+        "remove": ("keys", "remove"),
     },
     "info": ("info", "info"),
     "instances": ("instances", "instances"),
     "logs": ("logs", "logs"),
     "remove": ("remove", "remove"),
+    "simulate": ("parts", "simulate"),
     "gateway": ("parts", "gateway"),
     "node": ("parts", "node"),
     "control-plane": ("parts", "control_plane"),
 }
-GROUP_HELP: Final = {"provision": "How many instances of a function are kept ready."}
+GROUP_HELP: Final = {
+    "provision": "How many instances of a function are kept ready.",
+    "keys": "Who may ask Stoke for what.",
+}
 
-# Everything after the name of a part is for that part.
+# Everything after the name of a part, or of the simulator, is for it.
 _PASS_THROUGH: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 

@@ -1,4 +1,7 @@
-"""`stoke gateway|node|control-plane`: one part of Stoke alone, with its own arguments."""
+"""`stoke gateway|node|control-plane` and `stoke simulate`: a program of its own, with its own arguments.
+
+The simulator lies above the control plane, so it is not imported but run.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from typing import Final
 
 import typer
 
-MODULES: Final = {"gateway": "runtime.gateway", "node": "runtime.node", "control-plane": "control_plane.main"}
+from control_plane.cli.context import Options
+
+MODULES: Final = {
+    "gateway": "runtime.gateway",
+    "node": "runtime.node",
+    "control-plane": "control_plane.main",
+    "simulate": "loadtests.simulator",
+}
 
 
 def gateway(context: typer.Context) -> None:
@@ -26,6 +36,13 @@ def control_plane(context: typer.Context) -> None:
     _become("control-plane", context.args)
 
 
+def simulate(context: typer.Context) -> None:
+    """Replay traffic under a provision config in virtual time; `stoke simulate --help` lists its options."""
+    output = context.obj.output if isinstance(context.obj, Options) else None
+    chosen = [] if output is None else ["--output", output.value]
+    _become("simulate", [*chosen, *context.args])
+
+
 def _become(part: str, arguments: list[str]) -> None:
-    """This process becomes the part: signals and exit code are the part's, and nothing of the CLI stays in memory."""
+    """This process becomes the program: signals and exit code are its own, and nothing of the CLI stays in memory."""
     os.execv(sys.executable, [sys.executable, "-m", MODULES[part], *arguments])  # noqa: S606 - no shell is wanted

@@ -70,7 +70,7 @@ def remove(
         for line in removal.kept:
             session.output.progress(f"kept: {line}")
         if removal.lines() and not yes:
-            _ask(session.output, removal)
+            agree(session.output, *removal.lines())
         carry_out(client, removal, session.output)
     session.output.result({"removed": removal.lines(), "kept": removal.kept})
 
@@ -140,9 +140,10 @@ def carry_out(client: Client, removal: Removal, output: Output) -> None:
         output.progress(f"{name}: {'removed' if client.delete(path) else 'was gone already'}")
 
 
-def _ask(output: Output, removal: Removal) -> None:
+def agree(output: Output, *lines: str) -> None:
+    """Show what will be removed and ask. Raises BadInput unless somebody agrees."""
     output.progress("This will be removed:")
-    for line in removal.lines():
+    for line in lines:
         output.progress(f"  {line}")
     output.progress("Go on? [y/N]")
     answer = sys.stdin.readline()

@@ -22,6 +22,9 @@ class Observation:
     provisioned_in_flight: float = 0.0
     queued: int = 0
     in_flight: int = 0
+    arrived: float = 0.0  # requests in the interval, and so are the next two
+    finished: float = 0.0
+    queue_wait_s_sum: float = 0.0  # seconds that requests have waited, counted when their wait was over
 
 
 @dataclass(slots=True)
@@ -29,6 +32,9 @@ class _Tally:
     demand_request_seconds: float = 0.0
     provisioned_request_seconds: float = 0.0
     demand_peak: int = 0
+    arrived: int = 0
+    finished: int = 0
+    queue_wait_s_sum: float = 0.0
     last: FunctionUsage | None = None
     since_s: float = 0.0  # this gateway's covered seconds when the tally began
 
@@ -78,11 +84,17 @@ class UsageBook:
         tally.demand_request_seconds += usage.demand_request_seconds
         tally.provisioned_request_seconds += usage.provisioned_request_seconds
         tally.demand_peak = max(tally.demand_peak, usage.demand_peak)
+        tally.arrived += usage.arrived
+        tally.finished += usage.finished
+        tally.queue_wait_s_sum += usage.queue_wait_s_sum
         tally.last = usage
 
     def observe(self, key: VersionKey) -> Observation:
-        """What was seen of one function version since the last call, over all gateways."""
-        interval_s = demand = provisioned = 0.0
+        """What was seen of one function version since the last call, over all gateways.
+
+        Gateways report at their own pace, so what each has counted is taken as a rate over the time it has covered.
+        """
+        interval_s = demand = provisioned = arrived_per_s = finished_per_s = waited_per_s = 0.0
         peak = queued = in_flight = 0
         for gateway in self._gateways.values():
             tally = gateway.tallies.setdefault(key, _Tally(since_s=gateway.covered_s))
@@ -92,11 +104,24 @@ class UsageBook:
                 demand += tally.demand_request_seconds / span_s
                 provisioned += tally.provisioned_request_seconds / span_s
                 peak += tally.demand_peak
+                arrived_per_s += tally.arrived / span_s
+                finished_per_s += tally.finished / span_s
+                waited_per_s += tally.queue_wait_s_sum / span_s
             if tally.last is not None:
                 queued += tally.last.queued
                 in_flight += tally.last.in_flight
             gateway.tallies[key] = _Tally(since_s=gateway.covered_s, last=tally.last)
-        return Observation(interval_s, demand, peak, provisioned, queued, in_flight)
+        return Observation(
+            interval_s,
+            demand,
+            peak,
+            provisioned,
+            queued,
+            in_flight,
+            arrived_per_s * interval_s,
+            finished_per_s * interval_s,
+            waited_per_s * interval_s,
+        )
 
     def waiting(self) -> set[VersionKey]:
         """The function versions that have requests waiting for a slot, by the newest reports."""

@@ -11,6 +11,7 @@ from typing import Final
 PREFIX: Final = "stoke:registry:"
 
 SERVICES: Final = f"{PREFIX}services"
+ACCESS_KEYS: Final = f"{PREFIX}access-keys"
 PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
 
 DOMAINS: Final = f"{PREFIX}domains"
@@ -99,3 +100,7 @@ def fc3_split(name: str) -> tuple[str, str]:
     """The service and the function behind a name of FC 3.0."""
     service, dollar, function = name.partition("$")
     return (service, function) if dollar else (name, name)
+
+
+def access_key(access_key_id: str) -> str:
+    return f"{PREFIX}access-key/{access_key_id}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Final
+import json
+from typing import Any, Final
 
-from control_plane.model import Alias, CustomDomain, Function, Service, Trigger
+from control_plane.model import Alias, CustomDomain, Function, HttpTriggerConfig, Service, Trigger
 from runtime.contract import LATEST, AliasRoute, DomainRoute, FunctionRoute, TriggerRoute
 
 ON_DEMAND_INSTANCES_MAX: Final = 100  # FC's default for an account
@@ -112,7 +113,15 @@ def trigger_route(service: str, function: str, trigger: Trigger) -> TriggerRoute
         methods=list(config.methods),
         subdomain=trigger.subdomain,
         internet_disabled=config.disable_url_internet,
+        auth_config=_auth_config(config),
     )
+
+
+def _auth_config(config: HttpTriggerConfig) -> dict[str, Any]:
+    if config.auth_type != "jwt":
+        return {}
+    given = config.auth_config
+    return dict(json.loads(given)) if isinstance(given, str) else dict(given or {})
 
 
 def subdomain(account_id: str, service: str, function: str, trigger: str) -> str:

@@ -17,6 +17,7 @@ from runtime.gateway.resolve import Names
 from runtime.gateway.routes import Destination
 from runtime.http.exchange import Exchange
 from runtime.http.framing import date_header, header_block, status_line
+from runtime.signature import BodyDigest, SignatureRefused
 
 if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
@@ -58,13 +59,19 @@ def given_id(head: RequestHead) -> str:
 class Acceptance:
     """Owns the exchange until it is answered."""
 
-    __slots__ = ("_begun", "_bytes_max", "_destination", "_exchange", "_gateway", "_id", "_names", "_request_id",
-                 "_stateful")  # fmt: skip
+    __slots__ = ("_begun", "_body_digest", "_bytes_max", "_destination", "_exchange", "_gateway", "_id", "_names",
+                 "_request_id", "_stateful")  # fmt: skip
 
     def __init__(
-        self, gateway: Gateway, exchange: Exchange, head: RequestHead, destination: Destination, names: Names
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        head: RequestHead,
+        destination: Destination,
+        names: Names,
+        body_digest: BodyDigest | None,
     ) -> None:
-        """Takes the exchange over.
+        """Takes the exchange over. `body_digest` says what the payload must be: another one is not kept.
 
         Raises:
             Refusal: the id is none, the payload is announced to be too large, or too many events wait.
@@ -73,6 +80,7 @@ class Acceptance:
         self._exchange = exchange
         self._destination = destination
         self._names = names
+        self._body_digest = body_digest
         self._request_id = gateway.request_ids.new()
         self._id = given_id(head) or f"async-{self._request_id}"
         wanted = (head.fc_value(HEADER_STATEFUL.encode()) or b"").lower() == b"true"
@@ -99,7 +107,7 @@ class Acceptance:
             self._refuse(too_large(self._bytes_max, _WHAT))
         elif self._exchange.complete:
             self._begun = True
-            self._gateway.spawn(self._enqueue(b"".join(self._exchange.take_body())))
+            self._keep(b"".join(self._exchange.take_body()))
 
     def client_gone(self) -> None:
         """What is on its way to the store stays: the client cannot know whether it was in time."""
@@ -108,6 +116,17 @@ class Acceptance:
     def client_paused(self) -> None: ...
 
     def client_resumed(self) -> None: ...
+
+    def _keep(self, payload: bytes) -> None:
+        digest = self._body_digest
+        if digest is not None:
+            digest.update(payload)
+            try:
+                digest.check()
+            except SignatureRefused as refused:
+                self._refuse(Refusal(refused.status, refused.code, refused.message))
+                return
+        self._gateway.spawn(self._enqueue(payload))
 
     async def _enqueue(self, payload: bytes) -> None:
         record = new_invocation(

@@ -1,70 +1,135 @@
-"""Whether a signed request may enter, by the access key of this machine's credentials file."""
+"""Whether a signed request may enter: an invocation, or a trigger of authType function.
+
+The gateway knows the access keys from the feed, with their secrets sealed, and opens them with the data folder's
+secret.key; the local key it reads from the credentials file.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
-from typing import NamedTuple
 
-from runtime.gateway.refusal import Refusal
+from runtime.access.admit import admit, replayed
+from runtime.access.jwt import JwtConfig, TokenRefused, check_token, find_token, has_kid, passed_claims
+from runtime.access.local import LocalKey
+from runtime.access.nonces import Nonces
+from runtime.access.records import AccessKey, KeyRecord, unsealed
+from runtime.access.roles import Need, Right
+from runtime.access.sealing import Box, SealBroken, read_box
+from runtime.gateway.headers import RequestHead as RequestFields
+from runtime.gateway.key_sets import KeySets
+from runtime.gateway.refusal import Refusal, unavailable
 from runtime.http.exchange import Exchange
-from runtime.signature import SignatureRefused, verify
+from runtime.signature import BodyDigest, RequestHead, SignatureRefused, read_claim
 
 log = logging.getLogger(__name__)
 
 
-class AccessKey(NamedTuple):
-    access_key_id: str
-    secret: str
+class Keyring:
+    """The access keys. Each is opened when it is first used."""
 
+    def __init__(self, local: LocalKey, box_path: Path) -> None:
+        self._local = local
+        self._box_path = box_path
+        self._box: Box | None = None
+        self._records: dict[str, KeyRecord] = {}
+        self._open: dict[str, AccessKey] = {}
 
-class Credentials:
-    """The key in a file that may be written, or written anew, while the gateway runs."""
+    def put(self, record: KeyRecord) -> None:
+        self._records[record.access_key_id] = record
+        self._open.pop(record.access_key_id, None)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read_at_ns = -1
-        self._key: AccessKey | None = None
+    def remove(self, access_key_id: str) -> None:
+        self._records.pop(access_key_id, None)
+        self._open.pop(access_key_id, None)
 
-    def current(self) -> AccessKey | None:
-        """The key as the file has it now; None without one. Costs a stat, so it is asked for signed triggers only."""
+    def clear(self) -> None:
+        self._records.clear()
+        self._open.clear()
+
+    def find(self, access_key_id: str) -> AccessKey | None:
+        """Raises Refusal (503) for a key that this gateway has no means to open."""
+        local = self._local.find(access_key_id)
+        if local is not None:
+            return local
+        found = self._open.get(access_key_id)
+        if found is None:
+            record = self._records.get(access_key_id)
+            if record is None:
+                return None
+            found = self._open[access_key_id] = self._opened(record)
+        return found
+
+    def _opened(self, record: KeyRecord) -> AccessKey:
         try:
-            changed_at_ns = self._path.stat().st_mtime_ns
-        except OSError:
-            return None
-        if changed_at_ns != self._read_at_ns:
-            try:
-                values = json.loads(self._path.read_bytes())
-                self._key = AccessKey(str(values["access_key_id"]), str(values["access_key_secret"]))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                log.error("credentials-unreadable path=%s error=%r", self._path, str(error))
-                self._key = None
-            self._read_at_ns = changed_at_ns
-        return self._key
+            if self._box is None:
+                self._box = read_box(self._box_path)
+            return unsealed(self._box, record)
+        except (OSError, ValueError, SealBroken) as error:
+            log.error("key-unreadable id=%s error=%r", record.access_key_id, str(error))
+            message = f"access key '{record.access_key_id}' cannot be read by this gateway"
+            raise Refusal(503, "ServiceUnavailable", message) from None
 
 
-def authorize(exchange: Exchange, target: bytes, base_path: bytes, credentials: Credentials) -> None:
-    """Let a request to a trigger of authType function pass, or not.
+class Doorkeeper:
+    """Checks signatures against the keyring, and remembers the nonces that were used."""
 
-    Raises:
-        Refusal: 403, with what is wrong about its signature.
-    """
-    key = credentials.current()
-    if key is None:
-        raise Refusal(403, "AccessDenied", "the trigger asks for a signature, and this machine has no access key")
-    path, _, query = target.decode("latin-1").partition("?")
-    try:
-        verify(
-            exchange.method.decode("latin-1"),
-            path,
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers},
-            access_key_id=key.access_key_id,
-            secret=key.secret,
-            now_s=time.time(),
-            resource_query=query,
-            base_path=base_path.decode("latin-1"),
-        )
-    except SignatureRefused as refused:
-        raise Refusal(403, refused.code, refused.message) from None
+    def __init__(self, keys: Keyring, nonces: Nonces) -> None:
+        self.keys = keys
+        self._nonces = nonces
+
+    def check_invocation(self, exchange: Exchange, service: str) -> BodyDigest | None:
+        """Let an invocation of a service's function pass, or not; gives what its body must be.
+
+        Raises:
+            Refusal: with what is wrong about its signature, or that its key may not invoke.
+        """
+        return self._check(RequestHead.of(_method(exchange), exchange.target, exchange.headers), service)
+
+    def check_trigger(self, exchange: Exchange, target: bytes, base_path: bytes, service: str) -> BodyDigest | None:
+        """As check_invocation, for a trigger; without a signature it is 403, as FC has it."""
+        if not any(name.lower() == b"authorization" for name, _ in exchange.headers):
+            raise Refusal(403, "AccessDenied", "the trigger asks for a signature: header Authorization is missing")
+        head = RequestHead.of(_method(exchange), target, exchange.headers, base_path.decode("latin-1"))
+        return self._check(head, service)
+
+    def _check(self, head: RequestHead, service: str) -> BodyDigest | None:
+        now_s = time.time()
+        try:
+            claim = read_claim(head)
+            proof = admit(head, claim, self.keys.find(claim.access_key_id), Need(Right.INVOKE, service), now_s)
+            if proof.nonce and not self._nonces.use(claim.access_key_id, proof.nonce, now_s):
+                raise replayed(proof.nonce)
+        except SignatureRefused as refused:
+            raise Refusal(refused.status, refused.code, refused.message) from None
+        return proof.body
+
+
+class TokenDoor:
+    """Checks the tokens of jwt triggers."""
+
+    def __init__(self, key_sets: KeySets) -> None:
+        self._key_sets = key_sets
+
+    def check(self, exchange: Exchange, head: RequestFields, config: JwtConfig, target: bytes) -> None:
+        """Let a request pass whose token holds, with the claims that its function is to be told of as headers.
+
+        Raises:
+            Refusal: 403 with what is wrong about the token; 503 while the trigger's key set has not been fetched yet.
+        """
+        keys = self._key_sets.keys(config.url) if config.url else config.keys
+        if not keys:
+            raise unavailable(f"the key set of the trigger, {config.url}, could not be fetched yet")
+        try:
+            token = find_token(config, exchange.headers, target.decode("latin-1").partition("?")[2])
+            if config.url and not has_kid(keys, token):
+                self._key_sets.refresh(config.url)  # a key that is new there: good from the next request on
+            claims = check_token(config, keys, token)
+        except TokenRefused as refused:
+            raise Refusal(403, "AccessDenied", str(refused)) from None
+        head.replace({name for name, _ in config.claim_headers}, passed_claims(config, claims))
+
+
+def _method(exchange: Exchange) -> str:
+    return exchange.method.decode("latin-1")

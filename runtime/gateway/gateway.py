@@ -9,16 +9,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
 
+from runtime.access.local import LocalKey
+from runtime.access.nonces import Nonces
+from runtime.access.records import FIELD_PREFIX, KeyRecord
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
 from runtime.gateway.api import ApiRequest
-from runtime.gateway.authorize import Credentials, authorize
+from runtime.gateway.authorize import Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
+from runtime.gateway.key_sets import KeySets
 from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
@@ -30,6 +34,7 @@ from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
+from runtime.signature import BodyDigest
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +52,9 @@ class Gateway:
         self.settings = settings
         self.routes = Routes()
         self.request_ids = answers.RequestIds()
-        self._credentials = Credentials(settings.credentials_path)
+        self.keys = Keyring(LocalKey(settings.credentials_path), settings.secret_key_path)
+        self._doorkeeper = Doorkeeper(self.keys, Nonces(settings.nonces_max))
+        self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
@@ -125,21 +132,25 @@ class Gateway:
             allowed = b", ".join(sorted(entrance.methods)).decode()
             message = f"method '{exchange.method.decode('latin-1')}': {allowed} is allowed by the trigger"
             raise Refusal(405, "MethodNotAllowed", message, (("allow", allowed),))
+        body: BodyDigest | None = None
         if entrance.is_signed:
-            authorize(exchange, asked.target, asked.base_path, self._credentials)
+            body = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
+        elif entrance.jwt is not None:
+            self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
         destination = self._open_destination(entrance.names)
-        Invocation(self, exchange, head, destination, asked, self.request_ids.new()).begin()
+        Invocation(self, exchange, head, destination, asked, self.request_ids.new(), body).begin()
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
+        body = self._doorkeeper.check_invocation(exchange, asked.names.service)
         asynchronous = is_async(head)
         destination = self._open_destination(asked.names)
         if asynchronous:
-            Acceptance(self, exchange, head, destination, asked.names).begin()
+            Acceptance(self, exchange, head, destination, asked.names, body).begin()
             return
-        Invocation(self, exchange, head, destination, None, self.request_ids.new()).begin()
+        Invocation(self, exchange, head, destination, None, self.request_ids.new(), body).begin()
 
     def _open_destination(self, names: Names) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
@@ -191,6 +202,7 @@ class Gateway:
 
     def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
         self.routes.clear()
+        self.keys.clear()
         for field, value in routes.items():
             self._change_route(field, value)
         for instance_id in [known for known in self.upstreams if known not in instances]:
@@ -225,11 +237,18 @@ class Gateway:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _change_route(self, field: str, value: str) -> None:
+        is_key = field.startswith(FIELD_PREFIX)
         if not value:
-            self.routes.remove(field)
+            if is_key:
+                self.keys.remove(field.removeprefix(FIELD_PREFIX))
+            else:
+                self.routes.remove(field)
             return
         try:
-            self.routes.put(field, decode(value))
+            if is_key:
+                self.keys.put(KeyRecord.from_dict(decode(value)))
+            else:
+                self.routes.put(field, decode(value))
         except (ValueError, TypeError, KeyError) as error:
             log.error("route-unreadable field=%s error=%r", field, str(error))
 

@@ -6,6 +6,8 @@ one connection only (RFC 9110, section 7.6.1) and without `x-fc-*` from clients,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from runtime.gateway.refusal import Refusal, invalid
 from runtime.http.fields import Use, named_by_connection, use_of
 from runtime.http.framing import Headers
@@ -35,6 +37,13 @@ class RequestHead:
             if key == name:
                 return value
         return None
+
+    def replace(self, names: set[str], fields: Iterable[tuple[str, str]]) -> None:
+        """Pass these fields on, and none of `names` (in lower case) that the client has sent."""
+        if names:
+            self.passed = _without(self.passed, {name.encode("latin-1") for name in names})
+        for name, value in fields:
+            self.passed += (name.encode("latin-1"), b": ", value.encode("latin-1"), b"\r\n")
 
 
 def sort_request(headers: Headers) -> RequestHead:

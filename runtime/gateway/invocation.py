@@ -29,6 +29,7 @@ from runtime.http.client import ClientConnection, ConnectionFailed, ResponseMalf
 from runtime.http.exchange import Exchange
 from runtime.http.fields import find
 from runtime.http.pool import NoResources, Unreachable
+from runtime.signature import BodyDigest
 
 if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
@@ -86,6 +87,7 @@ class Invocation(Relay):
         destination: Destination,
         trigger: TriggerAsk | None,
         request_id: str,
+        body_digest: BodyDigest | None = None,
     ) -> None:
         settings = gateway.settings
         super().__init__(
@@ -93,6 +95,7 @@ class Invocation(Relay):
             head,
             body_bytes_max=(settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max),
             held_bytes_max=settings.held_body_bytes_max,
+            body_digest=body_digest,
         )
         self._gateway = gateway
         self._destination = destination

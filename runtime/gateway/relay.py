@@ -14,6 +14,7 @@ from runtime.gateway.refusal import Refusal, too_large
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.exchange import Exchange
 from runtime.http.framing import CHUNKED, CLOSE, CRLF, KEEP_ALIVE, LAST_CHUNK, chunks, has_no_body, joined, status_line
+from runtime.signature import BodyDigest, SignatureRefused
 
 _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
@@ -26,6 +27,7 @@ class Relay(ABC):
     __slots__ = (
         "_answered",
         "_body_bytes_max",
+        "_body_digest",
         "_chunks_answer",
         "_chunks_request",
         "_held_bytes_max",
@@ -38,11 +40,20 @@ class Relay(ABC):
         "over",
     )
 
-    def __init__(self, exchange: Exchange, head: RequestHead, *, body_bytes_max: int, held_bytes_max: int) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        *,
+        body_bytes_max: int,
+        held_bytes_max: int,
+        body_digest: BodyDigest | None = None,
+    ) -> None:
         """Takes the exchange over.
 
         `held_bytes_max` bounds what is kept of a request's body: while it waits, and after it was sent, in case it has
-        to be sent again.
+        to be sent again. `body_digest` says what the body must be: of one that is another, the end is never sent, so
+        that no instance takes it for whole.
 
         Raises:
             Refusal: the body is announced to be larger than `body_bytes_max`.
@@ -55,6 +66,7 @@ class Relay(ABC):
         self.over = False  # nothing more is to be done for this request
         self._body_bytes_max = body_bytes_max
         self._held_bytes_max = held_bytes_max
+        self._body_digest = body_digest
         self._sent: list[bytes] | None = []  # None: more than is held
         self._sent_bytes = 0
         self._request_ended = False  # all of it was sent
@@ -90,6 +102,8 @@ class Relay(ABC):
     def send(self, connection: ClientConnection) -> None:
         """Send what there is of the request: for the first time, or all of it again."""
         self.connection = connection
+        if self._body_is_another():
+            return
         if not self._request_ended:
             self.exchange.resume_reading()  # first, as sending may already be too much for the other side
         head_only = self.exchange.method == b"HEAD"
@@ -111,7 +125,8 @@ class Relay(ABC):
         if self.exchange.body_bytes > self._body_bytes_max:
             self.refuse(too_large(self._body_bytes_max, "this request"))
         elif self.connection is not None:
-            self._forward_body()
+            if not self._body_is_another():
+                self._forward_body()
         elif self.exchange.body_bytes > self._held_bytes_max:
             self.exchange.pause_reading()
 
@@ -171,6 +186,22 @@ class Relay(ABC):
         self._over(None)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _body_is_another(self) -> bool:
+        """Take what has arrived into the digest; refuse the request if that is all of it, and not what was signed."""
+        digest, exchange = self._body_digest, self.exchange
+        if digest is None:
+            return False
+        for piece in exchange.received:
+            digest.update(piece)
+        if exchange.complete:
+            self._body_digest = None
+            try:
+                digest.check()
+            except SignatureRefused as refused:
+                self.refuse(Refusal(refused.status, refused.code, refused.message))
+                return True
+        return False
 
     def _first_bytes(self) -> bytes:
         exchange, head = self.exchange, self.head

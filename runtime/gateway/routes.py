@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.access.jwt import JwtConfig, parse_config
 from runtime.contract import (
     ASYNC_EVENT_AGE_S_MAX,
     CONTROL_PATH_HTTP,
@@ -46,6 +47,7 @@ class Entrance:
     methods: frozenset[bytes]
     is_signed: bool  # authType function
     internet_disabled: bool
+    jwt: JwtConfig | None = None  # authType jwt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +87,10 @@ class Routes:
         elif kind == "alias" and len(names) == 2:
             self._aliases[(names[0], names[1])] = AliasRoute.from_dict(value)
         elif kind == "trigger" and len(names) == 3:
-            self._put_trigger((names[0], names[1], names[2]), TriggerRoute.from_dict(value))
+            trigger = TriggerRoute.from_dict(value)
+            if trigger.auth_type == "jwt":
+                parse_config(trigger.auth_config)
+            self._put_trigger((names[0], names[1], names[2]), trigger)
         elif kind == "domain" and len(names) == 1:
             self.domains[names[0].encode()] = Domain(DomainRoute.from_dict(value))
         elif kind == "async" and len(names) == 3:
@@ -254,6 +259,7 @@ def _entrance(trigger: TriggerRoute) -> Entrance:
     return Entrance(
         names=Names(trigger.service, trigger.qualifier or LATEST, trigger.function),
         methods=frozenset(method.upper().encode() for method in trigger.methods),
-        is_signed=trigger.auth_type != "anonymous",
+        is_signed=trigger.auth_type not in ("anonymous", "jwt"),
         internet_disabled=trigger.internet_disabled,
+        jwt=parse_config(trigger.auth_config) if trigger.auth_type == "jwt" else None,
     )

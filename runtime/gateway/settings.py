@@ -16,6 +16,7 @@ from runtime.http.server import ServerLimits
 
 _ENVIRONMENT_PREFIX: Final = "STOKE_"
 _STORE_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _MIB: Final = 1 << 20
 
 
@@ -33,7 +34,7 @@ class GatewaySettings:
     listen_fd: int = _number(-1, -1, 1 << 20, "a listening socket inherited from the parent, instead of --listen")
     store: str = _text("redis://… or unix://PATH")
     control_plane: str = _text("unix:PATH or tcp:HOST:PORT of the control plane")
-    data: str = _text("the data folder, for credentials.json")
+    data: str = _text("the data folder, for credentials.json and secret.key")
     id: str = _text("the gateway's name in its reports; by default made of the process id")
 
     # A body is streamed, so these bound what a client may ask for, not what is held.
@@ -68,6 +69,7 @@ class GatewaySettings:
     async_deliveries_max: int = _number(16, 1, 1000, "results on their way to destinations, at once")
     async_stream_length_max: int = _number(10_000, 1, 10_000_000, "entries kept of a stream that is a destination")
 
+    nonces_max: int = _number(200_000, 2, 100_000_000, "of signed requests, remembered so that none is sent again")
     report_every_s: float = _number(1.0, 0.01, 60.0, "between two usage reports")
     shutdown_timeout_s: float = _number(30.0, 0.0, 3600.0, "for what is in flight, after SIGTERM")
 
@@ -81,6 +83,11 @@ class GatewaySettings:
             raise ValueError("--listen or --listen-fd is needed")
         if self.listen:
             split_address(self.listen)
+        if self.listen and split_address(self.listen)[0] not in _LOOPBACK and not self.has_keys:
+            raise ValueError(
+                f"--listen {self.listen!r}: without credentials.json or secret.key in --data {self.data!r} nobody "
+                f"could sign a request, so {', '.join(_LOOPBACK)} are allowed"
+            )
         if not self.store.startswith(_STORE_SCHEMES):
             raise ValueError(f"--store {self.store!r}: redis://…, rediss://… and unix://PATH are allowed")
         if not self.control_plane.startswith(("unix:", "tcp:")):
@@ -96,8 +103,18 @@ class GatewaySettings:
         )
 
     @property
+    def has_keys(self) -> bool:
+        """Whether there is a key of this machine, or the means to read those of the store."""
+        return self.credentials_path.exists() or self.secret_key_path.exists()
+
+    @property
     def credentials_path(self) -> Path:
         return Path(self.data).expanduser() / "credentials.json"
+
+    @property
+    def secret_key_path(self) -> Path:
+        """The key that opens the secrets of the access keys in the store."""
+        return Path(self.data).expanduser() / "secret.key"
 
 
 def split_address(listen: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 
 from control_plane.api import create_app
+from control_plane.api.auth import Admitted
 from control_plane.api.paths import FC3_ROUTES, FC_ROUTES, STOKE_PREFIX, STOKE_ROUTES
 from control_plane.code_store import FolderCodeStore
 from control_plane.errors import RequestError
@@ -65,7 +66,7 @@ async def test_an_unexpected_failure_is_answered_and_says_nothing_of_the_inside(
 
 async def test_an_authenticator_is_asked_before_any_operation(tmp_path: Path) -> None:
     class Nobody:
-        async def authenticate(self, request: Request) -> None:
+        async def authenticate(self, request: Request) -> Admitted:
             raise RequestError(f"{request.method} needs a signature", code="SignatureNotMatch", status=403)
 
     registry = MemoryRegistry()

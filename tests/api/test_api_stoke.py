@@ -7,10 +7,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from control_plane.explain import Explained, Inputs, PolicyExplained
 from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
 from runtime.contract import InstanceSample, InstanceState, NodeInfo
-from tests.api.conftest import Api
+from tests.api.conftest import NOW_S, Api
+
+AGES = ((0, 8), (5, 2))  # seconds ago, and the target before
 
 
 async def test_status_says_what_runs(api: Api) -> None:
@@ -64,6 +67,44 @@ async def test_provision_says_why(api: Api) -> None:
         ("service=s&function=f&qualifier=prod", "AliasNotFound"),
     ):
         assert (await api.send("GET", f"/stoke/v1/provision?{query}"))[1]["Code"] == code_
+
+
+async def test_decisions_are_explained_newest_first(api: Api) -> None:
+    await api.function()
+    assert await api.send("GET", "/stoke/v1/provision/explain?service=s&function=f") == (200, {"decisions": []})
+    policies = (PolicyExplained("p", 8, ("panic=12", "bounded 12→8")),)
+    inputs = Inputs(2, 0, 1, 1.0, 6.0, 6, 4, 31.0, {"GPUSmUtilization": 0.5}, None)
+    made = [Explained(NOW_S - age_s, "LATEST", 8, was, ("bounded 12→8",), policies, inputs) for age_s, was in AGES]
+    api.fleet.explanations["s.LATEST/f"] = tuple(made)
+    code, answer = await api.send("GET", "/stoke/v1/provision/explain?service=s&function=f&qualifier=LATEST")
+    assert code == 200
+    assert [one["at_s"] for one in answer["decisions"]] == [NOW_S, NOW_S - 5]
+    assert answer["decisions"][1] == {
+        "at_s": NOW_S - 5,
+        "version": "LATEST",
+        "target": 8,
+        "was": 2,
+        "reasons": ["bounded 12→8"],
+        "policies": [{"name": "p", "wanted": 8, "reasons": ["panic=12", "bounded 12→8"]}],
+        "inputs": {
+            "current": 2,
+            "starting": 0,
+            "slots_per_instance": 1,
+            "interval_s": 1.0,
+            "demand": 6.0,
+            "demand_peak": 6,
+            "waiting": 4,
+            "requests_per_second": 31.0,
+            "metrics": {"GPUSmUtilization": 0.5},
+            "capacity_limit": None,
+        },
+    }
+    for query, code_ in (
+        ("service=s", "InvalidArgument"),
+        ("service=s&function=g", "FunctionNotFound"),
+        ("service=s&function=f&qualifier=prod", "AliasNotFound"),
+    ):
+        assert (await api.send("GET", f"/stoke/v1/provision/explain?{query}"))[1]["Code"] == code_
 
 
 async def test_the_end_of_a_log_is_read_as_text(api: Api) -> None:

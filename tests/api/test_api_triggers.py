@@ -86,7 +86,11 @@ async def test_a_trigger_is_changed_and_deleted(either: Api) -> None:
         ({"triggerName": "1st"}, 'triggerName is "1st": must match'),
         ({"triggerConfig": "{"}, "triggerConfig is not valid JSON"),
         ({"triggerConfig": []}, "triggerConfig is []: must be an object"),
-        ({"triggerConfig": {"methods": ["GET"], "authType": "jwt"}}, 'triggerConfig.authType is "jwt": must be \'ano'),
+        ({"triggerConfig": {"methods": ["GET"], "authType": "basic"}}, 'triggerConfig.authType is "basic": must be'),
+        (
+            {"triggerConfig": {"methods": ["GET"], "authType": "jwt"}},
+            'triggerConfig is {"methods": ["GET"], "authType": "jwt"}: authConfig needs jwks or jwksUrl',
+        ),
         ({"triggerConfig": {"methods": []}}, "triggerConfig.methods is []: must have at least 1 entries"),
         ({"triggerConfig": {"methods": ["TRACE"]}}, 'triggerConfig.methods.0 is "TRACE": must be'),
         ({"triggerConfig": {}}, "triggerConfig.methods is missing"),

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.cli import main, parts
+from control_plane.explain import Explained, Inputs, PolicyExplained
 from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
 from runtime.contract import InstanceSample
@@ -207,6 +208,25 @@ def test_get_says_why(stoke: Stoke, server: ApiServer) -> None:
     )
     (found,) = stoke("provision", "get", "-t", CONTAINER, "-o", "json").json.values()
     assert (found["target"], found["starting"], found["in_force"], found["reasons"]) == (4, 1, ["p"], ["stable=4"])
+
+
+def test_explain_tells_the_last_decisions(stoke: Stoke, server: ApiServer) -> None:
+    stoke("deploy", "-t", CONTAINER, "-y")
+    named = ("--service-name", "gpu-best-practice-service", "--function-name", "gpu-moderation")
+    assert stoke("provision", "explain", *named).out == "nothing decided yet\n"
+    inputs = Inputs(2, 0, 1, 1.0, 6.0, 6, 4, 31.0, {}, 16)
+    one = Explained(1_750_000_000.0, "LATEST", 8, 2, ("panic=12",), (PolicyExplained("p", 8, ("panic=12",)),), inputs)
+    server.fleet.explanations["gpu-best-practice-service.LATEST/gpu-moderation"] = (one,)
+    (found,) = stoke("provision", "explain", "-t", CONTAINER, "-o", "json").json
+    assert (found["target"], found["was"], found["inputs"]["demand"]) == (8, 2, 6.0)
+    assert stoke("provision", "explain", *named, "--qualifier", "LATEST").out.splitlines() == [
+        "2025-06-15T15:06:40Z  target 2→8  panic=12",
+        "    seen: 2 ready, 0 starting, 6.00 requests at once (peak 6), 4 waiting, 31.0 requests/s, room for 16",
+        "    p wants 8: panic=12",
+    ]
+    header, line = stoke("provision", "explain", *named, "-o", "table").out.splitlines()
+    assert header.split() == ["at", "target", "reasons", "policies", "seen"]
+    assert "target 2→8" in line
 
 
 # -- invoke ---------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ async def test_a_signed_trigger_lets_only_the_keys_owner_in(w: World) -> None:
     await w.put_trigger(auth_type="function")
     await w.settle()
     reply = await w.ask("GET", f"{TRIGGER}/")
-    assert (reply.status, reply.json()["Code"]) == (403, "AccessDenied")  # no key on this machine yet
+    assert (reply.status, reply.json()["Code"]) == (403, "AccessDenied")  # not signed at all
     key = {"access_key_id": "id", "access_key_secret": "secret"}
     (w.directory / "credentials.json").write_text(json.dumps(key))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from redis import Redis
 
+from control_plane.cli.signed import FcAuth
 from control_plane.parts import start_time
 from tests.support.stoke import ROOT, eventually
 
@@ -72,7 +73,9 @@ def test_a_store_of_ones_own_is_used_and_left_running(tmp_path: Path, store_url:
     try:
         assert not (tmp_path / "data" / "run" / "store.pid.json").exists(), "no private store was started"
         body = {"serviceName": "kept"}
-        assert httpx.post(endpoint + "/2016-08-15/services", json=body).status_code == 200
+        key = json.loads((tmp_path / "data" / "credentials.json").read_text())
+        auth = FcAuth(key["access_key_id"], key["access_key_secret"])
+        assert httpx.post(endpoint + "/2016-08-15/services", json=body, auth=auth).status_code == 200
     finally:
         assert stoke("down", "--data", data).returncode == 0
     with Redis.from_url(store_url) as redis:

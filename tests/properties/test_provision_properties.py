@@ -15,6 +15,8 @@ from provision.tracking import SCALE_IN_STEP_S
 from tests.unit.provision_story import START, Story, tracking
 
 METRICS = [metric.value for metric in MetricType]
+# Of the metrics that are no shares: what a target of 1 stands for.
+UNITS = {"RequestsPerSecond": 20.0, "QueueWaitMilliseconds": 1000.0, "WaitingLength": 5.0}
 EXPRESSIONS = ["cron(0 * * * * *)", "cron(0 7 15 * * SUN)", "at(2025-06-15T15:07:00)", "at(2030-01-01T00:00:00)"]
 TIMES = [None, "2025-06-15T15:06:50Z", "2025-06-15T15:07:30Z", "2025-06-15T15:09:00Z"]
 
@@ -28,10 +30,11 @@ def policies(
 ) -> dict[str, Any]:
     least = draw(st.integers(0, 6))
     start, end = sorted(draw(st.lists(st.sampled_from(range(len(TIMES))), min_size=2, max_size=2))) if timed else (0, 0)
+    metric = draw(st.sampled_from(metrics))
     return {
         "name": name,
-        "metricType": draw(st.sampled_from(metrics)),
-        "metricTarget": draw(st.sampled_from([0.05, 0.3, 0.5, 0.7, 1.0])),
+        "metricType": metric,
+        "metricTarget": draw(st.sampled_from([0.05, 0.3, 0.5, 0.7, 1.0])) * UNITS.get(metric, 1.0),
         "minCapacity": least,
         "maxCapacity": draw(st.integers(max(1, least), 12)),
         "startTime": TIMES[start] if start < end else None,
@@ -39,6 +42,9 @@ def policies(
         "stableWindowSeconds": draw(st.sampled_from([None, 10, 30])),
         "panicWindowSeconds": draw(st.sampled_from([None, 1, 10])),
         "scaleInDelaySeconds": draw(st.sampled_from([None, 0, 15])),
+        "panicThreshold": draw(st.sampled_from([None, 1, 2.5])),
+        "scaleOutLimit": draw(st.sampled_from([None, 1, 3])),
+        "scaleInLimit": draw(st.sampled_from([None, 1, 3])),
     }
 
 
@@ -70,6 +76,8 @@ class Moment:
     became_ready: bool
     capacity_limit: int | None
     reported: bool
+    waiting: int
+    wait_s: float
 
 
 moments = st.builds(
@@ -81,6 +89,8 @@ moments = st.builds(
     became_ready=st.booleans(),
     capacity_limit=st.sampled_from([None, None, None, 0, 3, 50]),
     reported=st.booleans(),
+    waiting=st.integers(0, 20),
+    wait_s=st.sampled_from([0.0, 0.1, 2.0]),
 )
 histories = st.lists(moments, max_size=40)
 
@@ -98,6 +108,10 @@ def looks(history: Sequence[Moment]) -> list[Seen]:
                 demand_peak=round(moment.demand),
                 interval_s=max(0.0, moment.after_s) if moment.reported else 0.0,
                 provisioned_in_flight=min(moment.demand, float(moment.ready)),
+                arrived=moment.demand if moment.reported else 0.0,
+                finished=moment.demand if moment.reported else 0.0,
+                queue_wait_s_sum=moment.demand * moment.wait_s if moment.reported else 0.0,
+                waiting=moment.waiting,
                 samples=tuple(MetricSample(metric, "i", moment.value, now) for metric in METRICS if moment.ready),
                 newest_ready_at=newest_ready_at if moment.ready else None,
                 capacity_limit=moment.capacity_limit,
@@ -258,6 +272,80 @@ def test_scale_out_happens_within_the_panic_window(
     story = Story(config, lambda t: demand * (t >= idle_s), tick_s=tick_s, slots=slots)
     needed = demand / (slots * 0.5)
     assert story.until(idle_s + panic_s + tick_s).target >= needed - 1e-6
+
+
+@few
+@given(configs(), histories, moments, st.floats(0, 3600))
+def test_a_clock_that_steps_back_changes_nothing(
+    config: ProvisionConfig, history: list[Moment], then: Moment, back_s: float
+) -> None:
+    memory, _ = decisions(config, looks(history))
+    look = replace(looks([*history, then])[-1], now=memory.now)
+    if memory.now:
+        assert step(config, memory, replace(look, now=memory.now - back_s)) == step(config, memory, look)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    policies(timed=False),
+    st.lists(st.tuples(demands, st.sampled_from([0.0, 0.3, 0.9, 1.0])), min_size=1, max_size=3),
+    st.sampled_from([0.5, 2.0]),
+)
+def test_no_decision_depends_on_the_pace_of_the_loop(
+    policy: dict[str, Any], phases: list[tuple[float, float]], tick_s: float
+) -> None:
+    """Phases of 40 s, the last one longer, seen each second and at another pace: both come to the same."""
+    config = parse({"target": 4, "targetTrackingPolicies": [{**policy, "scaleInDelaySeconds": 0}]})
+    length_s, ends = 40, 40 * len(phases) + 200
+
+    def phase(t: float) -> tuple[float, float]:
+        return phases[min(int(t // length_s), len(phases) - 1)]
+
+    def told(pace_s: float) -> int:
+        story = Story(
+            config,
+            lambda t: phase(t)[0],
+            rate=lambda t: phase(t)[0] * 5,
+            wait_s=lambda t, ready: phase(t)[0] / 5 / max(1, ready),
+            gauge=lambda t, ready: phase(t)[1] / max(1, ready),
+            metric=policy["metricType"],
+            tick_s=pace_s,
+        )
+        return story.until(ends).target
+
+    assert told(tick_s) == told(1.0)
+
+
+@few
+@given(configs(), histories, st.data())
+def test_more_requests_or_more_that_wait_never_ask_for_fewer(
+    config: ProvisionConfig, history: list[Moment], data: st.DataObject
+) -> None:
+    memory, _ = decisions(config, looks(history))
+    look = looks([*history, data.draw(moments)])[-1]
+    more, waited_s = data.draw(st.integers(0, 50)), data.draw(st.floats(0, 100))
+    larger = replace(
+        look,
+        demand=look.demand + more,  # who waits is part of the demand
+        demand_peak=look.demand_peak + more,
+        waiting=look.waiting + more,
+        arrived=look.arrived + more,
+        queue_wait_s_sum=look.queue_wait_s_sum + waited_s,
+    )
+    assert step(config, memory, larger)[1].target >= step(config, memory, look)[1].target
+
+
+@few
+@given(st.sampled_from([m for m in METRICS if m != "ProvisionedConcurrencyUtilization"]), demands, demands)
+def test_a_gauge_or_a_queue_never_asks_for_more_instances_than_requests(
+    metric: str, demand: float, value: float
+) -> None:
+    if metric == "RequestsPerSecond":
+        return  # a rate says nothing of how many there are at once
+    policy = {**tracking(minCapacity=0, maxCapacity=1000), "metricType": metric, "metricTarget": 0.01}
+    story = Story(parse({"targetTrackingPolicies": [policy]}), lambda _: demand, gauge=lambda *_: value, metric=metric)
+    story.rate, story.wait_s = (lambda _: 10.0), (lambda *_: value)
+    assert story.until(120).target <= -int(-demand // 1)
 
 
 @few

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -36,6 +37,7 @@ from runtime.contract import (
     function_field,
     trigger_field,
 )
+from runtime.signature import authorization
 
 TIMEOUT_S = 15.0
 
@@ -209,7 +211,7 @@ class Client:
         self.writer = writer
 
     async def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
-        self.writer.write(request_bytes(method, target, headers, body))
+        self.writer.write(request_bytes(method, target, signed(method, target, headers), body))
         async with asyncio.timeout(TIMEOUT_S):
             return await read_reply(self.reader, head_only=method == "HEAD")
 
@@ -217,6 +219,19 @@ class Client:
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
+
+
+KEY_ID, SECRET = "test-key", "test-secret"  # the local key of every gateway here
+
+
+def signed(method: str, target: str, headers: dict[str, str] | None = None) -> dict[str, str]:
+    """The headers, with a signature for an invocation that has none."""
+    sent = {name.lower(): value for name, value in (headers or {}).items()}
+    path = target.partition("?")[0]
+    if method != "POST" or not path.endswith("/invocations") or "authorization" in sent:
+        return sent
+    sent.setdefault("date", formatdate(usegmt=True))
+    return {**sent, "authorization": authorization(method, path, sent, KEY_ID, SECRET)}
 
 
 def request_bytes(method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> bytes:
@@ -339,6 +354,8 @@ async def world(store_url: str, *arguments: str, control_plane: str = "") -> Asy
     # pytest's folders have long names, a unix socket's path may not: so a short folder of its own.
     directory = Path(tempfile.mkdtemp(prefix="stoke-g-"))
     address = control_plane or f"unix:{directory}/control-plane.sock"
+    key = {"access_key_id": KEY_ID, "access_key_secret": SECRET}
+    (directory / "credentials.json").write_text(json.dumps(key))
     gateway = GatewayProcess(store_url, address, directory, *arguments)
     store = redis.asyncio.Redis.from_url(store_url)
     made = World(gateway, store, directory)

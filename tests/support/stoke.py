@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from control_plane.cli.signed import FcAuth
 from control_plane.parts import start_time
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ class Stoke:
         self.data = data
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = httpx.Client(timeout=30.0)
+        self.client = httpx.Client(timeout=30.0)  # signs with the local key once Stoke is up
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
@@ -62,7 +63,14 @@ class Stoke:
         with (self.data / "supervisor.log").open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT)
         eventually(self._is_up, f"Stoke serves; see {self.data}/logs", timeout_s=30.0)
+        self.client.auth = self.auth
         return self
+
+    @property
+    def auth(self) -> FcAuth:
+        """Signs as this Stoke's own key, an admin's."""
+        key = json.loads((self.data / "credentials.json").read_text())
+        return FcAuth(key["access_key_id"], key["access_key_secret"])
 
     def _is_up(self) -> bool:
         assert self._process is not None

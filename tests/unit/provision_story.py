@@ -36,6 +36,8 @@ class Story:
     demand: Callable[[float], float] = lambda _: 0.0
     gauge: Callable[[float, int], float] | None = None  # a metric's value, by time and ready instances
     metric: str = "GPUSmUtilization"
+    rate: Callable[[float], float] = lambda _: 0.0  # requests a second that come and are answered
+    wait_s: Callable[[float, int], float] = lambda *_: 0.0  # that each of them waited, by time and ready instances
     slots: int = 1
     tick_s: float = 1.0
     launch_s: float = 0.0
@@ -70,6 +72,7 @@ class Story:
 
     def _seen(self, interval_s: float) -> Seen:
         demand = self.demand(self.t - interval_s / 2)
+        requests = self.rate(self.t - interval_s / 2) * interval_s
         samples: tuple[MetricSample, ...] = ()
         if self.gauge is not None and self.ready:
             value = self.gauge(self.t, len(self.ready))
@@ -83,6 +86,10 @@ class Story:
             demand_peak=-int(-demand // 1),
             interval_s=interval_s,
             provisioned_in_flight=min(demand, float(len(self.ready) * self.slots)),
+            arrived=requests,
+            finished=requests,
+            queue_wait_s_sum=requests * self.wait_s(self.t, len(self.ready)),
+            waiting=max(0, -int(-demand // 1) - len(self.ready) * self.slots),
             samples=samples,
             newest_ready_at=START + max(self.ready) if self.ready else None,
             capacity_limit=self.capacity_limit,

@@ -66,6 +66,18 @@ def test_gateways_add_up() -> None:
     assert (seen.demand, seen.in_flight, seen.queued) == (5.0, 3, 5)
 
 
+def test_requests_and_their_waits_add_up_over_reports_and_gateways() -> None:
+    book = UsageBook()
+    for _ in range(2):
+        book.absorb(report(usage(arrived=10, finished=8, queue_wait_s_sum=1.5), gateway="g1"))
+    book.absorb(report(usage(arrived=5, finished=5, queue_wait_s_sum=0.5), gateway="g2", interval_s=1.0))
+    seen = book.observe(KEY)
+    assert seen.interval_s == 2.0
+    assert (seen.arrived, seen.finished) == (30.0, 26.0), "the second gateway's 5 a second go on for 2 s"
+    assert seen.queue_wait_s_sum == 4.0
+    assert (book.observe(KEY).arrived, book.observe(KEY).queue_wait_s_sum) == (0.0, 0.0)
+
+
 def test_absorbing_names_the_functions_with_waiting_requests() -> None:
     book = UsageBook()
     assert book.absorb(report(usage(queued=1), usage(function="g"))) == {KEY}

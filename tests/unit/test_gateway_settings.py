@@ -27,6 +27,10 @@ def test_arguments_count_before_the_environment_and_that_before_defaults() -> No
         ([*NEEDED, "--queue-wait-s", "soon"], "--queue-wait-s 'soon': a number is allowed"),
         ([*NEEDED, "--queue-wait-s", "nan"], "--queue-wait-s nan: 0.01 to 86400 is allowed"),
         ([*NEEDED, "--listen", "9000"], "--listen '9000': HOST:PORT is allowed"),
+        (
+            [*NEEDED, "--listen", "0.0.0.0:9000", "--data", "/nowhere"],
+            "--listen '0.0.0.0:9000': without credentials.json",
+        ),
         ([*NEEDED, "--store", "http://x"], "--store 'http://x': redis://"),
         ([*NEEDED, "--control-plane", "x"], "--control-plane 'x': unix:PATH"),
         (NEEDED[2:], "--listen or --listen-fd is needed"),
@@ -47,7 +51,7 @@ def test_an_address_is_a_host_and_a_port() -> None:
 
 
 def test_the_servers_limits_are_the_settings() -> None:
-    settings = GatewaySettings(listen="h:1", store="redis://", control_plane="unix:/c", head_bytes_max=2048)
+    settings = GatewaySettings(listen="localhost:1", store="redis://", control_plane="unix:/c", head_bytes_max=2048)
     assert settings.server_limits.head_bytes_max == 2048
 
 

@@ -252,7 +252,7 @@ def test_a_reference_that_leads_nowhere_names_its_line(tmp_path: Path, written: 
         (
             "methods: [GET]",
             "authType: token, methods: [GET]",
-            "triggers[0].config.authType: \"token\" is not allowed: must be 'anonymous' or 'function'",
+            "triggers[0].config.authType: \"token\" is not allowed: must be 'anonymous', 'function' or 'jwt'",
         ),
         (", config: {methods: [GET]}", "", "triggers[0]: the field config is required"),
         ("edition: 1.0.0", "edition: 2.0.0", '2: edition: "2.0.0" is not allowed: must be one of 1.0.0, 3.0.0'),

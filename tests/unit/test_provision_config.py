@@ -17,6 +17,9 @@ SAMPLE = """{"target": 2, "targetTrackingPolicies": [{"name": "scaling-policy-de
   "metricType": "ProvisionedConcurrencyUtilization", "metricTarget": 0.3, "minCapacity": 2, "maxCapacity": 30}]}"""
 
 
+A_TARGET = "must be a number above 0, and at most 1 for a utilization"
+
+
 def policy(**changes: Any) -> dict[str, Any]:
     values = {"name": "p", "metricType": "CPUUtilization", "metricTarget": 0.5, "minCapacity": 1, "maxCapacity": 4}
     return {key: value for key, value in (values | changes).items() if value != "absent"}
@@ -98,6 +101,7 @@ def test_what_came_in_goes_out() -> None:
         "targetTrackingPolicies": [
             policy(startTime="2023-01-01T16:00:00.000Z", endTime="2024-01-01T16:00:00Z"),
             policy(name="q", metricTarget=1, stableWindowSeconds=30, panicWindowSeconds=5, scaleInDelaySeconds=90),
+            policy(name="r", metricType="WaitingLength", panicThreshold=2, scaleOutLimit=4, scaleInLimit=1),
         ],
     }
     config = parse(given)
@@ -121,6 +125,20 @@ def test_what_came_in_goes_out() -> None:
 def test_a_time_is_utc_by_its_z_and_else_local_to_the_time_zone(text: str, zone: str | None, moment: str) -> None:
     config = parse({"targetTrackingPolicies": [policy(startTime=text, timeZone=zone)]})
     assert config.target_tracking_policies[0].start_s == utc(moment)
+
+
+@pytest.mark.parametrize("metric", ["RequestsPerSecond", "QueueWaitMilliseconds", "WaitingLength"])
+def test_a_metric_that_is_no_utilization_may_have_a_target_above_one(metric: str) -> None:
+    (tracking,) = parse(
+        {"targetTrackingPolicies": [policy(metricType=metric, metricTarget=250)]}
+    ).target_tracking_policies
+    assert tracking.metric_target == 250
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    (tracking,) = parse({"targetTrackingPolicies": [policy()]}).target_tracking_policies
+    assert (tracking.stable_window_s, tracking.panic_window_s, tracking.scale_in_delay_s) == (60, 3, 0)
+    assert (tracking.panic_factor, tracking.scale_out_limit, tracking.scale_in_limit) == (1.0, None, None)
 
 
 def test_without_start_and_end_it_always_holds() -> None:
@@ -169,11 +187,13 @@ def test_a_wrong_value_is_named_with_what_is_allowed(given: dict[str, Any], prob
         ({"name": ""}, 'name is "": must be a text of 1 to 128 characters'),
         ({"name": 7}, "name is 7: must be a text of 1 to 128 characters"),
         ({"name": "absent"}, "name is missing: must be a text of 1 to 128 characters"),
-        ({"metricTarget": 0}, "metricTarget is 0: must be a number above 0 and at most 1"),
-        ({"metricTarget": 1.5}, "metricTarget is 1.5: must be a number above 0 and at most 1"),
-        ({"metricTarget": "0.5"}, 'metricTarget is "0.5": must be a number above 0 and at most 1'),
-        ({"metricTarget": float("nan")}, "metricTarget is NaN: must be a number above 0 and at most 1"),
-        ({"metricTarget": None}, "metricTarget is missing: must be a number above 0 and at most 1"),
+        ({"metricTarget": 0}, f"metricTarget is 0: {A_TARGET}"),
+        ({"metricTarget": 1.5}, f"metricTarget is 1.5: {A_TARGET}"),
+        ({"metricTarget": "0.5"}, f'metricTarget is "0.5": {A_TARGET}'),
+        ({"metricTarget": float("nan")}, f"metricTarget is NaN: {A_TARGET}"),
+        ({"metricTarget": float("inf")}, f"metricTarget is Infinity: {A_TARGET}"),
+        ({"metricTarget": None}, f"metricTarget is missing: {A_TARGET}"),
+        ({"metricType": "RequestsPerSecond", "metricTarget": 0}, f"metricTarget is 0: {A_TARGET}"),
         ({"minCapacity": -1}, "minCapacity is -1: must be a whole number from 0 to 10000"),
         ({"maxCapacity": 0, "minCapacity": 0}, "maxCapacity is 0: must be a whole number from 1 to 10000"),
         ({"minCapacity": 5}, "minCapacity is 5: must be at most maxCapacity (4)"),
@@ -199,6 +219,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(given: dict[str, Any], prob
         ({"stableWindowSeconds": 5}, "stableWindowSeconds is 5: must be a whole number from 10 to 600"),
         ({"panicWindowSeconds": 61}, "panicWindowSeconds is 61: must be a whole number from 1 to 60"),
         ({"scaleInDelaySeconds": 3601}, "scaleInDelaySeconds is 3601: must be a whole number from 0 to 3600"),
+        ({"panicThreshold": 0.5}, "panicThreshold is 0.5: must be a number from 1 to 10"),
+        ({"panicThreshold": 11}, "panicThreshold is 11: must be a number from 1 to 10"),
+        ({"scaleOutLimit": 0}, "scaleOutLimit is 0: must be a whole number from 1 to 10000"),
+        ({"scaleInLimit": 1.5}, "scaleInLimit is 1.5: must be a whole number from 1 to 10000"),
         (
             {"stableWindowSeconds": 10, "panicWindowSeconds": 20},
             "panicWindowSeconds is 20: must be at most stableWindowSeconds (10)",

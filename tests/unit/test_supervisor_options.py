@@ -20,7 +20,7 @@ from control_plane.options import parse
         (["--listen", "9000"], "--listen is '9000'; allowed is HOST:PORT with a port from 0 to 65535"),
         (["--listen", "127.0.0.1:http"], "a port from 0 to 65535"),
         (["--listen", "127.0.0.1:70000"], "a port from 0 to 65535"),
-        (["--listen", "0.0.0.0:9000"], "allowed hosts are 127.0.0.1, localhost, ::1"),
+        (["--listen", ":9000"], "allowed is HOST:PORT"),
         (["--store", "mysql://db"], "--store is 'mysql://db'; allowed are redis://"),
         (["--simulated-gpu", "many"], "--simulated-gpu is 'many'; allowed is N:MEMORY_MIB"),
     ],
@@ -38,6 +38,23 @@ def test_good_options_are_taken(tmp_path: Path) -> None:
     options = parse(["--data", str(tmp_path), "--listen", "[::1]:0", "--store", "unix:///run/store.sock"])
     assert (options.data, options.host, options.port) == (tmp_path, "::1", 0)
     assert options.store == "unix:///run/store.sock"
+
+
+def test_other_addresses_are_allowed_unless_there_can_be_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("STOKE_ACCESS_KEY_ID", "STOKE_ACCESS_KEY_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    arguments = ["--data", str(tmp_path), "--listen", "0.0.0.0:9000", "--store", "unix:///run/store.sock"]
+    assert parse(arguments).host == "0.0.0.0", "a key will be made"
+    (tmp_path / "credentials.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        parse(arguments)
+    assert "holds no access key" in capsys.readouterr().err
+    assert parse([*arguments[:3], "[::1]:9000", *arguments[4:]]).host == "::1"
+    monkeypatch.setenv("STOKE_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("STOKE_ACCESS_KEY_SECRET", "secret")
+    assert parse(arguments).host == "0.0.0.0"
 
 
 def test_the_local_key_is_made_once_and_only_its_owner_may_read_it(

@@ -1,0 +1,31 @@
+"""Used nonces in the store: several control planes agree, and each goes on alone while the store is away."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from control_plane.nonces import KEY_PREFIX, SharedNonces
+from runtime.access.nonces import REMEMBERED_S
+from tests.support.store import PrivateStore
+
+
+async def test_a_nonce_is_good_once_for_all_processes_and_is_forgotten_in_time(private_store: PrivateStore) -> None:
+    redis: Redis = Redis.from_url(private_store.url)
+    one, other = SharedNonces(redis), SharedNonces(redis)
+    assert await one.use("key", "n", 1000.0)
+    assert not await one.use("key", "n", 1000.0)
+    assert not await other.use("key", "n", 1000.0)
+    assert await other.use("another", "n", 1000.0)
+    for kept in await redis.keys(f"{KEY_PREFIX}*"):
+        assert 0 < await redis.pttl(kept) <= REMEMBERED_S * 1000
+    await redis.aclose()
+
+
+async def test_while_the_store_is_away_a_process_remembers_its_own(private_store: PrivateStore) -> None:
+    redis: Redis = Redis.from_url(private_store.url)
+    nonces = SharedNonces(redis)
+    private_store.kill()
+    assert await nonces.use("key", "n", 1000.0)
+    assert not await nonces.use("key", "n", 1000.0)
+    await redis.aclose()
+    private_store.start()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from control_plane.cli import main as stoke
+from loadtests.simulator.__main__ import main, make_parser
+
+ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / "provision" / "examples" / "default.json")
+BURST = ["--trace", "shape:burst,low=1,high=4,duration_s=60", "--history-seconds", "0", "--config", CONFIG]
+
+
+def test_it_prints_a_table_that_says_it_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BURST, "--compare", str(ROOT / "provision" / "examples" / "from-zero.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Simulated: shape:burst")
+    assert len(lines) == 4
+
+
+def test_json_is_one_value_with_an_outcome_for_each_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BURST, "-o", "json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["simulated"] is True
+    assert values["scenario"]["launch_s"] == 8.0
+    assert [found["config"] for found in values["outcomes"]] == [CONFIG]
+    assert values["outcomes"][0]["lost"] == 0
+
+
+def test_a_report_is_one_page_with_a_chart_and_the_same_numbers_as_json(tmp_path: Path) -> None:
+    assert main([*BURST, "--report", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    values = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert "<h1>Simulated</h1>" in page
+    assert "plotly" in page
+    assert values["changes"][CONFIG][0]["before"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--trace", "shape:wave", "--config", CONFIG], "shape 'wave'; one of"),
+        ([*BURST, "--launch-seconds", "-1"], "launch_s: -1.0; a finite number 0 or more is allowed"),
+        ([*BURST, "--compare", "none.json"], "none.json"),
+        ([*BURST, "--history-seconds", "60"], "history_s: 60.0"),
+    ],
+)
+def test_what_is_wrong_is_said_with_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_key_that_a_config_does_not_have_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "provision.json"
+    path.write_text('{"target": 1, "targets": 2}')
+    with pytest.raises(SystemExit):
+        main([*BURST[:-1], str(path)])
+    assert "targets" in capsys.readouterr().err
+
+
+def test_every_option_is_in_the_page_and_the_page_has_no_other() -> None:
+    page = (ROOT / "docs" / "simulator.md").read_text().partition("## Other systems' rules")[0]
+    written = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page))
+    options = {name for action in make_parser()._actions for name in action.option_strings if name.startswith("--")}
+    assert written ^ options == {"--help"}
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (["simulate", "--trace", "x.csv", "-o", "json"], ["--trace", "x.csv", "-o", "json"]),
+        (["-o", "json", "simulate", "--trace", "x.csv"], ["--output", "json", "--trace", "x.csv"]),
+        (["simulate", "--help"], ["--help"]),
+    ],
+)
+def test_the_command_becomes_the_simulator(
+    given: list[str], passed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _program, arguments: became.append(arguments))
+    with pytest.raises(SystemExit):
+        stoke(given)
+    assert became == [[sys.executable, "-m", "loadtests.simulator", *passed]]
