@@ -255,3 +255,17 @@ async def test_metrics_are_read_by_http_basic_too(api: Signed) -> None:
     assert (await api.client.get("/stoke/v1/metrics", auth=await api.key("invoke"))).status_code == 403
     other = await api.client.get("/stoke/v1/instances", auth=key)
     assert (other.status_code, other.json()["Code"]) == (403, "AccessDenied"), "signatures everywhere else"
+
+
+async def test_a_key_for_some_services_sends_results_to_no_other_services_function(api: Signed) -> None:
+    await deployed(api)
+    key = await api.key("deploy", "s")
+    path = "/2021-04-06/services/s/functions/f/async-invoke-config"
+    for destination, expected in (
+        ("acs:fc:::services/s/functions/f", (200, "")),
+        ("acs:fc:::services/t.LATEST/functions/f", (403, "AccessDenied")),
+        ("acs:fc:::functions/t$f", (403, "AccessDenied")),
+        ("nowhere", (400, "InvalidArgument")),
+    ):
+        body = {"destinationConfig": {"onFailure": {"destination": destination}}}
+        assert await api.code("PUT", path, body, key=key) == expected

@@ -101,6 +101,18 @@ async def test_a_key_works_as_soon_as_the_feed_has_told_of_it_and_no_longer_than
     assert told(await w.ask("POST", INVOKE, fc("k", "secret"))) == (403, "InvalidAccessKeyID")
 
 
+async def test_an_asynchronous_invocation_is_checked_as_another_is_and_keeps_the_payload_that_was_signed(
+    w: World,
+) -> None:
+    instance = await w.start_instance("i1")
+    is_async = {"x-fc-invocation-type": "Async"}
+    assert told(await w.ask("POST", INVOKE, fc("other", SECRET) | is_async)) == (403, "InvalidAccessKeyID")
+    assert told(await w.ask("POST", INVOKE, acs3(b"signed", "one") | is_async, b"other")) == (403, "SignatureNotMatch")
+    assert told(await w.ask("POST", INVOKE, acs3(b"signed", "two") | is_async, b"signed")) == (202, "")
+    await w.until(lambda: bool(instance.requests))
+    assert [request.body for request in instance.requests] == [b"signed"]
+
+
 async def test_a_signed_trigger_takes_any_key_that_may_invoke(w: World) -> None:
     await w.start_instance("i1")
     await w.put_trigger(auth_type="function")
