@@ -43,13 +43,14 @@ def stoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stoke]:
 class Senders:
     """Sends every invocation until it is acknowledged, under one id each; tells when so many are."""
 
-    def __init__(self, endpoint: str) -> None:
-        self._url = f"{endpoint}{PATH}/invocations"
+    def __init__(self, stoke: Stoke) -> None:
+        self._url = f"{stoke.endpoint}{PATH}/invocations"
+        self._auth = stoke.auth
         self.acknowledged: dict[str, str] = {}  # invocation id → request id
         self._lock = threading.Condition()
 
     def send(self, numbers: range) -> None:
-        with httpx.Client(timeout=30.0) as client:
+        with httpx.Client(timeout=30.0, auth=self._auth) as client:
             for number in numbers:
                 self._send(client, f"n-{number}")
 
@@ -98,7 +99,7 @@ def test_a_thousand_invocations_survive_the_death_of_every_part(stoke: Stoke, tm
     stoke.call("PUT", f"{PATH}/async-invoke-config", {"statefulInvocation": True})
     stoke.provision("f", 2)
     stoke.await_current("f", 2)
-    senders = Senders(stoke.endpoint)
+    senders = Senders(stoke)
     with ThreadPoolExecutor(8) as pool:
         sent = [pool.submit(senders.send, range(first, COUNT, 8)) for first in range(8)]
         for count, part in KILLED_AT.items():
