@@ -1,8 +1,9 @@
-"""How long a launch takes: a fork of the node's zygote against a fresh interpreter that does the same.
+"""How long a launch takes: a fork of the node's zygote against a fresh interpreter, launched by the node too or bare.
 
-Both end when the function has answered its first request, so imports, the model and its first inference are in both
-figures. The node's side also has what a user waits for besides: the durable record, the ready pipe, /initialize.
-Rounds are interleaved, so that what the machine does besides weighs on both alike.
+All end when the function has answered its first request, so imports, the model and its first inference are in every
+figure. The node's launches also have what a user waits for besides: the durable record, the ready pipe, /initialize;
+the bare one is uvicorn on the same app, started by hand. Rounds are interleaved, so that what the machine does besides
+weighs on all alike.
 
     python -m loadtests.bench.coldstart [--function functions/digits] [--handler app.app] [--rounds 20] [--json FILE]
 """
@@ -33,11 +34,14 @@ from runtime.node.client import NodeClient, NodeUnavailable
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 60.0
 CODE: Final = "0" * 64
+# The same code with an empty folder "numpy": a node takes that for a function with its own libraries, which cannot be
+# forked. Python itself passes over a folder without a module in it, so nothing else differs.
+UNFORKED: Final = "1" * 64
 INITIALIZE: Final = {"x-fc-control-path": "/initialize"}
 CHECK_PERIOD_S: Final = 0.0005  # how exactly the fresh interpreter's start is seen; it costs that one next to nothing
 
 # What a plain deployment of the same function is: uvicorn on the app, with uvloop and httptools as ours has them.
-FRESH: Final = """
+BARE: Final = """
 import importlib, sys
 sys.path.insert(0, sys.argv[1])
 import uvicorn
@@ -53,7 +57,8 @@ class Result:
 
     function: str
     zygote_s: list[float]
-    fresh_s: list[float]
+    fresh_s: list[float]  # a fresh interpreter, launched by the node
+    bare_s: list[float]  # uvicorn started by hand
 
     @property
     def zygote_median_s(self) -> float:
@@ -64,6 +69,10 @@ class Result:
         return statistics.median(self.fresh_s)
 
     @property
+    def bare_median_s(self) -> float:
+        return statistics.median(self.bare_s)
+
+    @property
     def times_faster(self) -> float:
         return self.fresh_median_s / self.zygote_median_s
 
@@ -71,6 +80,7 @@ class Result:
         medians = {
             "zygote_median_s": self.zygote_median_s,
             "fresh_median_s": self.fresh_median_s,
+            "bare_median_s": self.bare_median_s,
             "times_faster": self.times_faster,
         }
         return {**asdict(self), **medians}
@@ -92,7 +102,8 @@ def main() -> None:
 def table(result: Result) -> str:
     lines = [f"{result.function}, {len(result.zygote_s)} rounds, seconds to the first answer", ""]
     lines.append(f"{'':20}{'median':>9}{'fastest':>9}{'slowest':>9}")
-    for name, seconds in (("zygote", result.zygote_s), ("fresh interpreter", result.fresh_s)):
+    rows = (("zygote", result.zygote_s), ("fresh interpreter", result.fresh_s), ("bare uvicorn", result.bare_s))
+    for name, seconds in rows:
         lines.append(f"{name:20}{statistics.median(seconds):9.3f}{min(seconds):9.3f}{max(seconds):9.3f}")
     lines += ["", f"the zygote is {result.times_faster:.1f} times faster"]
     return "\n".join(lines)
@@ -104,17 +115,22 @@ async def measure(function: Path, handler: str, rounds: int) -> Result:
         data = Path(folder)
         # Bytecode of the function is what neither side may have: deployed code comes without it.
         shutil.copytree(function, data / "code" / CODE, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(data / "code" / CODE, data / "code" / UNFORKED)
+        (data / "code" / UNFORKED / "numpy").mkdir()
         node = _start_node(data)
         client = NodeClient(data / "node.sock")
         try:
             await _until_it_serves(client)
             await client.prepare("python3")
-            await _forked(client, handler)  # the first round of each fills the page cache, and is not counted
-            await asyncio.to_thread(_fresh, data, handler)
-            result = Result(function.name, [], [])
-            for _ in range(rounds):
-                result.zygote_s.append(await _forked(client, handler))
-                result.fresh_s.append(await asyncio.to_thread(_fresh, data, handler))
+            result = Result(function.name, [], [], [])
+            for counted in (False, *[True] * rounds):  # the first round fills the page cache
+                zygote_s = await _launched(client, handler, CODE)
+                fresh_s = await _launched(client, handler, UNFORKED)
+                bare_s = await asyncio.to_thread(_bare, data, handler)
+                if counted:
+                    result.zygote_s.append(zygote_s)
+                    result.fresh_s.append(fresh_s)
+                    result.bare_s.append(bare_s)
             return result
         finally:
             await client.shutdown(0.0)
@@ -123,7 +139,7 @@ async def measure(function: Path, handler: str, rounds: int) -> Result:
             node.wait(TIMEOUT_S)
 
 
-async def _forked(client: NodeClient, handler: str) -> float:
+async def _launched(client: NodeClient, handler: str, code_sha256: str) -> float:
     instance_id = f"c-{uuid.uuid4().hex[:12]}"
     spec = LaunchSpec(
         instance_id=instance_id,
@@ -133,7 +149,7 @@ async def _forked(client: NodeClient, handler: str) -> float:
         revision="1",
         runtime="python3",
         handler=handler,
-        code_sha256=CODE,
+        code_sha256=code_sha256,
         initializer="true",
         initialization_timeout_s=TIMEOUT_S,
     )
@@ -149,12 +165,12 @@ async def _forked(client: NodeClient, handler: str) -> float:
     return took_s
 
 
-def _fresh(data: Path, handler: str) -> float:
-    code, socket = str(data / "code" / CODE), str(data / "fresh.sock")
+def _bare(data: Path, handler: str) -> float:
+    code, socket = str(data / "code" / CODE), str(data / "bare.sock")
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "ORT_DISABLE_TELEMETRY": "1"}  # as instances have them
     with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=TIMEOUT_S) as client:
         began_s = time.perf_counter()
-        server = subprocess.Popen([sys.executable, "-c", FRESH, code, handler, socket], env=environment)
+        server = subprocess.Popen([sys.executable, "-c", BARE, code, handler, socket], env=environment)
         try:
             _until_initialized(client, server)
             return time.perf_counter() - began_s
@@ -171,7 +187,7 @@ def _until_initialized(client: httpx.Client, server: subprocess.Popen[bytes]) ->
             answer = client.post("http://instance/initialize", headers=INITIALIZE)
         except httpx.ConnectError:
             if server.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError("the fresh interpreter did not serve") from None
+                raise RuntimeError("the bare server did not serve") from None
             time.sleep(CHECK_PERIOD_S)
         else:
             answer.raise_for_status()

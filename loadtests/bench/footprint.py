@@ -19,6 +19,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from control_plane.cli.endpoint import find_credentials
+from control_plane.cli.signed import FcAuth
 from loadtests.demo import MANIFEST
 from loadtests.local import LocalStoke
 from loadtests.options import FUNCTION, SERVICE
@@ -63,7 +65,7 @@ def measure(stoke: LocalStoke, instances: int, settle_s: float) -> dict[str, dic
     names = ("--service-name", SERVICE, "--function-name", FUNCTION)
     stoke.stoke("provision", "put", "--target", str(instances), "-t", str(MANIFEST), *names)
     time.sleep(settle_s)
-    pids = instance_pids(stoke.endpoint)
+    pids = instance_pids(stoke)
     return {
         "nothing deployed": alone,
         f"{instances} instances of {FUNCTION}": weigh(parts(stoke), apart=set(pids.values())),
@@ -79,11 +81,13 @@ def parts(stoke: LocalStoke) -> dict[str, int]:
     return found
 
 
-def instance_pids(endpoint: str) -> dict[str, int]:
+def instance_pids(stoke: LocalStoke) -> dict[str, int]:
     query = {"service": SERVICE, "function": FUNCTION}
-    answer = httpx.get(f"{endpoint}/stoke/v1/instances", params=query, trust_env=False).raise_for_status().json()
-    rows: list[dict[str, Any]] = answer["instances"] if isinstance(answer, dict) else answer
-    return {str(row.get("instanceId") or row.get("instance_id")): int(row["pid"]) for row in rows if row.get("pid")}
+    key = find_credentials(stoke.data, {})
+    auth = None if key is None else FcAuth(key.access_key_id, key.access_key_secret)
+    answer = httpx.get(f"{stoke.endpoint}/stoke/v1/instances", params=query, auth=auth, trust_env=False)
+    rows: list[dict[str, Any]] = answer.raise_for_status().json()["instances"]
+    return {str(row["instance_id"]): int(row["pid"]) for row in rows if row.get("pid")}
 
 
 def weigh(roots: dict[str, int], apart: set[int]) -> dict[str, Weight]:

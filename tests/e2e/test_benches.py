@@ -1,0 +1,32 @@
+"""The benchmarks run, for a moment each, so that their figures can be had at any time. Nothing is timed here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.stoke import ROOT
+
+
+def run(module: str, out: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"loadtests.bench.{module}", "--json", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def test_the_footprint_weighs_each_part_and_each_instance(tmp_path: Path) -> None:
+    found = run("footprint", tmp_path / "f.json", "--instances", "1", "--settle-s", "0.2")
+    assert {"supervisor", "control-plane", "gateway", "node", "store"} <= set(found["nothing deployed"])
+    (instance,) = found["each instance"].values()
+    assert instance["pss_mib"] > 0
+
+
+def test_the_cold_start_is_told_for_a_fork_a_fresh_interpreter_and_a_bare_server(tmp_path: Path) -> None:
+    found = run("coldstart", tmp_path / "c.json", "--rounds", "1")
+    assert [len(found[name]) for name in ("zygote_s", "fresh_s", "bare_s")] == [1, 1, 1]
+    assert found["times_faster"] > 0
