@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,8 @@ from tests.support.store import PrivateStore
 __all__ = ["private_store", "registry", "registry_world", "store_server", "store_url"]
 
 
+# A shell that runs this in the background has Ctrl-C ignored, and every process that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything imports onnxruntime: it would start to collect usage data otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 

@@ -78,9 +78,6 @@ class FleetKeeper:
         ids: Iterable[str] = self._records if key is None else self._by_version.get(key, ())
         return sorted((self._records[i] for i in ids), key=lambda r: (r.launched_at_s, r.instance_id))
 
-    def record(self, instance_id: str) -> InstanceRecord | None:
-        return self._records.get(instance_id)
-
     def versions(self) -> set[VersionKey]:
         """The function versions that have instances."""
         return {key for key, ids in self._by_version.items() if ids}

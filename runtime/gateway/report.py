@@ -59,10 +59,6 @@ def make_report(
     )
 
 
-def says_something(report: UsageReport) -> bool:
-    return bool(report.functions or report.in_flight or report.last_used_s or report.drained or report.unreachable)
-
-
 def _function_usage(key: VersionKey, gate: Gate, now_s: float) -> FunctionUsage:
     service, version, function = key
     usage = gate.usage

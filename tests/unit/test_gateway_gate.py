@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.gateway.gate import Full, Gate, Lease, Ticket
-from runtime.gateway.report import Moment, make_report, says_something
+from runtime.gateway.report import Moment, make_report
 
 
 def gate(*, queue: int = 10, **slots: int) -> Gate:
@@ -177,4 +177,3 @@ def test_a_gate_without_requests_is_left_out_of_the_report() -> None:
     now = Moment(1.0, 1.0)
     report = make_report("g", 1, {("s", "LATEST", "f"): gate(p1=1)}, [], since=now, now=now)
     assert report.functions == []
-    assert not says_something(report)
