@@ -137,6 +137,14 @@ class Invocation(Relay):
     def request_head(self) -> bytes:
         return self._passage.lines + _REQUEST_ID % self.request_id.encode()
 
+    def first_bytes(self) -> bytes:
+        passage, exchange = self._passage, self.exchange
+        if passage.framing and exchange.complete:
+            self._request_ended = True
+            request_id = _REQUEST_ID % self.request_id.encode()
+            return b"".join((passage.lines, request_id, passage.framing, *exchange.take_body()))
+        return super().first_bytes()
+
     def answer_head(self, response: Response) -> tuple[int, bytes]:
         duration_ms = round((monotonic() - self._begun_at_s) * 1000.0)
         passage = self._passage

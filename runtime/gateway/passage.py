@@ -34,6 +34,7 @@ class Passage:
     __slots__ = (
         "body_bytes_max",
         "destination",
+        "framing",
         "gate",
         "generation",
         "head",
@@ -64,6 +65,9 @@ class Passage:
         self.generation = generation  # of the routes that it was found in
         self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)
         self.lines = self._lines(exchange)
+        length = head.content_length
+        # What follows the lines before a body whose length was announced and that is there; b"" otherwise.
+        self.framing = b"" if length is None or head.is_chunked else b"content-length: %d\r\n\r\n" % length
 
     def _lines(self, exchange: Exchange) -> bytes:
         """The request line and the header lines to the instance, but for the request's id and the framing."""

@@ -103,7 +103,7 @@ class Relay(ABC):
             assert self._sent is not None, "sent again only while it is held"
             data = b"".join(self._sent)
         else:
-            data = self._first_bytes()
+            data = self.first_bytes()
             self._remember(data)
         try:
             connection.ask(self, data, head_only=head_only)
@@ -146,8 +146,9 @@ class Relay(ABC):
         connection = self.connection
         assert connection is not None, "a response comes over the connection it was asked on"
         pieces = connection.take_body()
-        if not self.exchange.gone:
-            self.exchange.write(joined(self._answer_parts(connection, pieces)))
+        exchange = self.exchange
+        if not exchange.gone:
+            exchange.write(joined(self._answer_parts(connection, pieces)))
         if connection.ended:
             self._response_ended(connection)
 
@@ -207,7 +208,8 @@ class Relay(ABC):
                 return True
         return False
 
-    def _first_bytes(self) -> bytes:
+    def first_bytes(self) -> bytes:
+        """The head, and what is there of the body."""
         exchange, head = self.exchange, self.head
         pieces = exchange.take_body()
         if exchange.complete and not exchange.trailers:
@@ -274,7 +276,7 @@ class Relay(ABC):
             if length is not None and status != 204:
                 parts.append(b"content-length: %d\r\n" % length)
         else:
-            if connection.ended and not connection.trailers:
+            if length is None and connection.ended and not connection.trailers:
                 length = sum(map(len, pieces))
             if length is not None:
                 parts.append(b"content-length: %d\r\n" % length)
@@ -315,4 +317,4 @@ def connection_line(exchange: Exchange) -> bytes:
         exchange.keep_alive = False
     if not exchange.keep_alive:
         return CLOSE + CRLF
-    return KEEP_ALIVE + CRLF if exchange.http_1_0 else CRLF
+    return KEEP_ALIVE + CRLF if exchange.request.http_1_0 else CRLF
