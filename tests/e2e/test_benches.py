@@ -30,3 +30,9 @@ def test_the_cold_start_is_told_for_a_fork_a_fresh_interpreter_and_a_bare_server
     found = run("coldstart", tmp_path / "c.json", "--rounds", "1")
     assert [len(found[name]) for name in ("zygote_s", "fresh_s", "bare_s")] == [1, 1, 1]
     assert found["times_faster"] > 0
+
+
+def test_the_whole_path_is_measured_for_both_kinds_of_handler(tmp_path: Path) -> None:
+    found = run("path", tmp_path / "p.json", "--rounds", "1", "--seconds", "1")
+    assert {"stoke", "stoke, sync handler"} <= set(found["median"])
+    assert all(each["requests_per_s"] > 0 for each in found["median"].values())
