@@ -61,6 +61,9 @@ PATH_PRE_STOP: Final = "/pre-stop"
 PATH_INVOKE: Final = "/invoke"
 CONTROL_PATH_HTTP: Final = "/http-invoke"
 
+# How the reason of an instance begins whose initializer failed: FC tells of that as the function's own error.
+INITIALIZER_FAILED: Final = "Function initializer failed"
+
 
 # -- an instance's life ---------------------------------------------------------------------------------------------
 

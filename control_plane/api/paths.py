@@ -49,6 +49,7 @@ DOMAINS: Table = (
 NOTHING_THERE: Table = (
     ("/layers", "GET", chatter.no_layers),
     ("/layers/{layer}/versions", "GET", chatter.no_layers),
+    ("/layers/{layer}/versions/{version}", "GET", chatter.no_layer),
 )
 
 SERVICE = "/services/{service}"
@@ -92,6 +93,7 @@ FC_ROUTES: Table = (
     (f"{FUNCTION}/async-invoke-config", "GET", settings.operation(Setting.ASYNC_INVOKE, "get")),
     (f"{FUNCTION}/async-invoke-config", "DELETE", settings.operation(Setting.ASYNC_INVOKE, "delete")),
     (f"{FUNCTION}/async-invoke-configs", "GET", settings.listing(Setting.ASYNC_INVOKE)),
+    ("/stateful-async-invocation-functions", "GET", settings.list_stateful),
     (f"{FUNCTION}/stateful-async-invocations", "GET", async_invocations.list_all),
     (f"{FUNCTION}/stateful-async-invocations/{{invocation}}", "GET", async_invocations.get),
     (f"{FUNCTION}/stateful-async-invocations/{{invocation}}", "PUT", async_invocations.stop),
@@ -157,6 +159,7 @@ OF_FUNCTION: Table = (
     (f"{NAMED}/vpc-bindings", "POST", bindings.create),
     (f"{NAMED}/vpc-bindings", "GET", bindings.list_all),
     (f"{NAMED}/vpc-bindings/{{vpc}}", "DELETE", bindings.delete),
+    (f"{NAMED}/sessions", "GET", chatter.no_sessions),
 )
 
 FC3_ROUTES: Table = (
@@ -170,6 +173,8 @@ FC3_ROUTES: Table = (
     ("/tags-v2", "POST", tags_v2.tag),
     ("/tags-v2", "DELETE", tags_v2.untag),
     ("/tags-v2", "GET", tags_v2.list_all),
+    ("/regions", "GET", chatter.regions),
+    ("/snapshots", "GET", chatter.no_snapshots),
     *DOMAINS,
     *NOTHING_THERE,
 )

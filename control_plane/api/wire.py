@@ -72,6 +72,25 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     return int(text)
 
 
+def texts(request: Request, name: str) -> list[str]:
+    """A list in the query, as each generation of clients spells it: NAME again and again, NAME.1 and NAME.2, or NAME
+    once with a list in JSON."""
+    given = [
+        value
+        for key, value in request.query_params.multi_items()
+        if key == name or (key.startswith(f"{name}.") and key[len(name) + 1 :].isdecimal())
+    ]
+    if len(given) != 1 or not given[0].startswith("["):
+        return given
+    try:
+        found = json.loads(given[0])
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise InvalidArgument(f"{name} is '{shorten(given[0])}': must be a list of strings")
+    return found
+
+
 async def read_object(request: Request, bytes_max: int) -> dict[str, Any]:
     """The body as a JSON object without its nulls, which FC's clients send for "not given"; no body is {}."""
     body = await read_body(request, bytes_max)

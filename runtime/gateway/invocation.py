@@ -15,6 +15,7 @@ from runtime.contract import (
     HEADER_REQUEST_ID,
     HEADER_SERVICE_VERSION,
     HEADER_STATUS,
+    INITIALIZER_FAILED,
     PATH_INVOKE,
 )
 from runtime.gateway import answers, refusal
@@ -138,11 +139,17 @@ class Invocation(Relay):
             gateway.spawn(self._connect(lease, upstream))
 
     def waited_too_long(self) -> None:
-        """The queue wait's time is over."""
-        message = f"no instance became free within {self._gateway.settings.queue_wait_s:g} s"
-        if self._gate.last_failure:
-            message += f"; the last one that was started failed: {self._gate.last_failure}"
-        self.refuse(refusal.exhausted(message))
+        """The queue wait's time is over: for want of a slot, or because the function cannot be started."""
+        reason = "" if self._gate.is_served else self._gate.last_failure
+        if not reason:
+            wait_s = self._gateway.settings.queue_wait_s
+            self.refuse(refusal.exhausted(f"no instance became free within {wait_s:g} s"))
+        elif reason.startswith(INITIALIZER_FAILED):
+            self.give_up()
+            if not self.exchange.gone:
+                answers.not_initialized(self.exchange, reason, self.request_id, status=self._status_of_failure(502))
+        else:
+            self.refuse(refusal.not_started(reason))
 
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
@@ -157,8 +164,7 @@ class Invocation(Relay):
             self.exchange,
             self._destination.route.timeout_s,
             self.request_id,
-            # FC answers a failed invocation with 200; a browser at a trigger should not take it for a page.
-            status=200 if self._trigger is None else 504,
+            status=self._status_of_failure(504),
             more_headers=upstream.id_line + self._destination.response_headers,
         )
 
@@ -227,6 +233,10 @@ class Invocation(Relay):
     def _held_lease(self) -> Lease:
         assert self._lease is not None, "only a request that was sent gets here"
         return self._lease
+
+    def _status_of_failure(self, at_trigger: int) -> int:
+        """FC answers a failed invocation with 200; a browser at a trigger should not take it for a page."""
+        return 200 if self._trigger is None else at_trigger
 
     @property
     def _may_be_sent_twice(self) -> bool:
