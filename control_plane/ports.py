@@ -151,8 +151,11 @@ class Registry(Protocol):
     ) -> None: ...
     async def list_triggers(self, service: str, function: str, query: Query) -> Page[Trigger]: ...
 
-    async def put_provision(self, target: QualifiedFunction, config: ProvisionConfig) -> None:
-        """Raises InvalidArgument for a qualifier that is a bare version: only LATEST and aliases are provisioned."""
+    async def put_provision(
+        self, target: QualifiedFunction, config: ProvisionConfig, *, based_on: ProvisionConfig | None = None
+    ) -> None:
+        """Raises InvalidArgument for a qualifier that is a bare version: only LATEST and aliases are provisioned; and
+        ConcurrentUpdate if `based_on` is not the one there, where none counts as `ProvisionConfig()`."""
 
     async def get_provision(self, target: QualifiedFunction) -> ProvisionConfig | None: ...
     async def list_provision(

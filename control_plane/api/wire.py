@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -229,19 +229,19 @@ def _json_type(value: Any) -> str:
 # -- replies ----------------------------------------------------------------------------------------------------------
 
 
-def reply(value: Any, status: int = 200, *, of: Noun | None = None) -> Response:
+def reply(value: Any, status: int = 200, *, of: BaseModel | None = None) -> Response:
     """`of` is the record that is shown: its ETag goes with it."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     headers = {} if of is None else {"etag": etag(of)}
     return Response(body, status, headers, media_type="application/json")
 
 
-def etag(noun: Noun) -> str:
+def etag(noun: BaseModel) -> str:
     """Changes whenever the record does."""
     return hashlib.sha256(noun.model_dump_json().encode()).hexdigest()[:32]
 
 
-def check_match(request: Request, stored: Noun) -> None:
+def check_match(request: Request, stored: BaseModel) -> None:
     """What the client wants to change must be what it has read, if it says which that was (`If-Match`).
 
     Raises:

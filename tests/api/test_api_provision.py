@@ -166,3 +166,26 @@ async def test_instances_are_narrowed_by_ids_and_status_however_a_client_spells_
     for wrong in ("[1]", "[", "[{}]"):
         refused = await api.refused("GET", f"/functions/f/instances?instanceIds={wrong}")
         assert refused == (400, "InvalidArgument", f"instanceIds is '{wrong}': must be a list of strings")
+
+
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("2016-08-15", "/services/f.LATEST/functions/f/provision-config"),
+        ("2021-04-06", "/services/f/functions/f/provision-config?qualifier=LATEST"),
+        (API_VERSION_3, "/functions/f/provision-config"),
+    ],
+)
+async def test_a_config_is_put_only_if_it_still_is_the_one_that_was_read(api: Api, version: str, path: str) -> None:
+    await api.made("POST", "/services", {"serviceName": "f"})
+    await api.made("POST", "/services/f/functions", FUNCTION)
+    api.version = version
+    await api.made("GET", path)
+    of_none = {"headers": {"if-match": api.last.headers["etag"]}}
+    assert (await api.call("PUT", path, {"target": 1}, **of_none))[0] == 200
+    of_one = {"headers": {"if-match": api.last.headers["etag"]}}
+    status, answer = await api.call("PUT", path, {"target": 2}, **of_none)
+    assert (status, answer["Code"]) == (412, "PreconditionFailed")
+    assert (await api.made("GET", path))["target"] == 1
+    assert api.last.headers["etag"] == of_one["headers"]["if-match"]
+    assert (await api.call("PUT", path, {"target": 2}, **of_one))[1]["target"] == 2

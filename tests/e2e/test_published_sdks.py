@@ -34,6 +34,7 @@ class Driven:
         if script not in self._said:
             keys = self._keys()
             folder = self.folder / script
+            assert not folder.exists(), f"{script} has failed before"
             self._said[script] = sdks.run(self.sdk, f"{script}.py", self.stoke.endpoint, folder, keys, *arguments)
         return self._said[script]
 
@@ -53,7 +54,11 @@ class Driven:
 
     def _new_key(self, **values: object) -> dict[str, str]:
         made = self.stoke.call("POST", "/stoke/v1/keys", values)
-        return {"id": made["access_key_id"], "secret": made["access_key_secret"], "token": made.get("security_token", "")}
+        return {
+            "id": made["access_key_id"],
+            "secret": made["access_key_secret"],
+            "token": made.get("security_token", ""),
+        }
 
 
 @pytest.fixture(scope="module", params=SDKS)

@@ -211,7 +211,9 @@ shown = eventually(
 assert (shown["current"], shown["currentError"], shown["alwaysAllocateCPU"]) == (2, "", True)
 assert (shown["scheduledActions"], shown["targetTrackingPolicies"]) == ([], [])
 assert call("list_provision_configs", "s", "prod")["provisionConfigs"] == [shown]
-assert call("put_provision_config", "s", "prod", "f", 0)["target"] == 0
+match = {"headers": {"if-match": call.whole("get_provision_config", "s", "prod", "f").headers["etag"]}}
+assert call("put_provision_config", "s", "prod", "f", 0, **match)["target"] == 0
+refused(412, "PreconditionFailed", "put_provision_config", "s", "prod", "f", 1, **match)
 eventually(lambda: call("get_provision_config", "s", "prod", "f")["current"] == 0, "no instance is provisioned")
 refused(400, "InvalidArgument", "put_provision_config", "s", "1", "f", 1)
 

@@ -296,7 +296,9 @@ def settled(target):
 shown = eventually(lambda: settled(2), "the policy's least is wanted and there: more than the static target")
 listed = call("list_provision_configs", serviceName="s", qualifier="prod").provision_configs
 assert [c.to_map() for c in listed] == [shown.to_map()]
-call("put_provision_config", "s", "g", target=1, **by)
+match = {"headers": {"If-Match": call.whole("get_provision_config", "s", "g", **by).headers["etag"]}}
+call("put_provision_config", "s", "g", target=1, **by, **match)
+refused(412, "PreconditionFailed", "put_provision_config", "s", "g", target=2, **by, **match)
 eventually(lambda: settled(1), "without a policy the static target is wanted and there")
 call("put_provision_config", "s", "g", target=0, **by)
 eventually(lambda: settled(0), "nothing is provisioned any more")

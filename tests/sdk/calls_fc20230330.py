@@ -249,6 +249,10 @@ def settled(target):
 
 shown = eventually(lambda: settled(1), "one instance is there")
 assert [c.to_map() for c in call("list_provision_configs", functionName="g").provision_configs] == [shown.to_map()]
+call("put_provision_config", "f", body={"defaultTarget": 1})
+failed = eventually(lambda: (seen := call("get_provision_config", "f")).current_error and seen, "it cannot be started")
+assert (failed.target, failed.current, "container" in failed.current_error) == (1, 0, True)
+call("delete_provision_config", "f")
 policy = {
     "name": "p", "metricType": "ProvisionedConcurrencyUtilization", "metricTarget": 0.6, "minCapacity": 3,
     "maxCapacity": 5, "startTime": "2020-01-01T00:00:00", "endTime": "2099-01-01T00:00:00", "timeZone": "Asia/Shanghai",
@@ -260,7 +264,9 @@ put = call("put_provision_config", "g", body={"defaultTarget": 1, **lists}, **by
 assert put.target_tracking_policies[0].to_map() == policy, put.target_tracking_policies[0].to_map()
 assert put.scheduled_actions[0].to_map() == action, put.scheduled_actions[0].to_map()
 assert eventually(lambda: settled(3), "target is the policy's word").default_target == 1
-call("put_provision_config", "g", body={"target": 2}, **by)
+match = {"headers": {"if-match": call.whole("get_provision_config", "g", **by).headers["etag"]}}
+call("put_provision_config", "g", body={"target": 2}, **by, **match)
+refused(412, "PreconditionFailed", "put_provision_config", "g", body={"target": 3}, **by, **match)
 assert eventually(lambda: settled(2), "a target alone is the static one").default_target == 2
 scaling = {
     "minInstances": 1,

@@ -203,7 +203,7 @@ class TeaCalls:
         from darabonba.runtime import RuntimeOptions
 
         of = self._model(name, "Headers")
-        said = dict(headers) if of is None else of().from_map(headers)
+        said = dict(headers) if of is None else of().from_map({**headers, "commonHeaders": dict(headers)})
         return getattr(self.client, f"{name}_with_options")(*path, *request, said, RuntimeOptions())
 
     def _model(self, name, kind):

@@ -281,9 +281,7 @@ class World:
         self, instance_id: str, address: str, state: InstanceState = InstanceState.READY, **more: Any
     ) -> None:
         values = {"service": "s", "function": "f", "version": LATEST, "kind": Kind.PROVISIONED, "slots": 1, **more}
-        record = InstanceRecord(
-            instance_id=instance_id, revision="r", state=state, node="n", address=address, **values
-        )
+        record = InstanceRecord(instance_id=instance_id, revision="r", state=state, node="n", address=address, **values)
         self.records[instance_id] = record
         await self.write(INSTANCES_KEY, instance_id, record.to_json())
 
