@@ -98,9 +98,11 @@ assert (first["versionId"], first["description"]) == ("1", "first")
 assert call("publish_version", "s", "second")["versionId"] == "2"
 assert call("get_function", "s", "f", qualifier="1")["memorySize"] == 512
 assert call("get_service", "s", qualifier="1")["serviceName"] == "s"
+assert [f["functionName"] for f in call("list_functions", "s", qualifier="1")["functions"]] == ["f", "gpu", "web"]
 versions = call("list_versions", "s")
 assert ([v["versionId"] for v in versions["versions"]], versions["direction"]) == (["2", "1"], "BACKWARD")
 assert [v["versionId"] for v in call("list_versions", "s", direction="FORWARD")["versions"]] == ["1", "2"]
+assert [v["versionId"] for v in call("list_versions", "s", limit=1, startKey="1")["versions"]] == ["1"]
 alias = call("create_alias", "s", "prod", "1", description="d", additionalVersionWeight={"2": 0.1})
 assert (alias["aliasName"], alias["versionId"], alias["additionalVersionWeight"]) == ("prod", "1", {"2": 0.1})
 refused(409, "AliasAlreadyExists", "create_alias", "s", "prod", "1")

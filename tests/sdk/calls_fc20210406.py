@@ -138,8 +138,11 @@ assert json.loads(failed.body)["errorType"] == "ValueError"
 refused(404, "FunctionNotFound", "invoke_function", "s", "nobody", body=b"x")
 refused(502, "BadGateway", "invoke_function", "s", "g", body=b"exit")
 ran = call.whole("invoke_function", "s", "g", body=b"hello", **by)
-[instance] = [i for i in call("list_instances", "s", "g", **by).instances if i.instance_id]
+[instance] = eventually(
+    lambda: len(found := call("list_instances", "s", "g", **by).instances) == 1 and found, "the one that exited is gone"
+)
 assert (instance.instance_id, instance.version_id) == (ran.headers["x-fc-instance-id"], "2")
+assert len(call("list_instances", "s", "g", instanceIds=[instance.instance_id, "i-none"], **by).instances) == 1
 assert call("list_instances", "s", "g", instanceIds=["i-none"], limit=1, **by).instances == []
 
 # -- asynchronous invocations ------------------------------------------------------------------------------------------
@@ -188,6 +191,13 @@ listed = call("list_stateful_async_invocations", "s", "g", invocationIdPrefix="o
 assert [i.invocation_id for i in listed.invocations] == ["order-1", "order-2", "order-3"]
 listed = call("list_stateful_async_invocations", "s", "g", status="Succeeded", includePayload=True, limit=5)
 assert [(i.invocation_id, i.return_payload) for i in listed.invocations] == [("order-1", "olleh")]
+span = {"startedTimeBegin": done.started_time, "startedTimeEnd": done.started_time + 1}
+listed = call("list_stateful_async_invocations", "s", "g", **span).invocations
+assert [i.invocation_id for i in listed] == ["order-1"]
+page = call("list_stateful_async_invocations", "s", "g", limit=2)
+assert [i.invocation_id for i in page.invocations] == ["order-3", "order-2"]
+page = call("list_stateful_async_invocations", "s", "g", limit=2, nextToken=page.next_token)
+assert ([i.invocation_id for i in page.invocations], page.next_token) == (["order-1"], None)
 call("stop_stateful_async_invocation", "s", "g", "order-3")
 GATE.touch()
 eventually(lambda: standing("order-3", "Stopped"), "the invocation is stopped")

@@ -73,6 +73,11 @@ code = call("get_function_code", "g")
 assert (code.checksum, code.url.startswith(f"{ENDPOINT}/")) == (made.code_checksum, True)
 assert names(call("list_functions", gpuType="fc.gpu.tesla.1").functions) == ["f"]
 assert names(call("list_functions", prefix="g", limit=1, fcVersion="v3").functions) == ["g"]
+tagged = [models.Tag(key="team", value="vision")]
+listed = client.list_functions(models.ListFunctionsRequest(tags=tagged)).body
+assert names(listed.functions) == ["f"]
+for narrower in ({"description": "d"}, {"runtime": "custom-container"}, {"functionName": "f"}):
+    assert names(call("list_functions", **narrower).functions) == ["f"], narrower
 page = call("list_functions", limit=2)
 assert names(page.functions) == ["f", "g"]
 page = call("list_functions", limit=2, nextToken=page.next_token)
@@ -173,6 +178,12 @@ listed = call("list_async_tasks", "g", prefix="order-", sortOrderByTime="asc").t
 assert [task.task_id for task in listed] == ["order-1", "order-2", "order-3"]
 listed = call("list_async_tasks", "g", status="Succeeded", includePayload=True, limit=5).tasks
 assert [(task.task_id, task.return_payload) for task in listed] == [("order-1", "olleh")]
+span = {"startedTimeBegin": done.started_time, "startedTimeEnd": done.started_time + 1}
+assert [task.task_id for task in call("list_async_tasks", "g", **span).tasks] == ["order-1"]
+page = call("list_async_tasks", "g", limit=2)
+assert [task.task_id for task in page.tasks] == ["order-3", "order-2"]
+page = call("list_async_tasks", "g", limit=2, nextToken=page.next_token)
+assert ([task.task_id for task in page.tasks], page.next_token) == (["order-1"], None)
 call("stop_async_task", "g", "order-3")
 GATE.touch()
 eventually(lambda: standing("order-3", "Stopped"), "the task is stopped")
