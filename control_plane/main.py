@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,8 @@ class ControlPlane:
 
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
-        await self._adopt()
+        await self._patiently(self.registry.build_indexes)
+        await self._patiently(self.keeper.adopt)
         server = uvicorn.Server(
             uvicorn.Config(
                 self.app,
@@ -141,10 +142,11 @@ class ControlPlane:
         await self.redis.aclose()
         await self.reports.aclose()
 
-    async def _adopt(self) -> None:
+    async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
-                return await self.keeper.adopt()
+                await work()
+                return
             except Unavailable as error:
                 log.warning("store.away error=%s", error)
                 await self.clock.sleep(STORE_RETRY_S)

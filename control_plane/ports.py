@@ -121,6 +121,9 @@ class Registry(Protocol):
     async def get_function(self, service: str, name: str, qualifier: str = "LATEST") -> Function: ...
     async def update_function(self, function: Function, *, based_on: Function | None = None) -> Function: ...
     async def delete_function(self, service: str, name: str, *, based_on: Function | None = None) -> None: ...
+    async def delete_function_with_service(self, service: str, name: str, *, based_on: Function | None = None) -> None:
+        """A function, and its service with all versions and aliases unless other functions are in it: all at once."""
+
     async def restrict_function(self, service: str, name: str, restriction: dict[str, Any] | None) -> Function:
         """Close a function with all its versions to requests, or open it (None)."""
 

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from control_plane.api import fc3, functions, shapes3, tags_v2, wire
 from control_plane.api.auth import check_service
 from control_plane.api.context import Context, context, filtered, updated
-from control_plane.errors import AlreadyExists, InvalidArgument, NotEmpty
+from control_plane.errors import AlreadyExists, InvalidArgument
 from control_plane.model import Function, Service
-from control_plane.ports import Query, Registry
+from control_plane.ports import Registry
 from control_plane.registry.keys import fc3_name, fc3_split
 
 
@@ -74,11 +74,10 @@ async def delete(request: Request) -> Response:
     async def attempt() -> None:
         stored = await registry.get_function(service, name)
         wire.check_match(request, stored)
-        await registry.delete_function(service, name, based_on=stored)
+        remove = registry.delete_function_with_service if service == name else registry.delete_function
+        await remove(service, name, based_on=stored)
 
     await updated(attempt)
-    if service == name:
-        await _delete_service(registry, service)
     return wire.no_content()
 
 
@@ -173,17 +172,3 @@ async def _update_service(registry: Registry, name: str, given: dict[str, Any]) 
         return await registry.update_service(wire.merge(stored, given, serviceName=name), based_on=stored)
 
     await updated(attempt)
-
-
-async def _delete_service(registry: Registry, name: str) -> None:
-    """With its aliases and versions, if no other function is left in it."""
-    if (await registry.list_functions(name, Query(limit=1))).items:
-        return
-    while aliases := (await registry.list_aliases(name, Query())).items:
-        for alias in aliases:
-            await registry.delete_alias(name, alias.alias_name)
-    while versions := (await registry.list_versions(name, Query())).items:
-        for version in versions:
-            await registry.delete_version(name, version.version_id)
-    with contextlib.suppress(NotEmpty):  # somebody has put a function into it meanwhile
-        await registry.delete_service(name)

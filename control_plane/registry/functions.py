@@ -16,9 +16,10 @@ from control_plane.registry.base import (
     find_service,
     find_version_id,
 )
-from control_plane.registry.settings import drop_settings, find_on_demand_max
+from control_plane.registry.dropping import drop_function
+from control_plane.registry.settings import find_on_demand_max
 from control_plane.registry.transaction import Span, Transaction
-from runtime.contract import LATEST, function_field
+from runtime.contract import LATEST
 
 
 class Functions(RegistryBase):
@@ -88,14 +89,7 @@ class Functions(RegistryBase):
             check_unchanged(f"function '{name}'", await find_function(transaction, service, name), based_on)
             if await transaction.names(keys.triggers(service, name), Span(limit=1)):
                 raise NotEmpty("Function", f"function '{name}' has active triggers")
-            transaction.remove(keys.function(service, LATEST, name))
-            transaction.strike(keys.functions(service, LATEST), name)
-            transaction.strike(keys.FC3_FUNCTIONS, keys.fc3_name(service, name))
-            transaction.route(function_field(service, LATEST, name), None)
-            provision = keys.provision_name(service, LATEST, name)
-            drop_settings(transaction, provision)
-            transaction.remove(keys.provision(provision))
-            transaction.strike(keys.PROVISIONS, provision)
+            drop_function(transaction, service, name)
 
         await self._change(plan)
 

@@ -7,6 +7,7 @@ from control_plane.model import Function, Service
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version_id
+from control_plane.registry.dropping import drop_service
 from control_plane.registry.settings import find_on_demand_max
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST
@@ -55,9 +56,7 @@ class Services(RegistryBase):
             ):
                 if await transaction.names(index, Span(limit=1)):
                     raise NotEmpty("Service", f"service '{name}' has {what}: delete them first")
-            transaction.remove(keys.service(name, LATEST))
-            transaction.remove(keys.version_counter(name))
-            transaction.strike(keys.SERVICES, name)
+            drop_service(transaction, name)
 
         await self._change(plan)
 
