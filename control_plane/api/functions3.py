@@ -46,7 +46,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Only the keys that are given change; a group such as `gpuConfig` counts as one key."""
     at = context(request)
-    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    given = await wire.read_changes(request, at.limits.code_body_bytes_max)
     service, name = wire.service_name(request), wire.path_name(request, "function")
     await at.registry.get_function(service, name)
     code = await functions.stored_code(at, given)
