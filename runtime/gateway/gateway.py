@@ -12,17 +12,20 @@ from typing import Any
 from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
 from runtime.access.records import FIELD_PREFIX, KeyRecord
+from runtime.access.shared_nonces import SharedNonces
+from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
 from runtime.gateway.api import ApiRequest
-from runtime.gateway.authorize import Doorkeeper, Keyring, TokenDoor
+from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
+from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
@@ -34,7 +37,6 @@ from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
-from runtime.signature import BodyDigest
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ class Gateway:
         self.routes = Routes()
         self.request_ids = answers.RequestIds()
         self.keys = Keyring(LocalKey(settings.credentials_path), settings.secret_key_path)
-        self._doorkeeper = Doorkeeper(self.keys, Nonces(settings.nonces_max))
+        self._nonces_client = connect_nonces(settings.store)
+        self.nonces = SharedNonces(self._nonces_client, Nonces(settings.nonces_max))
+        self._doorkeeper = Doorkeeper(self.keys, self.nonces)
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
@@ -88,8 +92,12 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """Take an exchange over, or answer it."""
+        self.guarded(exchange, lambda: self._enter(exchange))
+
+    def guarded(self, exchange: Exchange, enter: Callable[[], None]) -> None:
+        """Do what takes an exchange over; what that raises is answered."""
         try:
-            self._enter(exchange)
+            enter()
         except Refusal as refusal:
             answers.refuse(exchange, refusal, self.request_ids.new())
         except Exception:
@@ -132,25 +140,43 @@ class Gateway:
             allowed = b", ".join(sorted(entrance.methods)).decode()
             message = f"method '{exchange.method.decode('latin-1')}': {allowed} is allowed by the trigger"
             raise Refusal(405, "MethodNotAllowed", message, (("allow", allowed),))
-        body: BodyDigest | None = None
+        admission: Admission | None = None
         if entrance.is_signed:
-            body = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
+            admission = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
         elif entrance.jwt is not None:
             self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        destination = self._open_destination(entrance.names)
-        Invocation(self, exchange, head, destination, asked, self.request_ids.new(), body).begin()
+        self._enter_function(exchange, head, entrance.names, admission, asked)
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
-        body = self._doorkeeper.check_invocation(exchange, asked.names.service)
-        asynchronous = is_async(head)
-        destination = self._open_destination(asked.names)
-        if asynchronous:
-            Acceptance(self, exchange, head, destination, asked.names, body).begin()
-            return
-        Invocation(self, exchange, head, destination, None, self.request_ids.new(), body).begin()
+        admission = self._doorkeeper.check_invocation(exchange, asked.names.service)
+        self._enter_function(exchange, head, asked.names, admission)
+
+    def _enter_function(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        names: Names,
+        admission: Admission | None,
+        trigger: TriggerAsk | None = None,
+    ) -> None:
+        """At once, or as soon as the store has said that the signature's nonce is new."""
+
+        def go_on() -> None:
+            body = None if admission is None else admission.body
+            asynchronous = trigger is None and is_async(head)
+            destination = self._open_destination(names)
+            if asynchronous:
+                Acceptance(self, exchange, head, destination, names, body).begin()
+            else:
+                Invocation(self, exchange, head, destination, trigger, self.request_ids.new(), body).begin()
+
+        if admission is not None and admission.nonce:
+            NonceWait(self, exchange, admission, go_on).begin()
+        else:
+            go_on()
 
     def _open_destination(self, names: Names) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
@@ -226,6 +252,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
+        await self._nonces_client.aclose()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()
