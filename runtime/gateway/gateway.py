@@ -166,10 +166,10 @@ class Gateway:
 
         def go_on() -> None:
             body = None if admission is None else admission.body
-            asynchronous = trigger is None and is_async(head)
+            asynchronous = is_async(head)
             destination = self._open_destination(names)
             if asynchronous:
-                Acceptance(self, exchange, head, destination, names, body).begin()
+                Acceptance(self, exchange, head, destination, names, body, trigger).begin()
             else:
                 Invocation(self, exchange, head, destination, trigger, self.request_ids.new(), body).begin()
 
