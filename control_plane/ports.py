@@ -5,7 +5,7 @@ The shared tests in `tests/conformance` repeat these promises line by line for e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -113,6 +113,9 @@ class Registry(Protocol):
 
     async def create_service(self, service: Service) -> Service: ...
     async def get_service(self, name: str, qualifier: str = "LATEST") -> Service: ...
+    async def get_services(self, names: Collection[str]) -> dict[str, Service]:
+        """Those of these services that exist, by name: one question to the store, however many."""
+
     async def update_service(self, service: Service, *, based_on: Service | None = None) -> Service: ...
     async def delete_service(self, name: str, *, based_on: Service | None = None) -> None: ...
     async def list_services(self, query: Query) -> Page[Service]: ...

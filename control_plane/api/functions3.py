@@ -84,7 +84,12 @@ async def delete(request: Request) -> Response:
 async def list_all(request: Request) -> Response:
     at = context(request)
     page = await filtered(at.registry.list_every_function, wire.list_query(request), _filter(request), _name)
-    return wire.listing("functions", page, [await _shown(at, function) for function in page.items])
+    owners = await at.registry.get_services({function.service_name for function in page.items})
+    shown = [
+        _shown_with(at, function, owners.get(function.service_name) or Service(service_name=function.service_name))
+        for function in page.items  # a service that went away between the reads shows as one where nothing is set
+    ]
+    return wire.listing("functions", page, shown)
 
 
 async def disable(request: Request) -> Response:
@@ -115,7 +120,10 @@ async def _reply(at: Context, function: Function) -> Response:
 
 
 async def _shown(at: Context, function: Function) -> dict[str, Any]:
-    owner = await at.registry.get_service(function.service_name)
+    return _shown_with(at, function, await at.registry.get_service(function.service_name))
+
+
+def _shown_with(at: Context, function: Function, owner: Service) -> dict[str, Any]:
     arn = fc3.function_arn(at.settings, function.service_name, function.function_name)
     return shapes3.shown(function, owner, _name(function), arn)
 

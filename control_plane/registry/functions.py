@@ -42,7 +42,7 @@ class Functions(RegistryBase):
         return await self._change(plan)
 
     async def get_function(self, service: str, name: str, qualifier: str = LATEST) -> Function:
-        version = await find_version_id(self._store, service, qualifier)
+        version = LATEST if qualifier == LATEST else await find_version_id(self._store, service, qualifier)
         return await find_function(self._store, service, name, version)
 
     async def update_function(self, function: Function, *, based_on: Function | None = None) -> Function:

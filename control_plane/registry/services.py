@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from control_plane.errors import AlreadyExists, NotEmpty
 from control_plane.model import Function, Service
 from control_plane.ports import Page, Query
@@ -29,8 +31,17 @@ class Services(RegistryBase):
         return await self._change(plan)
 
     async def get_service(self, name: str, qualifier: str = LATEST) -> Service:
-        version = await find_version_id(self._store, name, qualifier)
+        version = LATEST if qualifier == LATEST else await find_version_id(self._store, name, qualifier)
         return await find_service(self._store, name, version)
+
+    async def get_services(self, names: Collection[str]) -> dict[str, Service]:
+        wanted = sorted(set(names))
+        records = await self._store.get(*(keys.service(name, LATEST) for name in wanted))
+        return {
+            name: Service.model_validate_json(record)
+            for name, record in zip(wanted, records, strict=True)
+            if record is not None
+        }
 
     async def update_service(self, service: Service, *, based_on: Service | None = None) -> Service:
         name = service.service_name

@@ -1,8 +1,8 @@
 """What a large registry costs: latencies, memory and start-up with many functions beside the same with ten.
 
 Two Stokes run side by side. Functions are written through the registry layer straight into their stores, ten in each
-service and an HTTP trigger for each; everything measured is asked over HTTP through the gateway. Each question is put to
-both in turn, so that whatever else the machine does weighs on both alike, and the ratio is what counts.
+service and an HTTP trigger for each; everything measured is asked over HTTP through the gateway. Each question is put
+to both in turn, so that whatever else the machine does weighs on both alike, and the ratio is what counts.
 """
 
 from __future__ import annotations
