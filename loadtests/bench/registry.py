@@ -49,9 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     options = parser.parse_args(arguments)
-    if options.functions < FEW or options.rounds < 1 or options.starts < 1:
-        parser.error(f"--functions {options.functions} --rounds {options.rounds} --starts {options.starts}: "
-                     f"at least {FEW} functions, 1 round, 1 start")  # fmt: skip
+    if options.functions <= FEW or options.functions % PER_SERVICE or options.rounds < 1 or options.starts < 1:
+        given = f"--functions {options.functions} --rounds {options.rounds} --starts {options.starts}"
+        parser.error(f"{given}: more than {FEW} functions, in tens; at least 1 round and 1 start are allowed")
     found = run(options.functions, options.rounds, options.starts, options.settle_s)
     show(Console(), found)
     if options.json:
@@ -75,7 +75,7 @@ def run(functions: int, rounds: int, starts: int, settle_s: float) -> dict[str, 
                 callers[name].deploy_warm()
             asked = ask_all(callers, rounds)
             time.sleep(settle_s)
-            return {
+            found = {
                 "functions": functions,
                 "filled_s": filled_s,
                 "latency": {question: each.told() for question, each in asked.items()},
@@ -84,6 +84,8 @@ def run(functions: int, rounds: int, starts: int, settle_s: float) -> dict[str, 
                 "gateway_restart_s": restarts(callers, starts),
                 "start_s": start_again(stokes, callers, starts),
             }
+            time.sleep(settle_s)
+            return found | {"memory_after_start_mib": {name: memory(stoke) for name, stoke in stokes.items()}}
         finally:
             for stoke in stokes.values():
                 stoke.__exit__()
@@ -116,7 +118,8 @@ def ask_all(callers: dict[str, Caller], rounds: int) -> dict[str, Asked]:
     """Each question so many times, to one Stoke and then the other; a tenth as often where an answer is long."""
     asked = {}
     for question, ask, share in Caller.QUESTIONS:
-        asked[question] = each = Asked(FEW_NAME)
+        listed = {name: caller.listed(question) for name, caller in callers.items()}
+        asked[question] = each = Asked(FEW_NAME, listed)
         for at in range(max(2, int(rounds * share) + 1)):
             for name in list(callers)[:: 1 if at % 2 else -1]:
                 began_s = time.perf_counter()
@@ -184,18 +187,19 @@ def until(ask: Callable[[], object]) -> float:
 def show(console: Console, found: dict[str, Any]) -> None:
     names = list(found["memory_mib"])
     table = Table(title="latency, ms", title_justify="left", show_edge=False)
-    for head in ("question", *(f"{name}: {of}" for name in names for of in ("p50", "p99")), "p50 ratio"):
+    for head in ("question", *(f"{name}: {of}" for name in names for of in ("p50", "p99")), "ratio"):
         table.add_column(head, justify="left" if head == "question" else "right")
     for question, told in found["latency"].items():
-        cells = [f"{told[name][of]:.2f}" if name in told else "" for name in names for of in ("p50_ms", "p99_ms")]
-        table.add_row(question, *cells, "" if told["ratio"] is None else f"{told['ratio']:.2f}")
+        cells = [f"{told[name][of]:.2f}" for name in names for of in ("p50_ms", "p99_ms")]
+        table.add_row(question, *cells, f"{told['ratio']:.2f}")
     console.print(table, "")
-    table = Table(title="memory, PSS MiB", title_justify="left", show_edge=False)
-    for head in ("part", *names):
-        table.add_column(head)
-    for part in found["memory_mib"][names[0]]:
-        table.add_row(part, *(f"{found['memory_mib'][name][part]:.1f}" for name in names))
-    console.print(table, "")
+    for title, weighed in (("after the questions", "memory_mib"), ("after the last start", "memory_after_start_mib")):
+        table = Table(title=f"PSS MiB, {title}", title_justify="left", show_edge=False)
+        for head in ("part", *names):
+            table.add_column(head, justify="left" if head == "part" else "right")
+        for part in found[weighed][names[0]]:
+            table.add_row(part, *(f"{found[weighed][name][part]:.1f}" for name in names))
+        console.print(table, "")
     for what in ("filled_s", "routes", "gateway_restart_s", "start_s"):
         console.print(what, {name: _rounded(value) for name, value in found[what].items()})
 
