@@ -124,6 +124,19 @@ class Registry(Protocol):
     async def get_function(self, service: str, name: str, qualifier: str = "LATEST") -> Function: ...
     async def update_function(self, function: Function, *, based_on: Function | None = None) -> Function: ...
     async def delete_function(self, service: str, name: str, *, based_on: Function | None = None) -> None: ...
+    async def create_function_with_service(
+        self, function: Function, change: Callable[[Service | None], Service]
+    ) -> Function:
+        """A function, and its service as `change` makes it of the one that is there, or of none: both or neither.
+
+        `change` may be called more than once; what it raises passes through.
+        """
+
+    async def update_function_with_service(
+        self, function: Function, change: Callable[[Service | None], Service], *, based_on: Function | None = None
+    ) -> Function:
+        """As `create_function_with_service`, of a function that exists; `based_on` is about the function."""
+
     async def delete_function_with_service(self, service: str, name: str, *, based_on: Function | None = None) -> None:
         """A function, and its service with all versions and aliases unless other functions are in it: all at once."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +14,6 @@ from control_plane.api.auth import check_service
 from control_plane.api.context import Context, context, filtered, updated
 from control_plane.errors import AlreadyExists, InvalidArgument
 from control_plane.model import Function, Service
-from control_plane.ports import Registry
 from control_plane.registry.keys import fc3_name, fc3_split
 
 
@@ -32,9 +31,9 @@ async def create(request: Request) -> Response:
     known = {"serviceName": service, "functionName": function}
     new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
     functions.check(new)
-    await _ensure_service(at.registry, wire.build(Service, of_service, serviceName=service))
     try:
-        return await _reply(at, await at.registry.create_function(new))
+        made = await at.registry.create_function_with_service(new, _service_change(service, of_service))
+        return await _reply(at, made)
     except AlreadyExists as error:
         raise AlreadyExists("Function", f"function '{name}' already exists") from error
 
@@ -58,12 +57,12 @@ async def update(request: Request) -> Response:
         known = {"serviceName": service, "functionName": name}
         new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
         functions.check(new)
-        return await at.registry.update_function(new, based_on=stored)
+        if not of_service:
+            return await at.registry.update_function(new, based_on=stored)
+        change = _service_change(service, of_service)
+        return await at.registry.update_function_with_service(new, change, based_on=stored)
 
-    function = await updated(attempt)
-    if of_service:
-        await _update_service(at.registry, service, of_service)
-    return await _reply(at, function)
+    return await _reply(at, await updated(attempt))
 
 
 async def delete(request: Request) -> Response:
@@ -164,19 +163,12 @@ def _tags(text: str) -> dict[str, str]:
         raise InvalidArgument(f"tags is '{wire.shorten(text)}': must be a JSON list of key and value") from error
 
 
-async def _ensure_service(registry: Registry, service: Service) -> None:
-    with contextlib.suppress(AlreadyExists):
-        await registry.create_service(service)
-        return
-    values = service.model_dump(by_alias=True, exclude_unset=True)
-    values.pop("serviceName", None)
-    if values:
-        await _update_service(registry, service.service_name, values)
+def _service_change(name: str, given: dict[str, Any]) -> Callable[[Service | None], Service]:
+    """What a body says of the function's service: of a new one, or of the one that is there."""
 
+    def change(stored: Service | None) -> Service:
+        if stored is None:
+            return wire.build(Service, given, serviceName=name)
+        return wire.merge(stored, given, serviceName=name)
 
-async def _update_service(registry: Registry, name: str, given: dict[str, Any]) -> None:
-    async def attempt() -> Service:
-        stored = await registry.get_service(name)
-        return await registry.update_service(wire.merge(stored, given, serviceName=name), based_on=stored)
-
-    await updated(attempt)
+    return change

@@ -50,9 +50,7 @@ class Services(RegistryBase):
             stored = await find_service(transaction, name)
             check_unchanged(f"service '{name}'", stored, based_on)
             new = self._stamped(service, stored, service_id=stored.service_id)
-            transaction.put(keys.service(name, LATEST), dump(new))
-            if new.log_config != stored.log_config:  # instances are told of it in headers, so routes have it
-                await self._write_function_routes(transaction, new)
+            await self._rewrite_service(transaction, new, stored)
             return new
 
         return await self._change(plan)
@@ -78,6 +76,11 @@ class Services(RegistryBase):
             lambda name: keys.service(name, LATEST),
             lambda _, record: Service.model_validate_json(record),
         )
+
+    async def _rewrite_service(self, transaction: Transaction, new: Service, stored: Service) -> None:
+        transaction.put(keys.service(new.service_name, LATEST), dump(new))
+        if new.log_config != stored.log_config:  # instances are told of it in headers, so routes have it
+            await self._write_function_routes(transaction, new)
 
     async def _write_function_routes(self, transaction: Transaction, service: Service) -> None:
         names = await transaction.names(keys.functions(service.service_name, LATEST))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from control_plane.errors import ConcurrentUpdate, NotEmpty, NotFound
-from control_plane.model import Setting
+from control_plane.errors import AlreadyExists, ConcurrentUpdate, NotEmpty, NotFound
+from control_plane.model import Service, Setting
 from control_plane.ports import Query
 from control_plane.registry import RedisRegistry, keys
 from control_plane.registry.memory import MemoryRegistry
 from provision.config import ProvisionConfig
-from runtime.contract import FEED_KEY, ROUTES_KEY
+from runtime.contract import FEED_KEY, ROUTES_KEY, FunctionRoute, function_field
 from tests.support.registry import RegistryWorld, alias, function, refused, service, target, trigger
 
 
@@ -100,3 +100,50 @@ async def test_building_the_indexes_of_an_empty_store_marks_it_as_built(store_ur
     assert int(await redis.get(keys.INDEX_VERSION) or b"0") == 1
     assert not await registry.build_indexes()
     await redis.aclose()
+
+
+async def test_a_function_and_its_service_are_made_and_changed_in_one_step(registry_world: RegistryWorld) -> None:
+    registry = registry_world.registry
+    changes: list[None] = []
+    registry.subscribe(lambda: changes.append(None))
+    made = await registry.create_function_with_service(function("f", "f"), lambda _: service("f", role="r"))
+    assert (made.function_id != "", (await registry.get_service("f")).role) == (True, "r")
+    assert (await registry.get_service("f")).service_id != ""
+
+    def with_logs(stored: Service | None) -> Service:
+        assert stored is not None
+        return stored.model_copy(update={"log_config": {"project": "p", "logstore": "l"}})
+
+    changed = await registry.update_function_with_service(
+        function("f", "f", timeout=9), with_logs, based_on=await registry.get_function("f", "f")
+    )
+    assert len(changes) == 2
+    assert (changed.function_id, changed.timeout) == (made.function_id, 9)
+    route = FunctionRoute.from_json((await registry_world.routes())[function_field("f", "LATEST", "f")])
+    assert (route.timeout_s, route.headers["x-fc-service-logproject"]) == (9.0, "p")
+    kept = await registry.get_service("f")
+    assert (kept.role, kept.log_config) == ("r", {"project": "p", "logstore": "l"})
+
+
+async def test_a_function_that_cannot_be_made_leaves_its_service_as_it_was(registry_world: RegistryWorld) -> None:
+    registry = registry_world.registry
+    await registry.create_function_with_service(function("f", "f"), lambda _: service("f", role="r"))
+    read = await registry.get_function("f", "f")
+    await registry.update_function(function("f", "f", timeout=9))
+    before = await registry.get_service("f")
+    other = service("f", role="other")
+    await refused(
+        registry.create_function_with_service(function("f", "f"), lambda _: other),
+        "FunctionAlreadyExists",
+        AlreadyExists,
+    )
+    await refused(
+        registry.update_function_with_service(function("f", "f"), lambda _: other, based_on=read),
+        "ConcurrentUpdateError",
+        ConcurrentUpdate,
+    )
+    await refused(
+        registry.update_function_with_service(function("g", "g"), lambda _: service("g")), "ServiceNotFound", NotFound
+    )
+    assert await registry.get_service("f") == before
+    assert [each.service_name for each in (await registry.list_services(Query())).items] == ["f"]
