@@ -236,13 +236,14 @@ class Gateway:
         for field, value in instances.items():
             self._change_instance(field, value)
         self.loaded.set()
-        self._turn_away_orphans()
+        self._turn_away_orphans(list(self._gates))
 
     def change(self, key: str, field: str, value: str) -> None:
         if key == ROUTES_KEY:
             self._change_route(field, value)
-            if not value:
-                self._turn_away_orphans()
+            kind, *names = field.split("/")
+            if not value and kind == "function" and len(names) == 3:
+                self._turn_away_orphans([(names[0], names[1], names[2])])
         elif key == INSTANCES_KEY:
             self._change_instance(field, value)
 
@@ -288,10 +289,11 @@ class Gateway:
         except (ValueError, TypeError, KeyError) as error:
             log.error("instance-unreadable field=%s error=%r", instance_id, str(error))
 
-    def _turn_away_orphans(self) -> None:
+    def _turn_away_orphans(self, keys: list[VersionKey]) -> None:
         """Requests that wait for a function that was deleted wait in vain."""
-        for key, gate in list(self._gates.items()):
-            if self.routes.function(key) is None:
+        for key in keys:
+            gate = self._gates.get(key)
+            if gate is not None and self.routes.function(key) is None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
@@ -303,9 +305,13 @@ class Gateway:
             ticket.waiter.granted(ticket.lease)
 
     def _unreachable(self) -> list[str]:
-        """Asked once a report: also the moment to drop what is no more."""
+        """Asked once a report: also the moment to drop what is no more, or no more in use.
+
+        So each report looks at the functions that are busy, however many were once. Why a launch failed is kept for
+        the next who waits, as long as there is the function.
+        """
         self.upstreams.forget_left()
         for key, gate in list(self._gates.items()):
-            if gate.is_unused and gate.usage.is_idle and self.routes.function(key) is None:
+            if gate.is_unused and gate.usage.is_idle and not (gate.last_failure and self.routes.function(key)):
                 del self._gates[key]
         return self.upstreams.unreachable()
