@@ -26,7 +26,8 @@ from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.nonce_wait import NonceWait
-from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
+from runtime.gateway.passage import Passage
+from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
@@ -92,30 +93,39 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """Take an exchange over, or answer it."""
-        self.guarded(exchange, lambda: self._enter(exchange))
-
-    def guarded(self, exchange: Exchange, enter: Callable[[], None]) -> None:
-        """Do what takes an exchange over; what that raises is answered."""
+        passage = exchange.request.note
         try:
-            enter()
-        except Refusal as refusal:
-            answers.refuse(exchange, refusal, self.request_ids.new())
-        except Exception:
-            log.exception("request-failed target=%r", exchange.target[:200])
-            internal = Refusal(500, "InternalServerError", "an internal error has occurred")
-            if isinstance(exchange.owner, Relay):
-                exchange.owner.refuse(internal)  # which gives back what it holds
+            if passage is not None and passage.generation == self.routes.generation:
+                Invocation(self, exchange, passage).begin()
             else:
-                answers.refuse(exchange, internal, self.request_ids.new())
+                self._enter(exchange)
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def guarded(self, exchange: Exchange, go_on: Callable[[], None]) -> None:
+        """Go on with an exchange, or answer it."""
+        try:
+            go_on()
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            answers.refuse(exchange, error, self.request_ids.new())
+            return
+        log.error("request-failed target=%r", exchange.target[:200], exc_info=error)
+        internal = Refusal(500, "InternalServerError", "an internal error has occurred")
+        if isinstance(exchange.owner, Relay):
+            exchange.owner.refuse(internal)  # which gives back what it holds
+        else:
+            answers.refuse(exchange, internal, self.request_ids.new())
 
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
         if exchange.upgrade:
             raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
-        head = sort_request(exchange.headers)
-        if head.host is None and not exchange.http_1_0:
-            raise invalid("header Host is missing")
+        head = sort_request(exchange.request)
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -147,7 +157,7 @@ class Gateway:
             self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        self._enter_function(exchange, head, entrance.names, admission, asked)
+        self._enter_function(exchange, head, entrance.names, admission, asked, is_open=entrance.is_open)
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
@@ -161,8 +171,13 @@ class Gateway:
         names: Names,
         admission: Admission | None,
         trigger: TriggerAsk | None = None,
+        *,
+        is_open: bool = False,
     ) -> None:
-        """At once, or as soon as the store has said that the signature's nonce is new."""
+        """At once, or as soon as the store has said that the signature's nonce is new.
+
+        `is_open`: nothing about such a request is checked, so the next one with this head may go the same way.
+        """
 
         def go_on() -> None:
             body = None if admission is None else admission.body
@@ -170,8 +185,11 @@ class Gateway:
             destination = self._open_destination(names)
             if asynchronous:
                 Acceptance(self, exchange, head, destination, names, body, trigger).begin()
-            else:
-                Invocation(self, exchange, head, destination, trigger, self.request_ids.new(), body).begin()
+                return
+            passage = self._passage(exchange, head, trigger, destination)
+            if is_open and self.routes.is_fixed(names):
+                exchange.request.note = passage
+            Invocation(self, exchange, passage, body).begin()
 
         if admission is not None and admission.nonce:
             NonceWait(self, exchange, admission, go_on).begin()
@@ -186,6 +204,21 @@ class Gateway:
             because = f": {route.disabled_reason}" if route.disabled_reason else ""
             raise Refusal(403, "AccessDenied", f"function '{names.function}' is disabled{because}")
         return destination
+
+    def _passage(
+        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, destination: Destination
+    ) -> Passage:
+        settings = self.settings
+        return Passage(
+            exchange,
+            head,
+            trigger,
+            destination,
+            self.gate(destination.key),
+            self.running(destination.route.timeout_s),
+            body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
+            generation=self.routes.generation,
+        )
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -314,4 +347,5 @@ class Gateway:
         for key, gate in list(self._gates.items()):
             if gate.is_unused and gate.usage.is_idle and not (gate.last_failure and self.routes.function(key)):
                 del self._gates[key]
+                self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()

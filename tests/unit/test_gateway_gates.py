@@ -47,7 +47,9 @@ async def test_a_gate_that_nobody_uses_is_dropped_and_one_with_a_queue_or_a_fail
     assert isinstance(ticket, Ticket)
     made.gate(FAILED).last_failure = "no module named app"
     made.gate(IDLE)
+    generation = made.routes.generation
     assert report(made) == {BUSY, FAILED}
+    assert made.routes.generation > generation, "no request is led to the gate that is gone"
     made.gate(BUSY).cancel(ticket, 1.0)
     assert BUSY in report(made), "what it has counted is not reported yet"
     made.gate(BUSY).usage.begin_interval()
