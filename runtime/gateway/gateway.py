@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -17,6 +20,7 @@ from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
+from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
@@ -25,6 +29,7 @@ from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
+from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
@@ -34,6 +39,7 @@ from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, Trigger
 from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.upstreams import Upstreams
+from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
@@ -59,6 +65,8 @@ class Gateway:
         self._nonces_client = connect_nonces(settings.store)
         self.nonces = SharedNonces(self._nonces_client, Nonces(settings.nonces_max))
         self._doorkeeper = Doorkeeper(self.keys, self.nonces)
+        self.metrics = Metrics()
+        self.access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
@@ -111,6 +119,7 @@ class Gateway:
 
     def _failed(self, exchange: Exchange, error: Exception) -> None:
         if isinstance(error, Refusal):
+            self.metrics.refusals[error.code] += 1
             answers.refuse(exchange, error, self.request_ids.new())
             return
         log.error("request-failed target=%r", exchange.target[:200], exc_info=error)
@@ -137,6 +146,9 @@ class Gateway:
             self._enter_trigger(exchange, head, asked)
         elif isinstance(asked, InvokeAsk):
             self._enter_invocation(exchange, head, asked)
+        elif exchange.target == METRICS_PATH:
+            check_watcher(exchange, self.keys)
+            answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
             ApiRequest(self, exchange, head).begin()
@@ -186,7 +198,7 @@ class Gateway:
             if asynchronous:
                 Acceptance(self, exchange, head, destination, names, body, trigger).begin()
                 return
-            passage = self._passage(exchange, head, trigger, destination)
+            passage = self._passage(exchange, head, trigger, names, destination)
             if is_open and self.routes.is_fixed(names):
                 exchange.request.note = passage
             Invocation(self, exchange, passage, body).begin()
@@ -206,7 +218,7 @@ class Gateway:
         return destination
 
     def _passage(
-        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, destination: Destination
+        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, names: Names, destination: Destination
     ) -> Passage:
         settings = self.settings
         return Passage(
@@ -216,9 +228,18 @@ class Gateway:
             destination,
             self.gate(destination.key),
             self.running(destination.route.timeout_s),
+            names,
+            self.metrics.series(names),
             body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
             generation=self.routes.generation,
         )
+
+    def _metrics_text(self) -> str:
+        levels = [
+            Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
+            for (service, version, function), gate in self._gates.items()
+        ]
+        return self.metrics.text(levels, time.process_time(), _resident_bytes())
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -287,6 +308,8 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
         await self._nonces_client.aclose()
+        if self.access_log is not None:
+            await self.access_log.close()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()
@@ -331,6 +354,7 @@ class Gateway:
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
                     ticket.waiter.refuse(not_found("Function", message))
+        self.metrics.forget(self.routes.has)
 
     def _wake(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
@@ -349,3 +373,9 @@ class Gateway:
                 del self._gates[key]
                 self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()
+
+
+def _resident_bytes() -> int:
+    """What of this process is in memory (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
