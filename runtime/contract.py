@@ -115,6 +115,9 @@ class Kind(StrEnum):
 # -- messages -------------------------------------------------------------------------------------------------------
 
 
+_FIELD_NAMES: Final[dict[type, frozenset[str]]] = {}  # of each message that has been read
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A frozen dataclass that travels as one JSON object."""
@@ -129,7 +132,9 @@ class Message:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Unknown keys are ignored; a missing key without a default raises TypeError."""
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = _FIELD_NAMES.get(cls)
+        if known is None:
+            known = _FIELD_NAMES[cls] = frozenset(f.name for f in dataclasses.fields(cls))
         return cls(**{name: value for name, value in values.items() if name in known})
 
 

@@ -50,7 +50,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Only the keys that are given change."""
     at = context(request)
-    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    given = await wire.read_changes(request, at.limits.code_body_bytes_max)
     service, name = wire.service_name(request), wire.path_name(request, "function")
     await at.registry.get_function(service, name)
     code = await stored_code(at, given)
@@ -105,6 +105,8 @@ async def stored_code(at: Context, given: dict[str, Any]) -> dict[str, Any]:
     if key is None:
         return {}
     code = given.pop(key)
+    if code is None:
+        return {}
     if not isinstance(code, dict):
         raise InvalidArgument("code must be an object with zipFile")
     text = next((value for name, value in code.items() if name.lower() == "zipfile"), None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -93,6 +94,11 @@ def texts(request: Request, name: str) -> list[str]:
 
 async def read_object(request: Request, bytes_max: int) -> dict[str, Any]:
     """The body as a JSON object without its nulls, which FC's clients send for "not given"; no body is {}."""
+    return {key: value for key, value in (await read_changes(request, bytes_max)).items() if value is not None}
+
+
+async def read_changes(request: Request, bytes_max: int) -> dict[str, Any]:
+    """As `read_object`, for what changes a record: a null that is the value of one of its fields stays, for `merge`."""
     body = await read_body(request, bytes_max)
     if len(body) < _LARGE_BODY_BYTES:
         return _parsed(body)
@@ -122,7 +128,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(body, parse_constant=_no_constant)
-        given = _without_nulls(value, JSON_DEPTH_MAX)
+        given = _with_whole_fields(value)
         if b"\\u" in body:
             json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
@@ -134,6 +140,12 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _with_whole_fields(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return _without_nulls(value, JSON_DEPTH_MAX)
+    return {key: _without_nulls(item, JSON_DEPTH_MAX - 1) for key, item in value.items()}
 
 
 def _without_nulls(value: Any, depth: int) -> Any:
@@ -151,13 +163,42 @@ def _without_nulls(value: Any, depth: int) -> Any:
 
 def build(model: type[N], given: dict[str, Any], *, read_only: frozenset[str] = frozenset(), **known: Any) -> N:
     """A new record from a body; `known` comes from the path and wins. Keys of known fields match in any case."""
-    return _validated(model, _folded(model, given, read_only) | known)
+    values = _folded(model, given, read_only)
+    return _validated(model, {key: value for key, value in values.items() if not _is_reset(model, key, value)} | known)
 
 
 def merge(stored: N, given: dict[str, Any], *, read_only: frozenset[str] = frozenset(), **known: Any) -> N:
-    """`stored` with the keys of a body put in the place of its own: what is not given stays."""
+    """`stored` with the keys of a body put in the place of its own: what is not given stays, what is given as null or
+    as nothing is as in a new record. A field that has no default stays then too."""
     model = type(stored)
-    return _validated(model, stored.model_dump(by_alias=True) | _folded(model, given, read_only) | known)
+    values = stored.model_dump(by_alias=True)
+    for key, value in _folded(model, given, read_only).items():
+        if not _is_reset(model, key, value):
+            values[key] = value
+        elif not _is_required(model, key):
+            values.pop(key, None)
+    return _validated(model, values | known)
+
+
+def _is_reset(model: type[Noun], key: str, value: Any) -> bool:
+    """Null always; {} for a group of fields; "" where the default is another text, as `instanceType`."""
+    if value is None:
+        return True
+    field = _field(model, key)
+    if field is None:
+        return False
+    if value == {}:
+        return any(isinstance(kind, type) and issubclass(kind, Noun) for kind in get_args(field.annotation))
+    return value == "" and isinstance(field.default, str) and field.default != ""
+
+
+def _is_required(model: type[Noun], key: str) -> bool:
+    field = _field(model, key)
+    return field is not None and field.is_required()
+
+
+def _field(model: type[Noun], key: str) -> FieldInfo | None:
+    return next((field for field in model.model_fields.values() if field.alias == key), None)
 
 
 def _folded(model: type[Noun], given: dict[str, Any], read_only: frozenset[str]) -> dict[str, Any]:
