@@ -12,7 +12,7 @@ import pytest
 from tests.support.npm import run_driver
 from tests.support.stoke import Stoke, zipped
 
-CALLS_MIN = {"fc2": 80, "fc20230330": 60}
+CALLS_MIN = {"fc2": 100, "fc20230330": 85}
 
 HANDLER = """
 import json

@@ -2,7 +2,7 @@
 "use strict";
 
 const FC = require("@alicloud/fc2");
-const { account, assert, caller, code, endpoint, key, refuser, run, shows, until } = require("./npm_driver.cjs");
+const { account, assert, caller, code, codeFile, endpoint, key, refuser, run, shows, until } = require("./npm_driver.cjs");
 
 const settings = { accessKeyID: key.id, accessKeySecret: key.secret, region: "cn-local", endpoint };
 const client = new FC(account, settings);
@@ -94,6 +94,25 @@ async function invocations() {
   const accepted = await client.invokeFunction("s", "f", "abc", later);
   assert.deepEqual([accepted.data, accepted.headers["x-fc-async-task-id"]], ["", "once"]);
   console.log("invokeFunction Async");
+}
+
+/** Object storage's own client puts code where Stoke told it to; a function is made of that. */
+async function uploads() {
+  const OSS = require("ali-oss");
+  const { credentials, ossBucket, objectName } = await call("getTempBucketToken");
+  const { AccessKeyId: accessKeyId, AccessKeySecret: accessKeySecret, SecurityToken: stsToken } = credentials;
+  const storage = new OSS({ endpoint, accessKeyId, accessKeySecret, stsToken, bucket: ossBucket });
+  const object = `${account}/${objectName}`;
+  assert.equal((await storage.put(object, codeFile)).res.status, 200);
+  const liar = new OSS({ endpoint, accessKeyId, accessKeySecret: "another", stsToken, bucket: ossBucket });
+  await assert.rejects(liar.put(object, codeFile), { status: 403 });
+  const made = { functionName: "u", runtime: "python3", handler: "app.handler", timeout: 10 };
+  const from = { code: { ossBucketName: ossBucket, ossObjectName: object } };
+  assert.equal((await call("createFunction", "s", { ...made, ...from })).codeSize, Buffer.from(code.zipFile, "base64").length);
+  await until("the uploaded code answers", () => client.invokeFunction("s", "u", "abc"), (got) => got.data === "cba");
+  const lost = { code: { ossBucketName: ossBucket, ossObjectName: "never" } };
+  await refused("InvalidArgument", "updateFunction", "s", "u", lost);
+  await call("deleteFunction", "s", "u");
 }
 
 async function triggers() {
@@ -212,5 +231,5 @@ async function removal() {
 }
 
 run(async () => {
-  for (const part of [signatures, services, functions, invocations, triggers, versions, configs, removal]) await part();
+  for (const part of [signatures, services, functions, invocations, uploads, triggers, versions, configs, removal]) await part();
 });

@@ -11,7 +11,8 @@ const PAUSE_MS = 50;
 const [endpoint, folder] = process.argv.slice(2);
 const account = process.env.STOKE_ACCOUNT_ID;
 const key = { id: process.env.STOKE_ACCESS_KEY_ID, secret: process.env.STOKE_ACCESS_KEY_SECRET };
-const code = { zipFile: fs.readFileSync(path.join(folder, "code.zip")).toString("base64") };
+const codeFile = path.join(folder, "code.zip");
+const code = { zipFile: fs.readFileSync(codeFile).toString("base64") };
 
 /** `call(name, ...arguments)` of a client: prints the name, and gives what `read` takes from the answer. */
 function caller(client, read) {
@@ -66,4 +67,4 @@ function run(driver) {
   });
 }
 
-module.exports = { account, assert, caller, code, endpoint, key, refuser, run, shows, until };
+module.exports = { account, assert, caller, code, codeFile, endpoint, key, refuser, run, shows, until };
