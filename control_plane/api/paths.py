@@ -30,9 +30,11 @@ from control_plane.api import (
     tags,
     tags_v2,
     triggers,
+    uploads,
     versions,
     wire,
 )
+from control_plane.api.auth import UPLOADS
 from control_plane.api.context import Operation
 from control_plane.model import Setting
 from runtime.contract import API_VERSION_3, API_VERSIONS
@@ -86,6 +88,7 @@ FC_ROUTES: Table = (
     ("/provision-configs", "GET", provision.list_all),
     (f"{FUNCTION}/instances", "GET", instances.list_all),
     ("/account-settings", "GET", chatter.account_settings),
+    ("/tempBucketToken", "GET", uploads.token),
     (f"{SERVICE}/bindings", "POST", bindings.create),
     (f"{SERVICE}/bindings", "GET", bindings.list_all),
     (f"{SERVICE}/bindings/{{vpc}}", "DELETE", bindings.delete),
@@ -210,8 +213,12 @@ STOKE_ROUTES: Table = (
     ("/keys/{key}", "DELETE", keys.remove),
 )
 
+# Where a client that was given a token puts code: below the account, as object storage has it.
+UPLOAD_ROUTES: Table = ((f"/{{account}}/{UPLOADS}/{{upload}}", "PUT", uploads.put),)
+
 TREES: tuple[tuple[str, Table], ...] = (
     *((f"/{version}", FC_ROUTES) for version in API_VERSIONS),
     (f"/{API_VERSION_3}", FC3_ROUTES),
     (STOKE_PREFIX, STOKE_ROUTES),
+    ("", UPLOAD_ROUTES),
 )
