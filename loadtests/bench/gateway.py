@@ -87,12 +87,9 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
             for varied, by_name in measured.items():
                 for proxy in proxies:
                     by_name[proxy.name].append(measured_round(proxy, load, seconds, varied=varied))
-    varied = summary(measured[True], load)
-    return {
-        **summary(measured[False], load),
-        "with a trace id": varied,
-        "ratio_to_nginx_varied": varied["ratio_to_nginx"],
-    }
+    traced = summary(measured[True], load)
+    more = {"ratio_to_nginx_traced": traced["ratio_to_nginx"], "with a trace id": traced}
+    return {**summary(measured[False], load), **more}
 
 
 def summary(measured: dict[str, list[Round]], load: Load) -> dict[str, object]:
