@@ -124,7 +124,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
 # -- what was seen ----------------------------------------------------------------------------------------------------
 
 
-def _keep_s(config: ProvisionConfig) -> int:
+def kept_s(config: ProvisionConfig) -> int:
     """For how many seconds what was seen is of use: the window, its first sliding averages, and the current second."""
     windows = (policy.stable_window_s + policy.panic_window_s for policy in config.target_tracking_policies)
     return max([STABLE_WINDOW_S, *windows]) + 1
@@ -145,7 +145,7 @@ def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usa
         seen.queue_wait_s_sum * per_s,
         float(seen.waiting),
     )
-    return usage.add(now, seen.interval_s, means, _keep_s(config))
+    return usage.add(now, seen.interval_s, means, kept_s(config))
 
 
 def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, seen: Seen) -> dict[str, Gauge]:
@@ -158,7 +158,7 @@ def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, se
     gauges = {metric.value: before.get(metric.value, Gauge()) for metric in tracked if metric.is_sampled}
     if not gauges:
         return gauges
-    first = math.floor(now) - _keep_s(config) + 1
+    first = math.floor(now) - kept_s(config) + 1
     if seen.newest_ready_at is not None:
         first = max(first, math.floor(seen.newest_ready_at) + 1)
     gauges = {metric: gauge.since(first) for metric, gauge in gauges.items()}

@@ -47,14 +47,29 @@ class Usage:
 
     def add(self, now: float, interval_s: float, seen: Bucket, keep_s: int) -> Usage:
         """Take in means over (now - interval_s, now]: `seen` has them as if the interval were one second."""
-        oldest = math.floor(now) - keep_s + 1
-        kept = [bucket for bucket in self.buckets if bucket.second >= oldest]
-        start = max(now - interval_s, float(oldest))
-        for second in range(math.floor(start), math.floor(now) + 1):
-            share_s = min(now, second + 1.0) - max(start, float(second))
-            if share_s > _LEAST_S:
-                _put(kept, _share(seen, second, share_s))
-        return Usage(tuple(kept))
+        return self.add_each(((now, interval_s),), seen, keep_s)
+
+    def add_each(self, looks: Iterable[tuple[float, float]], seen: Bucket, keep_s: int) -> Usage:
+        """Take in the same means for each look, (now, interval_s), in their order."""
+        kept = list(self.buckets)
+        oldest = -math.inf
+        for now, interval_s in looks:
+            last = math.floor(now)
+            oldest = last - keep_s + 1
+            start = max(now - interval_s, float(oldest))
+            for second in range(math.floor(start), last + 1):
+                share_s = min(now, second + 1.0) - max(start, float(second))
+                if share_s > _LEAST_S:
+                    _put(kept, _share(seen, second, share_s))
+        gone = 0
+        while gone < len(kept) and kept[gone].second < oldest:
+            gone += 1
+        return Usage(tuple(kept[gone:]))
+
+    @property
+    def is_silent(self) -> bool:
+        """No request in all that is kept."""
+        return not any(b.peak or b.demand or b.arrived or b.answered or b.waited or b.waiting for b in self.buckets)
 
     def covered_s(self, now: float, window_s: int) -> float:
         """How much of the window was seen. A second that was seen twice, as the clock was held, counts once."""
