@@ -106,8 +106,10 @@ class Autoscaler:
 
     def hurry(self, keys: Iterable[VersionKey]) -> None:
         """Look at these function versions at once."""
-        self._urgent.update(keys)
-        if self._urgent:
+        urgent = set(keys)
+        self._wake(urgent)
+        self._urgent |= urgent
+        if urgent:
             self._alarm.set()
 
     # -- the loop ---------------------------------------------------------------------------------------------------

@@ -31,6 +31,10 @@ class Bucket(NamedTuple):
     waiting: float = 0.0  # request seconds
 
 
+# A hundred pieces are made in every step, and a NamedTuple's own constructor takes most of the time it takes.
+_piece: Final = tuple.__new__
+
+
 class Piece(NamedTuple):
     """A total over a weight, at a second: what averages are made of."""
 
@@ -74,8 +78,13 @@ class Usage:
     def covered_s(self, now: float, window_s: int) -> float:
         """How much of the window was seen. A second that was seen twice, as the clock was held, counts once."""
         first, part = _begin(now, window_s)
-        seen = [(bucket.second, min(1.0, bucket.covered_s)) for bucket in self.buckets if bucket.second >= first]
-        return sum(covered_s * part if second == first else covered_s for second, covered_s in seen)
+        total_s = 0.0
+        for bucket in reversed(self.buckets):
+            if bucket[0] < first:
+                break
+            covered_s = bucket[1] if bucket[1] < 1.0 else 1.0
+            total_s += covered_s * part if bucket[0] == first else covered_s
+        return total_s
 
     def peak(self, now: float, window_s: int) -> int | None:
         """The most requests at once, None if nothing was seen."""
@@ -83,7 +92,7 @@ class Usage:
         return max((bucket.peak for bucket in self.buckets if bucket.second >= first), default=None)
 
     def demand(self) -> list[Piece]:
-        return [Piece(bucket.second, bucket.covered_s, bucket.demand) for bucket in self.buckets]
+        return [_piece(Piece, bucket[:3]) for bucket in self.buckets]
 
     def arrivals(self) -> list[Piece]:
         return [Piece(bucket.second, bucket.covered_s, bucket.arrived) for bucket in self.buckets]
@@ -101,8 +110,15 @@ class Usage:
 
     def utilization(self, now: float, window_s: int) -> float | None:
         """FC's ProvisionedConcurrencyUtilization: requests on provisioned instances ÷ their slots, at most 1."""
-        used = mean((Piece(b.second, b.slots, b.provisioned) for b in self.buckets), now, window_s)
-        return None if used is None else min(1.0, used)
+        first, part = _begin(now, window_s)
+        slots = used = 0.0
+        for bucket in reversed(self.buckets):
+            if bucket[0] < first:
+                break
+            share = part if bucket[0] == first else 1.0
+            slots += bucket.slots * share
+            used += bucket.provisioned * share
+        return min(1.0, used / slots) if slots > 0.0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +145,19 @@ class Gauge:
         return [Piece(second, 1.0, value) for second, value in self.readings]
 
 
-def mean(pieces: Iterable[Piece], now: float, window_s: int) -> float | None:
-    """The average over the window, None if it has nothing."""
+def mean(pieces: Sequence[Piece], now: float, window_s: int) -> float | None:
+    """The average over the window, None if it has nothing. The pieces are in the order of their seconds."""
     first, part = _begin(now, window_s)
     weight = total = 0.0
-    for second, its_weight, its_total in pieces:
+    for second, its_weight, its_total in reversed(pieces):
         if second > first:
             weight += its_weight
             total += its_total
         elif second == first:
             weight += its_weight * part
             total += its_total * part
+        else:
+            break
     return total / weight if weight > 0.0 else None
 
 
@@ -156,9 +174,10 @@ def sliding_mean_max(pieces: Sequence[Piece], now: float, window_s: int, slide_s
     for second, its_weight, its_total in pieces:
         weight += its_weight
         total += its_total
-        while pieces[left].second <= second - slide_s:
-            weight -= pieces[left].weight
-            total -= pieces[left].total
+        gone = second - slide_s
+        while (oldest := pieces[left])[0] <= gone:
+            weight -= oldest[1]
+            total -= oldest[2]
             left += 1
         if second >= first and weight > 0.0 and (largest is None or total / weight > largest):
             largest = total / weight
