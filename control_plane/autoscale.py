@@ -256,6 +256,7 @@ class Autoscaler:
             finished=observation.finished,
             queue_wait_s_sum=observation.queue_wait_s_sum,
             waiting=observation.queued,
+            pressed=observation.pressed,
             samples=tuple(self._metric_samples(key, function.memory_size)) if key in self._world.sampled else (),
             newest_ready_at=there.newest_ready_at,
             capacity_limit=left.instances + there.live if self.node else None,

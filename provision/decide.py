@@ -50,6 +50,7 @@ class Seen:
     finished: float = 0.0  # requests in the interval
     queue_wait_s_sum: float = 0.0  # of the requests whose wait ended in the interval
     waiting: int = 0  # requests without a slot now
+    pressed: int = 0  # most requests at once in the interval while some had no slot, 0 = all had one
     samples: tuple[MetricSample, ...] = ()  # the newest of each instance; one seen before counts once
     newest_ready_at: float | None = None  # when the last of the ready instances became so
     capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
@@ -144,6 +145,7 @@ def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usa
         seen.finished * per_s,
         seen.queue_wait_s_sum * per_s,
         float(seen.waiting),
+        seen.pressed,
     )
     return usage.add(now, seen.interval_s, means, kept_s(config))
 

@@ -29,6 +29,7 @@ class Bucket(NamedTuple):
     answered: float = 0.0  # requests
     waited: float = 0.0  # seconds that requests have waited for a slot, counted when their wait is over
     waiting: float = 0.0  # request seconds
+    pressed: int = 0  # most requests at once while some of them had no slot
 
 
 # A hundred pieces are made in every step, and a NamedTuple's own constructor takes most of the time it takes.
@@ -90,6 +91,11 @@ class Usage:
         """The most requests at once, None if nothing was seen."""
         first, _ = _begin(now, window_s)
         return max((bucket.peak for bucket in self.buckets if bucket.second >= first), default=None)
+
+    def pressed(self, now: float, window_s: int) -> int:
+        """The most requests at once while some had no slot; 0 if all had one."""
+        first, _ = _begin(now, window_s)
+        return max((bucket.pressed for bucket in self.buckets if bucket.second >= first), default=0)
 
     def demand(self) -> list[Piece]:
         return [_piece(Piece, bucket[:3]) for bucket in self.buckets]
@@ -202,6 +208,7 @@ def _share(seen: Bucket, second: int, share_s: float) -> Bucket:
         seen.answered * share_s,
         seen.waited * share_s,
         seen.waiting * share_s,
+        seen.pressed,
     )
 
 
@@ -225,4 +232,5 @@ def _put(buckets: list[Bucket], new: Bucket) -> None:
         old.answered + new.answered,
         old.waited + new.waited,
         old.waiting + new.waiting,
+        max(old.pressed, new.pressed),
     )

@@ -25,6 +25,7 @@ class Observation:
     arrived: float = 0.0  # requests in the interval, and so are the next two
     finished: float = 0.0
     queue_wait_s_sum: float = 0.0  # seconds that requests have waited, counted when their wait was over
+    pressed: int = 0  # most requests at once in the reports that told of waiting ones
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class _Tally:
     arrived: int = 0
     finished: int = 0
     queue_wait_s_sum: float = 0.0
+    pressed: int = 0
     last: FunctionUsage | None = None
     since_s: float = 0.0  # this gateway's covered seconds when the tally began
 
@@ -97,6 +99,8 @@ class UsageBook:
         tally.arrived += usage.arrived
         tally.finished += usage.finished
         tally.queue_wait_s_sum += usage.queue_wait_s_sum
+        if usage.queued:
+            tally.pressed = max(tally.pressed, usage.in_flight + usage.queued)
         tally.last = usage
 
     def observe(self, key: VersionKey) -> Observation:
@@ -105,7 +109,7 @@ class UsageBook:
         Gateways report at their own pace, so what each has counted is taken as a rate over the time it has covered.
         """
         interval_s = demand = provisioned = arrived_per_s = finished_per_s = waited_per_s = 0.0
-        peak = queued = in_flight = 0
+        peak = queued = in_flight = pressed = others = 0
         for gateway in self._gateways.values():
             tally = gateway.tallies.setdefault(key, _Tally(since_s=gateway.covered_s))
             span_s = gateway.covered_s - tally.since_s
@@ -120,6 +124,9 @@ class UsageBook:
             if tally.last is not None:
                 queued += tally.last.queued
                 in_flight += tally.last.in_flight
+            pressed += tally.pressed
+            if not tally.pressed and tally.last is not None:
+                others += tally.last.in_flight
             gateway.tallies[key] = _Tally(since_s=gateway.covered_s, last=tally.last)
         return Observation(
             interval_s,
@@ -131,6 +138,7 @@ class UsageBook:
             arrived_per_s * interval_s,
             finished_per_s * interval_s,
             waited_per_s * interval_s,
+            pressed + others if pressed else 0,
         )
 
     def waiting(self) -> set[VersionKey]:

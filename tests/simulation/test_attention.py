@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from control_plane import autoscale
+from control_plane.fleet.attention import Attention
+from control_plane.fleet.usage import VersionKey
 from loadtests.bench.fleet import WARM_TICKS, Population
 from provision.config import parse
+from runtime.contract import InstanceState
 from tests.simulation.scene import NAME, POLICY, Scene, ready, until
 from tests.support.virtual_time import in_virtual_time
 
@@ -62,7 +65,7 @@ def test_the_work_of_a_tick_is_that_of_what_changed(monkeypatch: pytest.MonkeyPa
             )
 
         one = population.keeper.records()[-1]
-        population.backend.become(one.instance_id, autoscale.InstanceState.FAILED, "killed")
+        population.backend.become(one.instance_id, InstanceState.FAILED, "killed")
         await asyncio.sleep(0.0)
         for _ in range(WARM_TICKS):
             await population.tick(0)
@@ -92,13 +95,20 @@ def test_a_change_of_one_function_wakes_that_one(monkeypatch: pytest.MonkeyPatch
     asyncio.run(story())
 
 
+class Restless(Attention):
+    """Looks at everything, always."""
+
+    def rest(self, key: VersionKey, until: float) -> None:
+        pass
+
+
 async def targets(seed: int, *, resting: bool) -> list[tuple[int, int]]:
     """Target and ready instances in each second of half an hour of calls that come and go."""
     chance = random.Random(seed)
     scene = Scene(launch_s=2.0)
     await scene.begin()
     if not resting:
-        scene.autoscaler._attention.rest = lambda _key, _until: None  # type: ignore[method-assign]
+        scene.autoscaler._attention = Restless()
     await scene.deploy()
     night = {"name": "hourly", "target": 3, "scheduleExpression": "cron(0 5/20 * * * *)", "timeZone": "Europe/Berlin"}
     over = {"endTime": "2023-11-14T22:25:30Z"}
