@@ -23,9 +23,15 @@ class RequestIds:
     def __init__(self) -> None:
         self._process = f"{secrets.randbits(32):08x}"
         self._count = itertools.count(secrets.randbits(47))
+        self._second = 0
+        self._begin = ""
 
     def new(self) -> str:
-        return f"1-{int(time.time()):08x}-{self._process}-{next(self._count):012x}"
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._begin = f"1-{second:08x}-{self._process}-"
+        return f"{self._begin}{next(self._count):012x}"
 
 
 def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:

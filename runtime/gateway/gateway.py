@@ -23,7 +23,8 @@ from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
-from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
+from runtime.gateway.passage import Passage
+from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
@@ -88,8 +89,12 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """Take an exchange over, or answer it."""
+        passage = exchange.request.note
         try:
-            self._enter(exchange)
+            if passage is not None and passage.generation == self.routes.generation:
+                Invocation(self, exchange, passage).begin()
+            else:
+                self._enter(exchange)
         except Refusal as refusal:
             answers.refuse(exchange, refusal, self.request_ids.new())
         except Exception:
@@ -105,9 +110,7 @@ class Gateway:
             raise Refusal(*exchange.problem)
         if exchange.upgrade:
             raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
-        head = sort_request(exchange.headers)
-        if head.host is None and not exchange.http_1_0:
-            raise invalid("header Host is missing")
+        head = sort_request(exchange.request)
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -140,7 +143,10 @@ class Gateway:
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
         destination = self._open_destination(entrance.names)
-        Invocation(self, exchange, head, destination, asked, self.request_ids.new(), body).begin()
+        passage = self._passage(exchange, head, asked, destination)
+        if entrance.is_open and self.routes.is_fixed(entrance.names):
+            exchange.request.note = passage
+        Invocation(self, exchange, passage, body).begin()
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
@@ -150,7 +156,7 @@ class Gateway:
         if asynchronous:
             Acceptance(self, exchange, head, destination, asked.names, body).begin()
             return
-        Invocation(self, exchange, head, destination, None, self.request_ids.new(), body).begin()
+        Invocation(self, exchange, self._passage(exchange, head, None, destination), body).begin()
 
     def _open_destination(self, names: Names) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
@@ -160,6 +166,21 @@ class Gateway:
             because = f": {route.disabled_reason}" if route.disabled_reason else ""
             raise Refusal(403, "AccessDenied", f"function '{names.function}' is disabled{because}")
         return destination
+
+    def _passage(
+        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, destination: Destination
+    ) -> Passage:
+        settings = self.settings
+        return Passage(
+            exchange,
+            head,
+            trigger,
+            destination,
+            self.gate(destination.key),
+            self.running(destination.route.timeout_s),
+            body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
+            generation=self.routes.generation,
+        )
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
