@@ -170,7 +170,7 @@ class Autoscaler:
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
-            revision=function.revision,
+            revision=self._world.revision(key, function),
             slots=function.instance_concurrency,
             provisioned=target,
             queued=observation.queued,

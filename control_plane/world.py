@@ -36,7 +36,15 @@ class World:
     by_version: dict[VersionKey, list[QualifiedFunction]] = field(default_factory=dict)
     functions: dict[VersionKey, tuple[Function, Service] | None] = field(default_factory=dict)
     on_demand_max: dict[VersionKey, int | None] = field(default_factory=dict)  # filled with `functions`
+    revisions: dict[VersionKey, str] = field(default_factory=dict)  # of `functions`, as asked for
     sampled: frozenset[VersionKey] = frozenset()  # those with a policy that follows what instances show
+
+    def revision(self, key: VersionKey, function: Function) -> str:
+        """The revision of a function version, reckoned once: it is a digest of all its fields."""
+        known = self.revisions.get(key)
+        if known is None:
+            known = self.revisions[key] = function.revision
+        return known
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -68,20 +68,15 @@ services:
           type: http
           config: {{authType: anonymous, methods: [GET]}}
 """
-PROVISION: Final = {
-    "target": LOW,
-    "targetTrackingPolicies": [
-        {
-            "name": "follow-the-requests",
-            "metricType": "ProvisionedConcurrencyUtilization",
-            "metricTarget": 0.7,
-            "minCapacity": 2,
-            "maxCapacity": 16,
-            "stableWindowSeconds": 10,
-        }
-    ],
+LEAST: Final = 2  # what 1 request at once comes to at a target of 0.7
+POLICY: Final = {
+    "name": "follow-the-requests",
+    "metricType": "ProvisionedConcurrencyUtilization",
+    "metricTarget": 0.7,
+    "minCapacity": LEAST,
+    "maxCapacity": 16,
 }
-LEAST: Final = 2
+HASTY: Final = {**POLICY, "stableWindowSeconds": 10}  # for the steps, so that the way back is a short one
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +181,14 @@ async def one_step(load: Load, watch: Watch, hold_s: float) -> Step:
     return Step(min(decided) - began_s, min(answered) - began_s, time.time() - ended_s)
 
 
-async def constant(load: Load, watch: Watch, seconds: float) -> int:
-    """How often the target turned round while HIGH clients went on asking; from the first second on."""
+async def constant(load: Load, watch: Watch, seconds: float) -> list[int]:
+    """Each target that differed from the one before, while HIGH clients went on asking; from the first second on."""
     began_s = time.time()
     load.add(HIGH - LOW)
     await asyncio.sleep(seconds)
     targets = [target for _, target in await watch.targets(began_s)]
     await load.keep(LOW)
-    return turns(targets)
+    return [target for target, _ in groupby(targets)]
 
 
 def turns(targets: Sequence[int]) -> int:
@@ -209,9 +204,8 @@ async def measure(
     (folder / "code").mkdir()
     (folder / "code" / "app.py").write_text(HANDLER, encoding="utf-8")
     (folder / "s.yaml").write_text(MANIFEST, encoding="utf-8")
-    (folder / "provision.json").write_text(json.dumps(PROVISION), encoding="utf-8")
     stoke.stoke("deploy", "-t", str(folder / "s.yaml"), "-y")
-    stoke.stoke("provision", "put", "-t", str(folder / "s.yaml"), "--config", str(folder / "provision.json"))
+    provision(stoke, folder, HASTY)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, trust_env=False) as client:
         watch = Watch(stoke, client)
@@ -222,17 +216,26 @@ async def measure(
         for number in range(repetitions):
             steps.append(await one_step(load, watch, hold_s))
             console.print(f"step {number + 1}: {show(steps[-1])}")
-        turned = None if constant_s <= 0.0 else await constant(load, watch, constant_s)
+        await asyncio.to_thread(provision, stoke, folder, POLICY)
+        targets = [] if constant_s <= 0.0 else await constant(load, watch, constant_s)
         await load.keep(0)
     middle = Step(*(median(values) for values in zip(*(asdict(step).values() for step in steps), strict=True)))
     return {
         "steps": [asdict(step) for step in steps],
         "median": asdict(middle),
         "constant_s": constant_s,
-        "direction_changes": turned,
+        "targets": targets,
+        "direction_changes": turns(targets),
         "requests": load.done,
         "failures": load.failures,
     }
+
+
+def provision(stoke: LocalStoke, folder: Path, policy: dict[str, Any]) -> None:
+    """Put a config with this policy."""
+    file = folder / "provision.json"
+    file.write_text(json.dumps({"target": LOW, "targetTrackingPolicies": [policy]}), encoding="utf-8")
+    stoke.stoke("provision", "put", "-t", str(folder / "s.yaml"), "--config", str(file))
 
 
 def show(step: Step) -> str:
@@ -262,8 +265,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"not measured: {error or type(error).__name__}", style="bold red", markup=False)
         return 1
     console.print(f"median: {show(Step(**found['median']))}")
-    if found["direction_changes"] is not None:
-        console.print(f"constant load for {found['constant_s']:g} s: {found['direction_changes']} changes of direction")
+    if found["constant_s"] > 0.0:
+        turned, targets = found["direction_changes"], found["targets"]
+        console.print(f"constant load for {found['constant_s']:g} s: {turned} changes of direction, targets {targets}")
     console.print(f"{found['requests']} requests, {len(found['failures'])} failed")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
