@@ -89,7 +89,7 @@ class Autoscaler:
         self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
         self._unsaved: Unsaved[QualifiedFunction] = Unsaved(pace.memory_saved_every_s, pace.tick_s)
         self._gone: set[str] = set()  # configs whose memory the store need not have any more
-        self._stale = True
+        self._stale: worlds.Services = None  # what is to be read of the registry; at first all
         self._urgent: set[VersionKey] = set()
         self._alarm = asyncio.Event()
         self.node: NodeInfo | None = None
@@ -99,9 +99,10 @@ class Autoscaler:
 
     # -- being told -------------------------------------------------------------------------------------------------
 
-    def registry_changed(self) -> None:
-        """Read the registry again and look at everything at once."""
-        self._stale = True
+    def registry_changed(self, services: frozenset[str]) -> None:
+        """Read of the registry what has changed, and look at it at once."""
+        if services and self._stale is not None:
+            self._stale |= services
         self._alarm.set()
 
     def hurry(self, keys: Iterable[VersionKey]) -> None:
@@ -123,7 +124,7 @@ class Autoscaler:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._alarm.wait(), wait_s)
             self._alarm.clear()
-            whole = self._stale or self._clock.monotonic_s() >= next_s - TIMER_RESOLUTION_S
+            whole = self._stale is None or bool(self._stale) or self._clock.monotonic_s() >= next_s - TIMER_RESOLUTION_S
             if whole:
                 next_s = self._clock.monotonic_s() + self._pace.tick_s
             urgent, self._urgent = self._urgent, set()
@@ -142,7 +143,7 @@ class Autoscaler:
             self._wake_rested(self._attention.wake_due(now))
             self._silence.passed(now, self._usage.pass_time())
             self._usage.forget_silent(now)
-        if self._stale:
+        if self._stale is None or self._stale:
             await self._read_registry()
         if only is None:
             await self._keeper.repair()
@@ -327,17 +328,17 @@ class Autoscaler:
     async def _read_registry(self) -> None:
         if self._saved is None:
             self._saved = await self._memories.load()
-        self._stale = False  # a change that comes while we read makes it stale again
+        stale, self._stale = self._stale, frozenset()  # a change that comes while we read makes it stale again
         try:
-            found = await worlds.read(self._registry, self._keeper.versions())
+            found = await worlds.read(self._registry, stale, self._keeper.versions())
         except BaseException:
-            self._stale = True
+            self._stale = None if stale is None else stale | self._stale
             raise
-        changed = worlds.changed(self._world, found)
+        changed = worlds.changed(self._world, found, stale)
         self._wake(changed)  # by what was known so far
-        self._gone |= {str(name) for name in self._world.provisioned if name not in found.configs}
+        self._gone |= {str(name) for name in worlds.gone(self._world, found, stale)}
         self._gone |= self._saved.keys() - {str(name) for name in found.configs}
-        self._world = worlds.renewed(self._world, found, self._saved)
+        self._world = worlds.renewed(self._world, found, stale, self._saved)
         self._saved = {}
         self._account(changed)
         for runtime in {found[0].runtime for found in self._world.functions.values() if found is not None}:

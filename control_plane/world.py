@@ -15,6 +15,8 @@ from provision.decide import Decision, Memory
 
 PAGE = 100
 
+Services = frozenset[str] | None  # those that something has changed in; None = all there are
+
 
 @dataclass(slots=True)
 class Provisioned:
@@ -56,12 +58,21 @@ class Reading:
     on_demand_max: dict[VersionKey, int | None] = field(default_factory=dict)
 
 
-async def read(registry: Registry, also: set[VersionKey]) -> Reading:
-    """All provision configs with their function versions, and the function versions in `also`. Raises Unavailable."""
+async def read(registry: Registry, services: Services, also: set[VersionKey]) -> Reading:
+    """Their provision configs with the function versions, and those of `also` that are theirs. Raises Unavailable."""
     found = Reading()
+    for service in [""] if services is None else sorted(services):
+        await _read_configs(registry, service, found)
+    others = {key for key in also if _among(services, key[0])}
+    for key in {*(key for _, key in found.configs.values()), *others}:
+        found.functions[key], found.on_demand_max[key] = await read_function(registry, key)
+    return found
+
+
+async def _read_configs(registry: Registry, service: str, found: Reading) -> None:
     token = ""
     while True:
-        page = await registry.list_provision(Query(limit=PAGE, next_token=token))
+        page = await registry.list_provision(Query(limit=PAGE, next_token=token), service)
         for name, config in page.items:
             try:
                 version = await registry.resolve_version(name.service_name, name.qualifier)
@@ -69,10 +80,11 @@ async def read(registry: Registry, also: set[VersionKey]) -> Reading:
                 continue
             found.configs[name] = config, (name.service_name, version, name.function_name)
         if not (token := page.next_token):
-            break
-    for key in {*(key for _, key in found.configs.values()), *also}:
-        found.functions[key], found.on_demand_max[key] = await read_function(registry, key)
-    return found
+            return
+
+
+def _among(services: Services, service: str) -> bool:
+    return services is None or service in services
 
 
 async def read_function(registry: Registry, key: VersionKey) -> tuple[tuple[Function, Service] | None, int | None]:
@@ -86,24 +98,36 @@ async def read_function(registry: Registry, key: VersionKey) -> tuple[tuple[Func
     return (function, owner), await registry.on_demand_max(service, version, name)
 
 
-def changed(before: World, found: Reading) -> set[VersionKey]:
+def gone(before: World, found: Reading, services: Services) -> set[QualifiedFunction]:
+    """The configs that are there no more."""
+    return {n for n in before.provisioned if n not in found.configs and _among(services, n.service_name)}
+
+
+def changed(before: World, found: Reading, services: Services) -> set[VersionKey]:
     """The function versions of which something is not as it was: a config, its version, the function or its service."""
     keys = set()
-    for name in before.provisioned.keys() | found.configs.keys():
+    for name in gone(before, found, services) | found.configs.keys():
         known, now = before.provisioned.get(name), found.configs.get(name)
         if known is None or now is None or (known.config, known.key) != now:
             keys.update(([known.key] if known else []) + ([now[1]] if now else []))
-    for key in before.functions.keys() | found.functions.keys():
+    for key in {key for key in before.functions if _among(services, key[0])} | found.functions.keys():
         known_as = before.functions.get(key), before.on_demand_max.get(key)
         if known_as != (found.functions.get(key), found.on_demand_max.get(key)):
             keys.add(key)
     return keys
 
 
-def renewed(before: World, found: Reading, saved: dict[str, str]) -> World:
-    """The world as found; a config that was there before goes on with what it remembers, else with what was saved."""
-    world = World(functions=found.functions, on_demand_max=found.on_demand_max)
-    by_version: defaultdict[VersionKey, list[QualifiedFunction]] = defaultdict(list)
+def renewed(before: World, found: Reading, services: Services, saved: dict[str, str]) -> World:
+    """The world with what was found of these services; the others are as they were.
+
+    A config that was there before goes on with what it remembers, else with what was saved.
+    """
+    kept = [key for key in before.functions if not _among(services, key[0])]
+    world = World(
+        provisioned={n: one for n, one in before.provisioned.items() if not _among(services, n.service_name)},
+        functions={key: before.functions[key] for key in kept} | found.functions,
+        on_demand_max={key: before.on_demand_max.get(key) for key in kept} | found.on_demand_max,
+    )
     for name, (config, key) in found.configs.items():
         known = before.provisioned.get(name)
         if known is not None:
@@ -112,7 +136,9 @@ def renewed(before: World, found: Reading, saved: dict[str, str]) -> World:
             text = saved.get(str(name))
             known = Provisioned(config, key, Memory.from_json(text) if text else Memory())
         world.provisioned[name] = known
-        by_version[key].append(name)
+    by_version: defaultdict[VersionKey, list[QualifiedFunction]] = defaultdict(list)
+    for name, one in world.provisioned.items():
+        by_version[one.key].append(name)
     world.by_version = dict(by_version)
     world.sampled = frozenset(
         known.key
