@@ -41,6 +41,18 @@ def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:
     _answer(exchange, refusal.status, headers, body)
 
 
+def whole(exchange: Exchange, content_type: str, body: bytes) -> None:
+    """Answer 200 and finish the exchange."""
+    parts = [
+        status_line(200),
+        date_header(),
+        header_block([("content-type", content_type), ("content-length", len(body))]),
+        connection_line(exchange),
+    ]
+    exchange.write([b"".join(parts) if exchange.method == b"HEAD" else b"".join((*parts, body))])
+    exchange.finish()
+
+
 def timed_out(exchange: Exchange, timeout_s: float, request_id: str, *, status: int, more_headers: bytes) -> None:
     """Answer for a function that did not within its timeout: its own fault, so said as a function error."""
     message = f"Function timed out after {timeout_s:g} seconds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -15,7 +16,9 @@ from runtime.contract import (
     HEADER_STATUS,
 )
 from runtime.gateway import answers, refusal
+from runtime.gateway.access_log import Record
 from runtime.gateway.gate import Full, Lease, Ticket
+from runtime.gateway.metrics import CLIENT_GONE
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal
 from runtime.gateway.relay import Relay
@@ -60,7 +63,8 @@ class Invocation(Relay):
     # As in a relay: most requests change little of it.
     _lease: Lease | None = None
     _ticket: Ticket | None = None
-    _begun_at_s = 0.0
+    _arrived_at_s = 0.0
+    _begun_at_s = 0.0  # when it had a slot, the last time if it had several
     _cold_start = False
     _sent_times = 0
     _upstream: Upstream | None = None  # the instance that it was sent to last
@@ -83,7 +87,8 @@ class Invocation(Relay):
     # -- a slot --------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        outcome = self._gate.reserve(self, monotonic())
+        self._arrived_at_s = now_s = monotonic()
+        outcome = self._gate.reserve(self, now_s)
         if isinstance(outcome, Full):
             message = f"no instance is free and {outcome.queue_length_max} requests wait already: no more are allowed"
             self.refuse(refusal.exhausted(message))
@@ -115,20 +120,22 @@ class Invocation(Relay):
 
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
+        self._passage.series.lost["timeout"] += 1
         if self._answered or self.exchange.gone:
             self._drop_connection()
             self.exchange.abort()
             self._over(None)
             return
         id_line = self._held_upstream.id_line
+        # FC answers a failed invocation with 200; a browser at a trigger should not take it for a page.
+        self._status = 200 if self._passage.trigger is None else 504
         self.give_up()
         destination = self._passage.destination
         answers.timed_out(
             self.exchange,
             destination.route.timeout_s,
             self.request_id,
-            # FC answers a failed invocation with 200; a browser at a trigger should not take it for a page.
-            status=200 if self._passage.trigger is None else 504,
+            status=self._status,
             more_headers=id_line + destination.response_headers,
         )
 
@@ -172,6 +179,7 @@ class Invocation(Relay):
     def lost(self, error: ConnectionFailed) -> None:
         """The instance went away before it answered; whether the request may be sent again, only it can tell."""
         gateway = self._gateway
+        self._passage.series.lost["malformed" if isinstance(error, ResponseMalformed) else "died"] += 1
         gateway.log_lost(self.request_id, self._held_lease.instance.instance_id, error)
         may = self._passage.may_be_sent_twice and self.can_be_sent_again
         if not may or self._sent_times >= _SENT_MAX:
@@ -185,6 +193,7 @@ class Invocation(Relay):
         usage.finished += 1
         if refusal is not None and refusal.is_platform_fault:
             usage.failed += 1
+        self._count(refusal, now_s)
         if self._ticket is not None:
             self._gate.cancel(self._ticket, now_s)
             self._gateway.waiting.discard(self)
@@ -195,6 +204,46 @@ class Invocation(Relay):
         answers.refuse(self.exchange, refusal, self.request_id)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _count(self, refusal: Refusal | None, now_s: float) -> None:
+        """Say what became of it, for those who watch."""
+        series, gateway, exchange = self._passage.series, self._gateway, self.exchange
+        if refusal is not None:
+            gateway.metrics.refusals[refusal.code] += 1
+            self._status = refusal.status
+        status = self._status or CLIENT_GONE
+        wait_s = (self._begun_at_s or now_s) - self._arrived_at_s
+        series.observe(status, now_s - self._arrived_at_s, wait_s)
+        series.request_bytes += exchange.body_bytes
+        series.response_bytes += self._answer_bytes
+        if self._cold_start:
+            series.cold_starts += 1
+        if gateway.access_log is not None:
+            gateway.access_log.add(self._record(refusal, status, now_s, wait_s))
+
+    def _record(self, refusal: Refusal | None, status: int, now_s: float, wait_s: float) -> Record:
+        passage, exchange = self._passage, self.exchange
+        duration_s = now_s - self._arrived_at_s
+        return Record(
+            at_s=time.time() - duration_s,
+            request_id=self.request_id,
+            service=passage.names.service,
+            qualifier=passage.names.qualifier,
+            version=passage.destination.route.version,
+            function=passage.names.function,
+            method=exchange.method,
+            target=exchange.target,
+            status=status,
+            code="" if refusal is None else refusal.code,
+            duration_s=duration_s,
+            wait_s=wait_s,
+            cold_start=self._cold_start,
+            instance_id="" if self._upstream is None else self._upstream.record.instance_id,
+            request_bytes=exchange.body_bytes,
+            response_bytes=self._answer_bytes,
+            client_ip=exchange.client_ip,
+            traceparent=find(exchange.headers, b"traceparent") or b"",
+        )
 
     @property
     def _held_lease(self) -> Lease:
@@ -232,6 +281,7 @@ class Invocation(Relay):
             connection = await upstream.pool.connect()
         except Unreachable as error:
             self._gateway.upstreams.eject(upstream, str(error))
+            self._passage.series.lost["refused"] += 1
             if self._lease is lease:
                 self._requeue()
             return

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from runtime.contract import HEADER_BASE_PATH, HEADER_CLIENT_IP, PATH_INVOKE
 from runtime.gateway.gate import Gate
 from runtime.gateway.headers import RequestHead
-from runtime.gateway.resolve import TriggerAsk
+from runtime.gateway.metrics import Series
+from runtime.gateway.resolve import Names, TriggerAsk
 from runtime.gateway.routes import Destination
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
@@ -40,7 +41,9 @@ class Passage:
         "head",
         "lines",
         "may_be_sent_twice",
+        "names",
         "running",
+        "series",
         "trigger",
     )
 
@@ -52,6 +55,8 @@ class Passage:
         destination: Destination,
         gate: Gate,
         running: Deadlines[Invocation],
+        names: Names,
+        series: Series,
         *,
         body_bytes_max: int,
         generation: int,
@@ -61,6 +66,8 @@ class Passage:
         self.destination = destination
         self.gate = gate
         self.running = running  # the time limit of the function
+        self.names = names
+        self.series = series  # what is counted for it
         self.body_bytes_max = body_bytes_max
         self.generation = generation  # of the routes that it was found in
         self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)

@@ -33,6 +33,8 @@ class Relay(ABC):
     _request_ended = False  # all of it was sent
     _chunks_request = False
     _answered = False  # the answer's head was written
+    _status = 0  # and its status
+    _answer_bytes = 0  # of its body
     _chunks_answer = False
 
     def __init__(
@@ -147,6 +149,8 @@ class Relay(ABC):
         assert connection is not None, "a response comes over the connection it was asked on"
         pieces = connection.take_body()
         exchange = self.exchange
+        for piece in pieces:
+            self._answer_bytes += len(piece)
         if not exchange.gone:
             exchange.write(joined(self._answer_parts(connection, pieces)))
         if connection.ended:
@@ -270,6 +274,7 @@ class Relay(ABC):
         if note is None or note[0] is not said_here:
             note = response.note = (said_here, sort_response(response.fields, said_here))
         status, more_lines = self.answer_head(response)
+        self._status = status
         parts = [status_line(status, response.reason), note[1], more_lines]
         length = response.content_length
         if exchange.method == b"HEAD" or has_no_body(status):

@@ -193,6 +193,12 @@ class Routes:
                 return destination
         return choice.main
 
+    def has(self, names: Names) -> bool:
+        """Whether requests by these names go anywhere."""
+        alias = self._aliases.get((names.service, names.qualifier))
+        version = names.qualifier if alias is None else alias.version
+        return (names.service, version, names.function) in self._functions
+
     def is_fixed(self, names: Names) -> bool:
         """Whether requests by these names all go to one version, until something changes."""
         choice = self._choices.get(names)
