@@ -20,6 +20,9 @@ from provision.wishes import SAMPLE_AGE_MAX_S, View, wish
 
 __all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Seen", "step"]
 
+# A queue is a surge when so many times the requests are there that the provisioned instances take: 2 is also where
+# Knative panics. A shorter queue is gone before an instance more would be there, or the average soon tells of it.
+SURGE_TIMES: Final = 2.0
 # A wall clock further back than this was wrong and has been put right; waiting for the old time could take years.
 CLOCK_STEP_MAX_S: Final = 3600.0
 
@@ -145,7 +148,7 @@ def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usa
         seen.finished * per_s,
         seen.queue_wait_s_sum * per_s,
         float(seen.waiting),
-        seen.pressed,
+        seen.pressed if seen.pressed >= SURGE_TIMES * slots else 0,
     )
     return usage.add(now, seen.interval_s, means, kept_s(config))
 

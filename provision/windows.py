@@ -29,7 +29,7 @@ class Bucket(NamedTuple):
     answered: float = 0.0  # requests
     waited: float = 0.0  # seconds that requests have waited for a slot, counted when their wait is over
     waiting: float = 0.0  # request seconds
-    pressed: int = 0  # most requests at once while some of them had no slot
+    pressed: int = 0  # most requests at once in a surge that had to queue
 
 
 # A hundred pieces are made in every step, and a NamedTuple's own constructor takes most of the time it takes.
@@ -93,7 +93,7 @@ class Usage:
         return max((bucket.peak for bucket in self.buckets if bucket.second >= first), default=None)
 
     def pressed(self, now: float, window_s: int) -> int:
-        """The most requests at once while some had no slot; 0 if all had one."""
+        """The most requests at once in a surge that had to queue; 0 if there was none."""
         first, _ = _begin(now, window_s)
         return max((bucket.pressed for bucket in self.buckets if bucket.second >= first), default=0)
 

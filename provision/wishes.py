@@ -88,11 +88,11 @@ def _of_requests(policy: TargetTrackingPolicy, view: View, pieces: list[Piece], 
 
 
 def _of_pressure(policy: TargetTrackingPolicy, view: View, wished: Wish) -> Wish:
-    """A request without a slot needs no average: there is one instance too few. As many count at once as would hold all
-    requests that are there, without the room that metricTarget leaves.
+    """A surge that queues needs no average to be seen. As many instances count at once as would hold all requests that
+    are there, without the room that metricTarget leaves, and for as long as the stable window remembers it.
 
-    These instances start in any case, on demand for those that wait; counting them costs no launch, and they are kept
-    as what is provisioned is. What more the target asks for, the average says within the panic window.
+    On-demand instances start for those that wait in any case, so these cost no launch of their own. What more the
+    target asks for, the average says within the panic window.
     """
     now = view.usage.pressed(view.now, policy.panic_window_s) / view.slots_per_instance
     most = view.usage.pressed(view.now, policy.stable_window_s) / view.slots_per_instance

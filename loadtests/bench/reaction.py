@@ -41,7 +41,7 @@ import time
 
 
 def handler(environ, start_response):
-    time.sleep(0.1)
+    time.sleep(0.3)
     start_response("200 OK", [("content-type", "text/plain")])
     return [b"done"]
 """
@@ -68,11 +68,11 @@ services:
           type: http
           config: {{authType: anonymous, methods: [GET]}}
 """
-LEAST: Final = 2  # what 1 request at once comes to at a target of 0.7
+LEAST: Final = 2  # what 1 request at once comes to at a target of a half
 POLICY: Final = {
     "name": "follow-the-requests",
     "metricType": "ProvisionedConcurrencyUtilization",
-    "metricTarget": 0.7,
+    "metricTarget": 0.5,
     "minCapacity": LEAST,
     "maxCapacity": 16,
 }
