@@ -32,7 +32,7 @@ from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.registry.memory import MemoryRegistry
 from provision.config import parse
-from runtime.contract import FunctionUsage, LaunchSpec, UsageReport
+from runtime.contract import FunctionUsage, InstanceSample, LaunchSpec, UsageReport
 
 FUNCTIONS_PER_SERVICE: Final = 100
 BEGAN_S: Final = 1_767_225_600.0  # 2026-01-01: which day it is decides nothing
@@ -110,6 +110,10 @@ class Population:
         wanted = least * len(self.names)
         while sum(record.ready_at_s > 0.0 for record in self.keeper.records()) < wanted:
             await self.tick(0)
+        self.backend.readings = {
+            instance_id: InstanceSample(instance_id, self.clock.now_s, cpu_utilization=0.1, memory_mib=64.0)
+            for instance_id in self.backend.statuses
+        }
 
     async def tick(self, busy: int) -> tuple[float, float]:
         """A second later: CPU seconds of a report that tells of `busy` functions, and of the tick."""

@@ -13,7 +13,7 @@ from tests.support.stoke import ROOT
 
 def run(module: str, out: Path, *options: str) -> dict[str, Any]:
     command = [sys.executable, "-m", f"loadtests.bench.{module}", "--json", str(out), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(out.read_text())
     return found
@@ -36,10 +36,3 @@ def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
     found = run("fleet", tmp_path / "l.json", "--functions", "20", "--instances", "60", "--repetitions", "2")
     assert (found["functions"], found["instances"]) == (20, 60)
     assert [cost["functions"] for cost in found["ticks"].values()] == [0, 1, 20]
-
-
-def test_the_reaction_bench_tells_of_each_step(tmp_path: Path) -> None:
-    found = run("reaction", tmp_path / "r.json", "--repetitions", "1", "--hold-s", "4", "--constant-s", "3")
-    assert len(found["steps"]) == 1
-    assert 0.0 < found["median"]["decided_s"] <= 4.0
-    assert (found["failures"], found["direction_changes"]) == ([], 0)
