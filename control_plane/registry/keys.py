@@ -18,6 +18,7 @@ PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
 DOMAINS: Final = f"{PREFIX}domains"
 # Every function by the name that FC 3.0 has for it, so that all of them can be listed without going through services.
 FC3_FUNCTIONS: Final = f"{PREFIX}fc3-functions"
+INDEX_VERSION: Final = f"{PREFIX}index-version"  # in decimal: which indexes the records of this store are in
 
 # Kinds of records that belong to a service, and which part of what follows the kind names it.
 _OF_A_SERVICE: Final = {

@@ -36,3 +36,23 @@ def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
     found = run("fleet", tmp_path / "l.json", "--functions", "20", "--instances", "60", "--repetitions", "2")
     assert (found["functions"], found["instances"]) == (20, 60)
     assert [cost["functions"] for cost in found["ticks"].values()] == [0, 1, 20]
+
+
+def test_a_large_registry_is_asked_weighed_and_started_beside_a_small_one(tmp_path: Path) -> None:
+    small = ("--functions", "50", "--rounds", "2", "--starts", "1", "--settle-s", "0.1")
+    found = run("registry", tmp_path / "r.json", *small)
+    assert found["latency"]["invoke the warm function"]["ratio"] > 0
+    assert {name: routes["routes"] for name, routes in found["routes"].items()} == {
+        "10 functions": 21,
+        "50 functions": 101,
+    }, "a function and a trigger each, and the one that is invoked"
+    for name in ("10 functions", "50 functions"):
+        assert len(found["start_s"][name]["first_invocation"]) == len(found["gateway_restart_s"][name]) == 1
+        assert {"control-plane", "gateway"} <= set(found["memory_mib"][name])
+
+
+def test_asynchronous_invocations_are_counted_as_they_are_accepted_and_as_they_end(tmp_path: Path) -> None:
+    small = ("--events", "20", "--rounds", "1", "--instances", "1", "--connections", "2")
+    found = run("asynchronous", tmp_path / "a.json", *small)
+    assert set(found["median"]) == {"accepted", "executed", "both at once"}
+    assert all(each["per_s"] > 0 and each["cpu_us_each"]["gateway"] >= 0 for each in found["median"].values())
