@@ -38,6 +38,12 @@ def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
     assert [cost["functions"] for cost in found["ticks"].values()] == [0, 1, 20]
 
 
+def test_the_whole_path_is_measured_for_both_kinds_of_handler(tmp_path: Path) -> None:
+    found = run("path", tmp_path / "p.json", "--rounds", "1", "--seconds", "1")
+    assert {"stoke", "stoke, sync handler"} <= set(found["median"])
+    assert all(each["requests_per_s"] > 0 for each in found["median"].values())
+
+
 def test_a_large_registry_is_asked_weighed_and_started_beside_a_small_one(tmp_path: Path) -> None:
     small = ("--functions", "50", "--rounds", "2", "--starts", "1", "--settle-s", "0.1")
     found = run("registry", tmp_path / "r.json", *small)
