@@ -231,6 +231,7 @@ class Autoscaler:
             samples=tuple(self._metric_samples(ready, function.memory_size)),
             newest_ready_at=max((r.ready_at_s for r in ready), default=None),
             capacity_limit=left.instances + len(self._keeper.units(key)) if self.node else None,
+            launch_s=self._keeper.launch_times.seconds_of(key),
         )
 
     def _metric_samples(self, records: Iterable[InstanceRecord], memory_mib: int) -> Iterable[MetricSample]:

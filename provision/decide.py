@@ -53,6 +53,7 @@ class Seen:
     samples: tuple[MetricSample, ...] = ()  # the newest of each instance; one seen before counts once
     newest_ready_at: float | None = None  # when the last of the ready instances became so
     capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
+    launch_s: float | None = None  # how long a launch takes until ready, as measured; None = not measured yet
 
 
 @dataclass(frozen=True, slots=True)
