@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.config import MetricType, ProvisionConfig, parse
-from provision.decide import Decision, Memory, MetricSample, Seen, step
+from provision.decide import Decision, Memory, MetricSample, Reading, Seen, step
 from provision.tracking import SCALE_IN_STEP_S
 from tests.unit.provision_story import START, Story, tracking
 
 METRICS = [metric.value for metric in MetricType]
 # Of the metrics that are no shares: what a target of 1 stands for.
-UNITS = {"RequestsPerSecond": 20.0, "QueueWaitMilliseconds": 1000.0, "WaitingLength": 5.0}
+UNITS = {"RequestsPerSecond": 20.0, "QueueWaitMilliseconds": 1000.0, "WaitingLength": 5.0, "Prometheus": 3.0}
+ASKED = {"url": "http://127.0.0.1:9090", "query": "sum(waiting)"}
 EXPRESSIONS = ["cron(0 * * * * *)", "cron(0 7 15 * * SUN)", "at(2025-06-15T15:07:00)", "at(2030-01-01T00:00:00)"]
 TIMES = [None, "2025-06-15T15:06:50Z", "2025-06-15T15:07:30Z", "2025-06-15T15:09:00Z"]
 
@@ -45,6 +46,7 @@ def policies(
         "panicThreshold": draw(st.sampled_from([None, 1, 2.5])),
         "scaleOutLimit": draw(st.sampled_from([None, 1, 3])),
         "scaleInLimit": draw(st.sampled_from([None, 1, 3])),
+        **(ASKED if metric == "Prometheus" else {}),
     }
 
 
@@ -114,6 +116,7 @@ def looks(history: Sequence[Moment]) -> list[Seen]:
                 waiting=moment.waiting,
                 samples=tuple(MetricSample(metric, "i", moment.value, now) for metric in METRICS if moment.ready),
                 newest_ready_at=newest_ready_at if moment.ready else None,
+                readings=(Reading(**ASKED, value=moment.value * 20, at=now),) if moment.reported else (),
                 capacity_limit=moment.capacity_limit,
             )
         )
@@ -336,7 +339,11 @@ def test_more_requests_or_more_that_wait_never_ask_for_fewer(
 
 
 @few
-@given(st.sampled_from([m for m in METRICS if m != "ProvisionedConcurrencyUtilization"]), demands, demands)
+@given(
+    st.sampled_from([m for m in METRICS if m not in ("ProvisionedConcurrencyUtilization", "Prometheus")]),
+    demands,
+    demands,
+)
 def test_a_gauge_or_a_queue_never_asks_for_more_instances_than_requests(
     metric: str, demand: float, value: float
 ) -> None:
