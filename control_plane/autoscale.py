@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control_plane.errors import NotFound, StokeError, Unavailable
 from control_plane.explain import Explained, History
@@ -21,11 +21,11 @@ from control_plane.fleet.placement import Need, Room, room
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import Backend, Clock, Query, Registry
+from control_plane.ports import Backend, Clock, Query, Readings, Registry
 from control_plane.registry.launching import gpu_memory_mib
 from control_plane.registry.routes import on_demand_instances_max
 from provision.config import ProvisionConfig
-from provision.decide import Decision, Memory, MetricSample, Seen, step
+from provision.decide import Decision, Memory, MetricSample, Reading, Seen, step
 from provision.together import together
 from runtime.contract import InstanceRecord, InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
 
@@ -90,6 +90,7 @@ class Autoscaler:
         clock: Clock,
         make_spec: MakeSpec,
         pace: Pace,
+        readings: Readings | None = None,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
@@ -99,6 +100,7 @@ class Autoscaler:
         self._clock = clock
         self._make_spec = make_spec
         self._pace = pace
+        self._readings = readings or NoReadings()
         self._world = World()
         self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
         self._saved_at_s = 0.0
@@ -198,6 +200,8 @@ class Autoscaler:
         for name in self._world.by_version.get(key, ()):
             provisioned = self._world.provisioned[name]
             seen = self._seen(key, now, function, observation, left)
+            if readings := self._readings.of(provisioned.config):
+                seen = replace(seen, readings=readings)
             provisioned.memory, decision = step(provisioned.config, provisioned.memory, seen)
             before = provisioned.decision
             if before is None or before.target != decision.target:
@@ -358,6 +362,10 @@ class Autoscaler:
             return provisioned.decision
         return None
 
+    def reading_error(self, config: ProvisionConfig) -> str:
+        """Why what a config's policies read from elsewhere is not there; "" if it is."""
+        return next((reading.error for reading in self._readings.of(config) if reading.error), "")
+
     def explained(self, name: QualifiedFunction) -> tuple[Explained, ...]:
         """The newest decision and those that differed from the one before them, newest first."""
         provisioned = self._world.provisioned.get(name)
@@ -367,6 +375,13 @@ class Autoscaler:
         """The function version that a provision config is about, as last read."""
         provisioned = self._world.provisioned.get(name)
         return provisioned.key if provisioned else (name.service_name, name.qualifier, name.function_name)
+
+
+class NoReadings:
+    """Where nothing is read from elsewhere."""
+
+    def of(self, config: ProvisionConfig) -> tuple[Reading, ...]:  # noqa: ARG002 - whatever it asks for
+        return ()
 
 
 def _need(function: Function) -> Need:
