@@ -35,9 +35,10 @@ MISSING_COSTS: Final = 4.0
 # How today compares with what is usual, by the last half hour; never taken for less than half or more than twice.
 LEVEL_BUCKETS: Final = 6
 LEVEL_MAX: Final = 2.0
+# Errors that differ by less than this part of the demand are alike: what a bucket has of its neighbour is no error.
+WORSE_PART: Final = 0.01
 TREND_HALF_LIFE_S: Final = 3600.0
 _WEIGHT_MIN: Final = 1.0 - 1e-6  # of what was seen of a step: a second of usage, or one reading
-_ROUNDING: Final = 1e-9
 
 
 class Promise(NamedTuple):
@@ -55,11 +56,12 @@ class Score(NamedTuple):
     weight: float = 0.0
     error: float = 0.0
     without: float = 0.0
+    came: float = 0.0  # of demand, to measure the two by
 
     @property
     def is_trusted(self) -> bool:
-        """It does no worse than none; at first there is nothing against it."""
-        return self.error <= self.without + _ROUNDING * (1.0 + self.without)
+        """It does no worse than none, give or take a hair; at first nothing is against it."""
+        return self.error <= self.without + WORSE_PART * self.came
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ def _judged(score: Score, said: float | None, none: float, came: float, half_lif
         score.weight * keep + 1.0,
         score.error * keep + _cost(max(said, none), came),
         score.without * keep + _cost(none, came),
+        score.came * keep + came,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from provision.ahead import Ahead
 from provision.config import Season
 from provision.decide import Memory, Seen, step
-from provision.forecast import RECENT_STEPS, Foresight, Series, advance, expected, fresh, told
+from provision.forecast import RECENT_STEPS, Foresight, Score, Series, advance, expected, fresh, told
 from provision.policies import Kept
 from provision.season import Profile
 from provision.times import parse_zone
@@ -285,3 +285,9 @@ def test_within_a_step_of_ten_seconds_nothing_is_learned_twice() -> None:
     once = lived(lambda t: float(t), 100)
     pieces = [Piece(second, 1.0, 1000.0) for second in range(50, 109)]
     assert advance(once, Season.NONE, UTC, Series(pieces, 60, 3), 109.9, 20.0) == once
+
+
+@pytest.mark.parametrize(("error", "trusted"), [(0.29, True), (2.0, True), (2.1, False)])
+def test_what_is_nothing_beside_the_demand_turns_nothing_off(error: float, trusted: bool) -> None:
+    """A bucket that has seen the first second of the next one is a hair too high all its five minutes."""
+    assert Score(weight=100.0, error=error, without=0.0, came=200.0).is_trusted is trusted
