@@ -100,7 +100,7 @@ class Query:
     next_token: str = ""
 
 
-RegistryListener = Callable[[], Awaitable[None] | None]
+RegistryListener = Callable[[frozenset[str]], Awaitable[None] | None]  # the services that something has changed in
 
 
 class Registry(Protocol):
