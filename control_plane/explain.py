@@ -13,6 +13,7 @@ from provision.decide import Decision, Seen
 
 # An hour of a restless function, in about 100 kB.
 EXPLAINED_MAX: Final = 100
+QUERY_LENGTH_MAX: Final = 60  # of a query that names what was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,17 @@ def _same(one: Explained, other: Explained) -> bool:
     return (one.target, one.reasons, one.inputs) == (other.target, other.reasons, other.inputs)
 
 
+def _shortened(query: str) -> str:
+    return query if len(query) <= QUERY_LENGTH_MAX else query[: QUERY_LENGTH_MAX - 1] + "…"
+
+
 def _explained(now: float, version: str, seen: Seen, decision: Decision, was: int | None) -> Explained:
     metrics: dict[str, float] = {}
     for sample in seen.samples:
         metrics[sample.metric_type] = max(sample.value, metrics.get(sample.metric_type, sample.value))
+    for reading in seen.readings:
+        if reading.value is not None:
+            metrics[f"Prometheus {_shortened(reading.query)}"] = reading.value
     return Explained(
         at_s=now,
         version=version,

@@ -32,6 +32,7 @@ from control_plane.fleet.memories import RedisMemoryStore
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, Service
+from control_plane.prometheus import Prometheus
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
@@ -82,6 +83,7 @@ class ControlPlane:
             Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
             on_change=lambda key: self.autoscaler.hurry([key]),
         )
+        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
         self.autoscaler = Autoscaler(
             self.registry,
             self.keeper,
@@ -91,6 +93,7 @@ class ControlPlane:
             self.clock,
             self._make_spec,
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
+            self.prometheus,
         )
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
         box = read_box(settings.data / SECRET_FILE)
@@ -140,6 +143,7 @@ class ControlPlane:
                 ("usage", self._hear_usage()),
                 ("follow", self.keeper.follow()),
                 ("autoscale", self.autoscaler.run()),
+                ("prometheus", self.prometheus.run()),
             )
         ]
         for task in tasks:
@@ -149,6 +153,7 @@ class ControlPlane:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.keeper.close()
+        await self.prometheus.close()
         await self.redis.aclose()
         await self.reports.aclose()
         await self.nonces.aclose()

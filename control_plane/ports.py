@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from control_plane.explain import Explained
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
 from provision.config import ProvisionConfig
+from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
 from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
@@ -276,6 +277,16 @@ class InstanceView:
     ready_at_s: float
     reason: str
     sample: InstanceSample | None = None
+
+
+class Readings(Protocol):
+    """What policies track that neither gateways nor instances tell of."""
+
+    def of(self, config: ProvisionConfig) -> tuple[Reading, ...]:
+        """The newest reading of each query of a config's policies, without waiting; an error is in it, never raised.
+
+        A query that is asked for keeps being read; the first time there is nothing yet.
+        """
 
 
 class Fleet(Protocol):

@@ -42,7 +42,7 @@ class FleetView:
             target=wanted,
             current=ready,
             starting=starting,
-            current_error=error or self._autoscaler.room_error(key, wanted),
+            current_error=error or self._autoscaler.room_error(key, wanted) or self._autoscaler.reading_error(config),
             in_force=decision.in_force if decision else (),
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,

@@ -108,6 +108,7 @@ class StokeControl:
             pressed=observation.pressed,
             newest_ready_at=None if newest_s is None else self._began_utc_s + newest_s,
             capacity_limit=scenario.capacity,
+            launch_s=scenario.launch_s,
         )
         self._memory, decision = step(self._config, self._memory, seen)
         if decision.target != self.target:
