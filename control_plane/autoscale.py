@@ -90,6 +90,7 @@ class Autoscaler:
         clock: Clock,
         make_spec: MakeSpec,
         pace: Pace,
+        on_change: Callable[[QualifiedFunction, Explained], None] = lambda _name, _explained: None,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
@@ -99,6 +100,7 @@ class Autoscaler:
         self._clock = clock
         self._make_spec = make_spec
         self._pace = pace
+        self._on_change = on_change
         self._world = World()
         self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
         self._saved_at_s = 0.0
@@ -207,7 +209,9 @@ class Autoscaler:
                     name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
                 )  # fmt: skip
             provisioned.decision = decision
-            provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            if change is not None:
+                self._on_change(name, change)
             decisions.append(decision)
         return together(decisions), changed
 

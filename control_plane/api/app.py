@@ -17,7 +17,8 @@ from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
 from control_plane.api.paths import TREES
 from control_plane.async_invocations import NoInvocations
 from control_plane.errors import StokeError
-from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Registry
+from control_plane.metering.book import NoAccounts
+from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry
 
 
 def create_app(
@@ -31,9 +32,11 @@ def create_app(
     url_key: bytes | None = None,
     limits: Limits | None = None,
     invocations: AsyncInvocations | None = None,
+    accounts: Accounts | None = None,
 ) -> Starlette:
     """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
-    processes that should honour them, one of this process's own by default. Without `invocations` there are none."""
+    processes that should honour them, one of this process's own by default. Without `invocations`, `accounts` there are
+    none."""
     app = Starlette(
         routes=[route for prefix, table in TREES for route in _routes(prefix, table)],
         middleware=[Middleware(Edge, authenticator=authenticator or LoopbackAuthenticator())],
@@ -47,6 +50,7 @@ def create_app(
         settings,
         limits or Limits(),
         invocations or NoInvocations(),
+        accounts or NoAccounts(),
         access_keys,
         url_key or secrets.token_bytes(32),
     )

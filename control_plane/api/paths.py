@@ -30,6 +30,7 @@ from control_plane.api import (
     tags,
     tags_v2,
     triggers,
+    usage,
     versions,
     wire,
 )
@@ -195,6 +196,8 @@ STOKE_ROUTES: Table = (
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),
     ("/provision/explain", "GET", explain.explain),
+    ("/usage", "GET", usage.usage),
+    ("/usage/recorded", "GET", usage.recorded),
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),

@@ -2,6 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Final
+
+ARRIVAL_SLOTS_PER_S: Final = 10
+ARRIVAL_SLOTS_MAX: Final = 600  # kept while nobody listens: a minute of them
+
+
+@dataclass(slots=True)
+class Served:
+    """What is written down for good: told once, to somebody who heard it."""
+
+    provisioned: int = 0  # requests that an instance has had
+    on_demand: int = 0
+    service_s: float = 0.0
+    arrivals: dict[int, int] = field(default_factory=dict)  # by tenth of a second on the monotonic clock
+
+    def __bool__(self) -> bool:
+        return bool(self.provisioned or self.on_demand or self.arrivals)
+
+    def add(self, other: Served) -> None:
+        """Of arrivals, the newest ARRIVAL_SLOTS_MAX tenths stay."""
+        self.provisioned += other.provisioned
+        self.on_demand += other.on_demand
+        self.service_s += other.service_s
+        for slot, count in other.arrivals.items():
+            self.arrivals[slot] = self.arrivals.get(slot, 0) + count
+        for slot in sorted(self.arrivals)[:-ARRIVAL_SLOTS_MAX]:
+            del self.arrivals[slot]
+
 
 class Usage:
     """Counts of one gate. The `_s` ones are integrals over time: exact however short a request is."""
@@ -19,6 +48,7 @@ class Usage:
         "provisioned_request_s",
         "queue_wait_s",
         "queued",
+        "served",
     )
 
     def __init__(self) -> None:
@@ -27,6 +57,7 @@ class Usage:
         self.in_flight_provisioned = 0
         self.queued = 0
         self.background = 0  # asynchronous events that wait in the store for a slot: demand, and no place in the queue
+        self.served = Served()
         self.begin_interval()
 
     def begin_interval(self) -> None:
@@ -45,6 +76,16 @@ class Usage:
             self.demand_request_s += self.demand * elapsed_s
             self.provisioned_request_s += self.in_flight_provisioned * elapsed_s
 
+    def arrive(self, now_s: float) -> None:
+        self.arrived += 1
+        arrivals, slot = self.served.arrivals, int(now_s * ARRIVAL_SLOTS_PER_S)
+        arrivals[slot] = arrivals.get(slot, 0) + 1
+
+    def take_served(self) -> Served:
+        """What is to be written down; a new count begins. Given back by `served.add` if nobody heard it."""
+        taken, self.served = self.served, Served()
+        return taken
+
     def enter(self, now_s: float, *, provisioned: bool) -> None:
         self.advance(now_s)
         self.in_flight += 1
@@ -54,11 +95,17 @@ class Usage:
         if demand > self.demand_peak:
             self.demand_peak = demand
 
-    def leave(self, now_s: float, *, provisioned: bool) -> None:
+    def leave(self, now_s: float, *, provisioned: bool, since_s: float) -> None:
+        """One that had a slot since then has given it back."""
         self.advance(now_s)
         self.in_flight -= 1
+        served = self.served
+        served.service_s += now_s - since_s
         if provisioned:
             self.in_flight_provisioned -= 1
+            served.provisioned += 1
+        else:
+            served.on_demand += 1
 
     def enqueue(self, now_s: float) -> None:
         self.advance(now_s)
@@ -89,4 +136,4 @@ class Usage:
     @property
     def is_idle(self) -> bool:
         """Nothing has happened in this interval and nothing goes on."""
-        return not (self.demand or self.arrived or self.finished or self.failed)
+        return not (self.demand or self.arrived or self.finished or self.failed or self.served)
