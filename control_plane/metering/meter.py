@@ -171,8 +171,8 @@ class Meter:
     # -- writing down -----------------------------------------------------------------------------------------------
 
     def take(self, now_s: float) -> Batch:
-        """All of it until now, which the next one begins with."""
-        now_ms = max(_ms(now_s), self._counted_until_ms or 0)
+        """All of it until now, which the next one begins with. No two batches end in the same millisecond."""
+        now_ms = max(_ms(now_s), (self._counted_until_ms or 0) + 1)
         for group in self._standings:
             self._settle(group, now_ms)
         batch = Batch(self._counted_until_ms, now_ms, peaks=self._peaks, firsts_ms=self._firsts_ms)

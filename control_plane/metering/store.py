@@ -46,7 +46,7 @@ for _, expiry in ipairs(batch['expiries']) do redis.call('EXPIREAT', expiry[1], 
 for _, size in ipairs(batch['sizes']) do redis.call('HSET', KEYS[2], size[1], size[2]) end
 for _, gone in ipairs(batch['sizes_gone']) do redis.call('HDEL', KEYS[2], gone) end
 for _, entry in ipairs(batch['entries']) do
-  redis.call('XADD', entry[1], 'MINID', '=', batch['oldest'], '*', 'e', entry[2])
+  redis.call('XADD', entry[1], 'MINID', '=', batch['oldest'], batch['until'] .. '-0', 'e', entry[2])
   redis.call('EXPIRE', entry[1], batch['recorded_s'])
 end
 redis.call('SET', KEYS[1], batch['until'])

@@ -41,7 +41,7 @@ def read_counts(name: str, lines: list[str], seed: int, utc_s: Callable[[str], f
                 service.append((at_s + width_s, float(text)))
             if text := (row.get("launch_s") or "").strip():
                 launches.append(float(text))
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             wrong = f"row {number} of {name} is '{','.join(map(str, row.values()))[:80]}'"
             raise ValueError(f"trace: {wrong}; {', '.join(COLUMNS)} are needed: {error}") from error
     if not buckets:

@@ -43,7 +43,6 @@ def test_what_was_taken_is_not_given_again() -> None:
     made = meter()
     made.saw(record(), T)
     assert used(made.take(T + 5.0)).instance_ms == 5000
-    assert used(made.take(T + 5.0)).instance_ms == 0
     made.ended("i1", T + 7.5)
     batch = made.take(T + 9.0)
     assert used(batch).instance_ms == 2500
@@ -134,3 +133,12 @@ def test_a_revision_of_no_known_size_is_named() -> None:
     made.saw(record(), T)
     made.saw(record("i2", revision="r2"), T)
     assert made.unsized() == {(KEY, "r2")}
+
+
+def test_two_batches_never_end_in_the_same_millisecond() -> None:
+    made = meter()
+    made.saw(record(), T)
+    first, second = made.take(T + 5.0), made.take(T + 5.0)
+    assert (second.from_ms, second.until_ms) == (first.until_ms, first.until_ms + 1)
+    assert used(first).instance_ms + used(second).instance_ms == 5001
+    assert used(made.take(T + 6.0)).instance_ms == 999
