@@ -94,5 +94,5 @@ async def test_a_reporter_tells_each_request_once_to_somebody_who_hears_it() -> 
     reporter = asyncio.create_task(Reporter("g", {KEY: made}, list, publish, every_s=0.01).run())
     await asyncio.wait_for(enough.wait(), 10.0)
     reporter.cancel()
-    counts = [sum(values["served_provisioned"] for values in report.functions) for report in said[:4]]  # type: ignore[misc]
+    counts = [sum(values["served_provisioned"] for values in report.functions) for report in said[:4]]
     assert counts == [1, 1, 1, 0]
