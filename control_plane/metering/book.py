@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from control_plane.errors import NotFound, Unavailable
 from control_plane.fleet.usage import VersionKey
@@ -26,6 +29,26 @@ from runtime.contract import FunctionUsage, InstanceRecord, InstanceState, Kind,
 log = logging.getLogger(__name__)
 
 
+# Function versions are written a shard at a time, so that the store answers others in between, however many there are.
+SHARDS: Final = 64
+WRITING_PART_MAX: Final = 4.0  # of the time at most a fifth goes into writing, however much there is to write
+
+
+def shard_of(key: VersionKey) -> int:
+    return zlib.crc32("/".join(key).encode()) % SHARDS
+
+
+@dataclass(slots=True)
+class _Shard:
+    meter: Meter = field(default_factory=Meter)
+    recorder: Recorder = field(default_factory=Recorder)
+    unwritten: Batch | None = None  # sent, but whether it arrived is not known
+
+    @property
+    def is_idle(self) -> bool:
+        return self.meter.is_idle and self.recorder.is_idle
+
+
 class UsageAccounts:
     """Fills `ports.Accounts`. `load` comes before the first record."""
 
@@ -37,34 +60,42 @@ class UsageAccounts:
         self._clock = clock
         self._prices = prices
         self._saved_every_s = saved_every_s
-        self._meter = Meter()
-        self._recorder = Recorder()
+        self._shards = [_Shard() for _ in range(SHARDS)]
+        self._living: dict[str, _Shard] = {}
         self._ready: set[str] = set()  # instances whose launch time is recorded
-        self._unwritten: Batch | None = None  # sent, but whether it arrived is not known
         self._writing = asyncio.Lock()
 
     # -- being told -------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
         """Find out until when everything is counted. Raises Unavailable."""
-        self._meter = Meter(*await self._store.load())
+        counted_until_ms, sizes = await self._store.load()
+        shards: defaultdict[int, dict[tuple[VersionKey, str], Size]] = defaultdict(dict)
+        for (key, revision), size in sizes.items():
+            shards[shard_of(key)][key, revision] = size
+        self._shards = [_Shard(Meter(counted_until_ms.get(n), shards[n])) for n in range(SHARDS)]
 
     def saw(self, record: InstanceRecord, now_s: float) -> None:
-        self._meter.saw(record, now_s)
+        shard = self._shard((record.service, record.version, record.function))
+        self._living[record.instance_id] = shard
+        shard.meter.saw(record, now_s)
         is_fresh = record.state is InstanceState.READY and now_s - record.ready_at_s < self._saved_every_s
         if is_fresh and record.instance_id not in self._ready:
             key = (record.service, record.version, record.function)
-            self._recorder.launched(key, record.ready_at_s, record.ready_at_s - record.launched_at_s)
+            shard.recorder.launched(key, record.ready_at_s, record.ready_at_s - record.launched_at_s)
             self._ready.add(record.instance_id)
 
     def ended(self, instance_id: str, now_s: float) -> None:
-        self._meter.ended(instance_id, now_s)
+        shard = self._living.pop(instance_id, None)
+        if shard is not None:
+            shard.meter.ended(instance_id, now_s)
         self._ready.discard(instance_id)
 
     def launching(self, spec: LaunchSpec) -> None:
         """What the instances of this revision are given from now on."""
         size = Size(round(spec.cpu * 1000), spec.memory_mib, spec.gpu_memory_mib)
-        self._meter.sized((spec.service, spec.version, spec.function), spec.revision, size)
+        key = (spec.service, spec.version, spec.function)
+        self._shard(key).meter.sized(key, spec.revision, size)
 
     def heard(self, report: UsageReport) -> None:
         """Take a gateway's report in, at the time at which it is heard."""
@@ -72,53 +103,63 @@ class UsageAccounts:
         for values in report.functions:
             usage = FunctionUsage.from_dict(values)
             key = (usage.service, usage.version, usage.function)
-            self._meter.served(key, Kind.PROVISIONED, usage.served_provisioned, now_s)
-            self._meter.served(key, Kind.ON_DEMAND, usage.served_on_demand, now_s)
+            shard = self._shard(key)
+            shard.meter.served(key, Kind.PROVISIONED, usage.served_provisioned, now_s)
+            shard.meter.served(key, Kind.ON_DEMAND, usage.served_on_demand, now_s)
             if usage.arrivals:
-                self._recorder.arrived(key, usage.arrivals)
+                shard.recorder.arrived(key, usage.arrivals)
             if served := usage.served_provisioned + usage.served_on_demand:
-                self._recorder.served(key, report.now_s, served, usage.service_s_sum)
+                shard.recorder.served(key, report.now_s, served, usage.service_s_sum)
+
+    def _shard(self, key: VersionKey) -> _Shard:
+        return self._shards[shard_of(key)]
 
     # -- writing down -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Write for ever. While the store is away, all is kept here."""
+        took_s = 0.0
         while True:
-            await self._clock.sleep(self._saved_every_s)
+            await self._clock.sleep(max(self._saved_every_s, WRITING_PART_MAX * took_s))
+            began_s = self._clock.monotonic_s()
             try:
                 await self.flush()
             except Unavailable as error:
                 log.warning("usage.unwritten error=%s", error)
+            took_s = self._clock.monotonic_s() - began_s
 
     async def flush(self) -> None:
         """Write down all until now. Raises Unavailable."""
         async with self._writing:
-            if self._unwritten is not None:
-                await self._write(self._unwritten)
-            await self._learn_sizes()
-            batch = self._meter.take(self._clock.utc_s())
-            batch.entries = self._recorder.take()
-            await self._write(batch)
+            for number, shard in enumerate(self._shards):
+                if shard.unwritten is not None:
+                    await self._write(number, shard, shard.unwritten)
+                if shard.is_idle:
+                    continue
+                await self._learn_sizes(shard.meter)
+                batch = shard.meter.take(self._clock.utc_s())
+                batch.entries = shard.recorder.take()
+                await self._write(number, shard, batch)
 
-    async def _write(self, batch: Batch) -> None:
-        self._unwritten = batch
-        refused = await self._store.write(batch)
-        self._unwritten = None
+    async def _write(self, number: int, shard: _Shard, batch: Batch) -> None:
+        shard.unwritten = batch
+        refused = await self._store.write(number, batch)
+        shard.unwritten = None
         if refused is not None:
-            log.warning("usage.counted_elsewhere until_ms=%d", refused)
-            self._meter.counted_until(refused)
+            log.warning("usage.counted_elsewhere shard=%d until_ms=%d", number, refused)
+            shard.meter.counted_until(refused)
 
-    async def _learn_sizes(self) -> None:
+    async def _learn_sizes(self, meter: Meter) -> None:
         """Of instances whose launch nobody here has seen, and that no note was found of."""
-        for key, revision in self._meter.unsized():
+        for key, revision in meter.unsized():
             service, version, name = key
             try:
                 function = await self._registry.get_function(service, name, version)
             except NotFound:
-                self._meter.sized(key, revision, Size())
+                meter.sized(key, revision, Size())
                 continue
             size = Size(round((function.cpu or 0.0) * 1000), function.memory_size, gpu_memory_mib(function))
-            self._meter.sized(key, revision, size)
+            meter.sized(key, revision, size)
 
     # -- being asked ------------------------------------------------------------------------------------------------
 

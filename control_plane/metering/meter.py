@@ -45,6 +45,10 @@ class Amounts(NamedTuple):
     def plus(self, other: Amounts) -> Amounts:
         return Amounts(*(a + b for a, b in zip(self, other, strict=True)))
 
+    @staticmethod
+    def of_time(instance_ms: int, size: Size) -> Amounts:
+        return Amounts(instance_ms, *(instance_ms * each for each in size))
+
 
 @dataclass(slots=True)
 class Batch:
@@ -52,12 +56,21 @@ class Batch:
 
     from_ms: int | None  # None: nothing was ever counted before
     until_ms: int
-    lines: dict[Line, Amounts] = field(default_factory=dict)
+    instance_ms: dict[tuple[Line, Size], int] = field(default_factory=dict)
+    requests: dict[Line, int] = field(default_factory=dict)
     peaks: dict[tuple[int, VersionKey], int] = field(default_factory=dict)  # most instances at once, by hour
     firsts_ms: dict[tuple[int, VersionKey], int] = field(default_factory=dict)  # since when there were any, by hour
     sizes: dict[tuple[VersionKey, str], Size] = field(default_factory=dict)  # new ones of living revisions
     sizes_gone: list[tuple[VersionKey, str]] = field(default_factory=list)
     entries: dict[VersionKey, str] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> dict[Line, Amounts]:
+        """What all of it comes to."""
+        lines = {line: Amounts(requests=requests) for line, requests in self.requests.items()}
+        for (line, size), instance_ms in self.instance_ms.items():
+            lines[line] = lines.get(line, Amounts()).plus(Amounts.of_time(instance_ms, size))
+        return lines
 
 
 class _Group(NamedTuple):
@@ -86,6 +99,7 @@ class Meter:
         self._requests: defaultdict[Line, int] = defaultdict(int)
         self._peaks: dict[tuple[int, VersionKey], int] = {}
         self._firsts_ms: dict[tuple[int, VersionKey], int] = {}
+        self._peaks_told: dict[tuple[int, VersionKey], int] = {}  # what a batch had already, of the last hours
         self._sizes: dict[tuple[VersionKey, str], Size] = dict(sizes or {})
         self._sizes_kept: set[tuple[VersionKey, str]] = set(self._sizes)  # written down
 
@@ -125,8 +139,15 @@ class Meter:
             self._requests[Line(_hour_s(_ms(now_s)), key, kind)] += requests
 
     def counted_until(self, until_ms: int) -> None:
-        """Somebody else has counted until then."""
+        """Somebody else has counted until then, and the last batch is worth nothing."""
         self._counted_until_ms = until_ms
+        self._peaks_told.clear()
+        self._sizes_kept.clear()
+
+    @property
+    def is_idle(self) -> bool:
+        """There is nothing to be taken."""
+        return not (self._standings or self._instance_ms or self._requests or self._sizes_kept)
 
     # -- adding up --------------------------------------------------------------------------------------------------
 
@@ -175,14 +196,12 @@ class Meter:
         now_ms = max(_ms(now_s), (self._counted_until_ms or 0) + 1)
         for group in self._standings:
             self._settle(group, now_ms)
-        batch = Batch(self._counted_until_ms, now_ms, peaks=self._peaks, firsts_ms=self._firsts_ms)
+        batch = Batch(self._counted_until_ms, now_ms, requests=dict(self._requests))
         for (hour_s, group), instance_ms in self._instance_ms.items():
             size = self._sizes.get((group.key, group.revision), Size())
-            line = Line(hour_s, group.key, group.kind)
-            used = Amounts(instance_ms, *(instance_ms * each for each in size))
-            batch.lines[line] = batch.lines.get(line, Amounts()).plus(used)
-        for line, requests in self._requests.items():
-            batch.lines[line] = batch.lines.get(line, Amounts()).plus(Amounts(requests=requests))
+            sized = (Line(hour_s, group.key, group.kind), size)
+            batch.instance_ms[sized] = batch.instance_ms.get(sized, 0) + instance_ms
+        self._tell_peaks(batch)
         living = {(group.key, group.revision) for group in self._standings}
         batch.sizes = {at: size for at, size in self._sizes.items() if at in living and at not in self._sizes_kept}
         batch.sizes_gone = [at for at in self._sizes_kept if at not in living]
@@ -192,8 +211,16 @@ class Meter:
         self._counted_until_ms = now_ms
         self._instance_ms.clear()
         self._requests.clear()
-        self._peaks, self._firsts_ms = {}, {}
         return batch
+
+    def _tell_peaks(self, batch: Batch) -> None:
+        """Those that are new; most of the time nothing has changed."""
+        told, last_hour_s = self._peaks_told, _hour_s(batch.until_ms) - HOUR_S
+        batch.peaks = {at: most for at, most in self._peaks.items() if most > told.get(at, 0)}
+        batch.firsts_ms = {at: self._firsts_ms[at] for at in batch.peaks if at not in told}
+        told |= batch.peaks
+        self._peaks_told = {at: most for at, most in told.items() if at[0] >= last_hour_s}
+        self._peaks, self._firsts_ms = {}, {}
 
 
 def _ms(seconds: float) -> int:

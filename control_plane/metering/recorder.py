@@ -71,6 +71,10 @@ class Recorder:
         launches.append((ready_at_s, seconds))
         del launches[:-SLOTS_MAX]
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._entries
+
     def take(self) -> dict[VersionKey, str]:
         taken = {key: entry.to_json() for key, entry in self._entries.items()}
         self._entries.clear()

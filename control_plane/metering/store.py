@@ -27,12 +27,14 @@ HASHES_AT_ONCE: Final = 48
 ENTRIES_AT_ONCE: Final = 1000
 _PEAK: Final = "peak"
 _FIRST: Final = "first"
-_FIELDS: Final = dict(zip(Amounts._fields, ("i", "c", "m", "g", "n"), strict=True))
+_TIME: Final = "t"  # …:CPU:MEMORY:GPU, milliseconds of instances of that size
+_REQUESTS: Final = "n"
 
+# A shard of the function versions at a time, so that one script is short.
 # 1. Written already: say so. 2. Somebody else went on from another moment: say from which. 3. Add it all.
 _WRITE: Final = """
 local batch = cjson.decode(ARGV[1])
-local until_ms = redis.call('GET', KEYS[1]) or ''
+local until_ms = redis.call('HGET', KEYS[1], batch['shard']) or ''
 if until_ms == batch['until'] then return 'ok' end
 if until_ms ~= batch['from'] then return until_ms end
 for _, add in ipairs(batch['adds']) do redis.call('HINCRBY', add[1], add[2], add[3]) end
@@ -49,7 +51,7 @@ for _, entry in ipairs(batch['entries']) do
   redis.call('XADD', entry[1], 'MINID', '=', batch['oldest'], batch['until'] .. '-0', 'e', entry[2])
   redis.call('EXPIRE', entry[1], batch['recorded_s'])
 end
-redis.call('SET', KEYS[1], batch['until'])
+redis.call('HSET', KEYS[1], batch['shard'], batch['until'])
 return 'ok'
 """
 
@@ -91,20 +93,20 @@ class UsageStore:
         self._redis = redis
         self.kept = kept
 
-    async def load(self) -> tuple[int | None, dict[tuple[VersionKey, str], Size]]:
-        """Until when all was counted (None: never), and the sizes of the revisions that lived then."""
+    async def load(self) -> tuple[dict[int, int], dict[tuple[VersionKey, str], Size]]:
+        """Until when (ms) all of each shard was counted, and the sizes of the revisions that lived then."""
         try:
-            until = await self._redis.get(UNTIL_KEY)
+            until: dict[Any, Any] = await self._redis.hgetall(UNTIL_KEY)
             sizes: dict[Any, Any] = await self._redis.hgetall(SIZES_KEY)
         except RedisError as error:
             raise _away(error) from error
         known = {_revision_of(name.decode()): Size(*json.loads(value)) for name, value in sizes.items()}
-        return (int(until) if until else None), known
+        return {int(shard): int(ms) for shard, ms in until.items()}, known
 
-    async def write(self, batch: Batch) -> int | None:
+    async def write(self, shard: int, batch: Batch) -> int | None:
         """Write a batch down; once, however often it is sent. Not None: refused, as somebody else has counted until
         that time (ms)."""
-        command = json.dumps(_command(batch, self.kept), separators=(",", ":"))
+        command = json.dumps(_command(shard, batch, self.kept), separators=(",", ":"))
         try:
             answer: Any = await self._redis.eval(_WRITE, 2, UNTIL_KEY, SIZES_KEY, command)
         except RedisError as error:
@@ -144,15 +146,17 @@ class UsageStore:
             start = f"({page[-1][0].decode()}"
 
 
-def _command(batch: Batch, kept: Kept) -> dict[str, Any]:
+def _command(shard: int, batch: Batch, kept: Kept) -> dict[str, Any]:
     """All numbers as text: Lua's have no more than 53 bits, and are written with an exponent."""
     adds, hashes = [], set[tuple[By, int]]()
-    for line, used in batch.lines.items():
+    used = [(line, f"{_TIME}:{':'.join(map(str, size))}", ms) for (line, size), ms in batch.instance_ms.items()]
+    used += [(line, _REQUESTS, requests) for line, requests in batch.requests.items()]
+    for line, what, number in used:
+        name, text = f"{'/'.join(line.key)}/{line.kind.value}/{what}", str(number)
         for by in By:
-            begin_s = line.begin_s // by.length_s * by.length_s
+            begin_s = _begin_s(by, line.begin_s)
             hashes.add((by, begin_s))
-            key, name = _hash_key(by, begin_s), f"{'/'.join(line.key)}/{line.kind.value}/"
-            adds += [[key, name + _FIELDS[what], str(n)] for what, n in zip(used._fields, used, strict=True) if n]
+            adds.append([_hash_key(by, begin_s), name, text])
     peaks, firsts = [], []
     for by in By:
         for (hour_s, of), most in batch.peaks.items():
@@ -161,6 +165,7 @@ def _command(batch: Batch, kept: Kept) -> dict[str, Any]:
             firsts.append([_hash_key(by, _begin_s(by, hour_s)), f"{'/'.join(of)}//{_FIRST}", str(at_ms)])
             hashes.add((by, _begin_s(by, hour_s)))
     return {
+        "shard": str(shard),
         "from": "" if batch.from_ms is None else str(batch.from_ms),
         "until": str(batch.until_ms),
         "adds": adds,
@@ -176,8 +181,6 @@ def _command(batch: Batch, kept: Kept) -> dict[str, Any]:
 
 
 def _take_in(counted: Counted, begin_s: int, values: dict[bytes, bytes], wanted: VersionKey) -> None:
-    sums: dict[Line, dict[str, int]] = {}
-    names = {letter: what for what, letter in _FIELDS.items()}
     for written, value in values.items():
         service, version, function, kind, what = written.decode().split("/")
         key = (service, version, function)
@@ -188,8 +191,13 @@ def _take_in(counted: Counted, begin_s: int, values: dict[bytes, bytes], wanted:
         elif what == _FIRST:
             counted.firsts_ms[begin_s, key] = int(value)
         else:
-            sums.setdefault(Line(begin_s, key, Kind(kind)), {})[names[what]] = int(value)
-    counted.lines |= {line: Amounts(**amounts) for line, amounts in sums.items()}
+            line = Line(begin_s, key, Kind(kind))
+            used = Amounts(requests=int(value)) if what == _REQUESTS else Amounts.of_time(int(value), _size_of(what))
+            counted.lines[line] = counted.lines.get(line, Amounts()).plus(used)
+
+
+def _size_of(what: str) -> Size:
+    return Size(*map(int, what.split(":")[1:]))
 
 
 def _begin_s(by: By, at_s: int) -> int:

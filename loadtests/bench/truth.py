@@ -214,9 +214,8 @@ def show(lived: Lived, found: Agreement, record: Record) -> None:
         if index % every == 0 or not tick.agrees:
             bar = "#" * tick.live
             print(f"{index:4d}  {tick.live:4d}  {tick.simulated:9d}  {bar}{'' if tick.agrees else '   differs'}")
-    launched = sum(row[3] is not None for row in lived.recorded["rows"])
-    launches = f"{launched} live, {len(record.instances)} simulated"
-    print(f"{lived.requests} requests, {lived.failures} failed; launches: {launches}")
+    simulated = sum(request.finished_s is not None for request in record.requests)
+    print(f"requests: {lived.requests} answered, {lived.failures} failed; {simulated} answered in the simulation")
     print(
         f"{len(found.ticks)} ticks; within ±{TOLERANCE} instance and one tick: {found.share:.1%}; at the very moment: "
         f"{found.within_share:.1%}; the very same number: {found.exact_share:.1%}"

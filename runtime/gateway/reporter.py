@@ -86,7 +86,7 @@ class Reporter:
         for key, served in told.items():
             gate = self._gates.get(key)
             if gate is not None:
-                gate.usage.served.add(served)
+                gate.usage.give_back(served)
 
 
 def _now() -> Moment:

@@ -37,6 +37,10 @@ class Usage:
 
     __slots__ = (
         "_since_s",
+        "_slot",
+        "_slot_arrived_before",
+        "_slot_ends_s",
+        "_unheard",
         "arrived",
         "background",
         "demand_peak",
@@ -48,7 +52,9 @@ class Usage:
         "provisioned_request_s",
         "queue_wait_s",
         "queued",
-        "served",
+        "served_on_demand",
+        "served_provisioned",
+        "service_s",
     )
 
     def __init__(self) -> None:
@@ -57,7 +63,13 @@ class Usage:
         self.in_flight_provisioned = 0
         self.queued = 0
         self.background = 0  # asynchronous events that wait in the store for a slot: demand, and no place in the queue
-        self.served = Served()
+        # What is written down for good, since `take_served`; with what was taken and not heard.
+        self.served_provisioned = self.served_on_demand = 0
+        self.service_s = 0.0
+        self._slot = 0  # the newest tenth of a second in which requests came
+        self._slot_ends_s = 0.0
+        self._unheard = Served()
+        self.arrived = self._slot_arrived_before = 0
         self.begin_interval()
 
     def begin_interval(self) -> None:
@@ -66,6 +78,8 @@ class Usage:
         self.provisioned_request_s = 0.0
         self.queue_wait_s = 0.0
         self.demand_peak = self.demand
+        self._end_slot()
+        self._slot_arrived_before = 0
         self.arrived = self.finished = self.failed = 0
 
     def advance(self, now_s: float) -> None:
@@ -77,14 +91,32 @@ class Usage:
             self.provisioned_request_s += self.in_flight_provisioned * elapsed_s
 
     def arrive(self, now_s: float) -> None:
+        if now_s >= self._slot_ends_s:
+            self._end_slot()
+            self._slot = int(now_s * ARRIVAL_SLOTS_PER_S)
+            self._slot_ends_s = (self._slot + 1) / ARRIVAL_SLOTS_PER_S
         self.arrived += 1
-        arrivals, slot = self.served.arrivals, int(now_s * ARRIVAL_SLOTS_PER_S)
-        arrivals[slot] = arrivals.get(slot, 0) + 1
+
+    def _end_slot(self) -> None:
+        """What came since it began, to the tenth that it came in."""
+        count = self.arrived - self._slot_arrived_before
+        self._slot_arrived_before = self.arrived
+        if count:
+            arrivals = self._unheard.arrivals
+            arrivals[self._slot] = arrivals.get(self._slot, 0) + count
 
     def take_served(self) -> Served:
-        """What is to be written down; a new count begins. Given back by `served.add` if nobody heard it."""
-        taken, self.served = self.served, Served()
+        """What is to be written down; a new count begins."""
+        self._end_slot()
+        taken, self._unheard = self._unheard, Served()
+        taken.add(Served(self.served_provisioned, self.served_on_demand, self.service_s))
+        self.served_provisioned = self.served_on_demand = 0
+        self.service_s = 0.0
         return taken
+
+    def give_back(self, served: Served) -> None:
+        """Nobody heard what was taken: it is told again."""
+        self._unheard.add(served)
 
     def enter(self, now_s: float, *, provisioned: bool) -> None:
         self.advance(now_s)
@@ -99,13 +131,12 @@ class Usage:
         """One that had a slot since then has given it back."""
         self.advance(now_s)
         self.in_flight -= 1
-        served = self.served
-        served.service_s += now_s - since_s
+        self.service_s += now_s - since_s
         if provisioned:
             self.in_flight_provisioned -= 1
-            served.provisioned += 1
+            self.served_provisioned += 1
         else:
-            served.on_demand += 1
+            self.served_on_demand += 1
 
     def enqueue(self, now_s: float) -> None:
         self.advance(now_s)
@@ -136,4 +167,7 @@ class Usage:
     @property
     def is_idle(self) -> bool:
         """Nothing has happened in this interval and nothing goes on."""
-        return not (self.demand or self.arrived or self.finished or self.failed or self.served)
+        return not (
+            self.demand or self.arrived or self.finished or self.failed
+            or self.served_provisioned or self.served_on_demand or self._unheard
+        )  # fmt: skip

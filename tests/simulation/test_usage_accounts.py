@@ -28,21 +28,21 @@ class FakeStore:
     def __init__(self) -> None:
         self.kept = Kept()
         self.away = self.deaf = False
-        self.until_ms: int | None = None
+        self.until_ms: dict[int, int] = {}
         self.sizes: dict[tuple[VersionKey, str], Size] = {}
         self.counted = Counted()
         self.entries: list[bytes] = []
 
-    async def load(self) -> tuple[int | None, dict[tuple[VersionKey, str], Size]]:
-        return self.until_ms, dict(self.sizes)
+    async def load(self) -> tuple[dict[int, int], dict[tuple[VersionKey, str], Size]]:
+        return dict(self.until_ms), dict(self.sizes)
 
-    async def write(self, batch: Batch) -> int | None:
+    async def write(self, shard: int, batch: Batch) -> int | None:
         if self.away:
             raise Unavailable("the store is away")
-        if batch.until_ms != self.until_ms:
-            if batch.from_ms != self.until_ms:
-                return self.until_ms
-            self.until_ms = batch.until_ms
+        if batch.until_ms != (until_ms := self.until_ms.get(shard)):
+            if batch.from_ms != until_ms:
+                return until_ms
+            self.until_ms[shard] = batch.until_ms
             for line, used in batch.lines.items():
                 self.counted.lines[line] = self.counted.lines.get(line, Amounts()).plus(used)
             for at, most in batch.peaks.items():

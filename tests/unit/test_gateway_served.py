@@ -61,7 +61,7 @@ def test_what_nobody_heard_is_told_again_with_what_came_since() -> None:
     serve(made, 0.1, 0.2)
     told(made, 1.0, kept)
     serve(made, 1.1, 1.2)
-    made.usage.served.add(kept[KEY])
+    made.usage.give_back(kept[KEY])
     (usage,) = told(made, 2.0)
     assert usage.served_provisioned == 2
     assert [count for _, count in usage.arrivals] == [1, 1]
