@@ -23,9 +23,15 @@ class RequestIds:
     def __init__(self) -> None:
         self._process = f"{secrets.randbits(32):08x}"
         self._count = itertools.count(secrets.randbits(47))
+        self._second = 0
+        self._begin = ""
 
     def new(self) -> str:
-        return f"1-{int(time.time()):08x}-{self._process}-{next(self._count):012x}"
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._begin = f"1-{second:08x}-{self._process}-"
+        return f"{self._begin}{next(self._count):012x}"
 
 
 def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:
@@ -33,6 +39,18 @@ def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:
     body = error_body(refusal.code, refusal.message, request_id)
     headers = header_block([(HEADER_REQUEST_ID, request_id), *refusal.headers])
     _answer(exchange, refusal.status, headers, body)
+
+
+def whole(exchange: Exchange, content_type: str, body: bytes) -> None:
+    """Answer 200 and finish the exchange."""
+    parts = [
+        status_line(200),
+        date_header(),
+        header_block([("content-type", content_type), ("content-length", len(body))]),
+        connection_line(exchange),
+    ]
+    exchange.write([b"".join(parts) if exchange.method == b"HEAD" else b"".join((*parts, body))])
+    exchange.finish()
 
 
 def timed_out(exchange: Exchange, timeout_s: float, request_id: str, *, status: int, more_headers: bytes) -> None:

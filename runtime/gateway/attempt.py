@@ -18,10 +18,11 @@ from runtime.contract import (
 )
 from runtime.gateway.gate import Lease
 from runtime.gateway.routes import Destination
-from runtime.http.client import ClientConnection, ConnectionFailed, ResponseMalformed
+from runtime.http.client import ClientConnection, ConnectionFailed, NotSent, ResponseMalformed
 from runtime.http.fields import find
 from runtime.http.framing import header_block
-from runtime.http.pool import NoResources, Unreachable
+from runtime.http.head import Response
+from runtime.http.pool import NoResources, Pool, Unreachable
 
 if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
@@ -35,15 +36,15 @@ async def attempt(
 ) -> Outcome:
     """Send it to the leased instance and wait for the answer, within the function's timeout."""
     upstream = gateway.upstreams.of(lease.instance)
+    reply = _Reply(gateway.settings.async_result_bytes_max)
+    data = _head(destination, record, len(payload)) + payload
     try:
-        connection = upstream.pool.take(must_be_alive=True) or await upstream.pool.connect()
+        await _ask(upstream.pool, reply, data)
     except Unreachable as error:
         gateway.upstreams.eject(upstream, str(error))
         return Outcome(Kind.PLATFORM_ERROR, str(error))
     except NoResources as error:
         return Outcome(Kind.PLATFORM_ERROR, str(error))
-    reply = _Reply(connection, gateway.settings.async_result_bytes_max)
-    connection.ask(reply, _head(destination, record, len(payload)) + payload, head_only=False)
     try:
         async with asyncio.timeout(destination.route.timeout_s):
             await reply.done
@@ -61,6 +62,17 @@ async def attempt(
     finally:
         reply.give_up()
     return outcome_of(reply.status, reply.error_type, reply.fc_status, reply.body)
+
+
+async def _ask(pool: Pool, reply: _Reply, data: bytes) -> None:
+    """Send it over an idle connection, or a new one if all of them turn out to be closed."""
+    while True:
+        connection = pool.take(must_be_alive=True) or await pool.connect()
+        try:
+            reply.ask(connection, data)
+            return
+        except NotSent:
+            connection.close()
 
 
 def outcome_of(status: int, error_type: str, fc_status: str, body: bytes) -> Outcome:
@@ -100,8 +112,8 @@ def _head(destination: Destination, record: Invocation, length: int) -> bytes:
 class _Reply:
     """Collects an answer. `done` ends with it, or with why there is none."""
 
-    def __init__(self, connection: ClientConnection, body_bytes_max: int) -> None:
-        self._connection: ClientConnection | None = connection
+    def __init__(self, body_bytes_max: int) -> None:
+        self._connection: ClientConnection | None = None
         self._left = body_bytes_max
         self._pieces: list[bytes] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -113,11 +125,18 @@ class _Reply:
     def body(self) -> bytes:
         return b"".join(self._pieces)
 
+    def ask(self, connection: ClientConnection, data: bytes) -> None:
+        """Raises NotSent: the connection is closed."""
+        connection.ask(self, data, head_only=False)
+        self._connection = connection
+
     def give_up(self) -> None:
         """Cut the connection, unless the answer was complete."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
+
+    def interim_arrived(self, response: Response) -> None: ...
 
     def response_arrived(self) -> None:
         connection = self._connection

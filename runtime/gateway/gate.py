@@ -28,7 +28,7 @@ class Lease:
 
     __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance")
 
-    def __init__(self, gate: Gate, instance: Instance, since_s: float, *, cold_start: bool) -> None:
+    def __init__(self, gate: Gate, instance: Instance, since_s: float, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
         self._since_s = since_s
@@ -72,7 +72,7 @@ class Gate:
         """A slot now, or a place at the end of the queue; `waiter` is whom to tell of the lease."""
         self.usage.arrive(now_s)
         if self._picker and not self._queue:
-            return self._bind(now_s, queued_at_s=None)
+            return self._bind(now_s, None)
         if len(self._queue) >= self._queue_length_max:
             return Full(self._queue_length_max)
         return self._enqueue(waiter, now_s)
@@ -80,7 +80,7 @@ class Gate:
     def reserve_again(self, waiter: Any, now_s: float) -> Lease | Ticket:
         """For a request whose instance went away under it: never refused, and the first in the queue if it waits."""
         if self._picker and not self._queue:
-            return self._bind(now_s, queued_at_s=None)
+            return self._bind(now_s, None)
         ticket = self._enqueue(waiter, now_s)
         self._queue.move_to_end(ticket, last=False)
         return ticket
@@ -93,7 +93,7 @@ class Gate:
         if not self._picker or self._queue:
             return None
         self.usage.arrive(now_s)
-        return self._bind(now_s, queued_at_s=None)
+        return self._bind(now_s, None)
 
     @property
     def idle_slots(self) -> int:
@@ -180,14 +180,10 @@ class Gate:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _bind(self, now_s: float, *, queued_at_s: float | None) -> Lease:
-        instance = self._picker.take()
-        assert instance is not None, "bound only when a slot is free"
-        instance.in_flight += 1
-        if instance.in_flight < instance.slots:
-            self._picker.add(instance)
-        self.usage.enter(now_s, provisioned=instance.provisioned)
-        return Lease(self, instance, now_s, cold_start=queued_at_s is not None and instance.ready_at_s >= queued_at_s)
+    def _bind(self, now_s: float, queued_at_s: float | None) -> Lease:
+        instance = self._picker.enter()
+        self.usage.enter(now_s, instance.provisioned)
+        return Lease(self, instance, now_s, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
 
     def _enqueue(self, waiter: Any, now_s: float) -> Ticket:
         ticket = Ticket(waiter, now_s)
@@ -208,16 +204,14 @@ class Gate:
     def _bind_first(self, now_s: float) -> Ticket:
         ticket, _ = self._queue.popitem(last=False)
         self.usage.dequeue(now_s, ticket.queued_at_s)
-        ticket.lease = self._bind(now_s, queued_at_s=ticket.queued_at_s)
+        ticket.lease = self._bind(now_s, ticket.queued_at_s)
         return ticket
 
     def _release(self, instance: Instance, now_s: float, since_s: float) -> Ticket | None:
-        self._picker.remove(instance)
-        instance.in_flight -= 1
+        offered = self._picker.leave(instance)
         instance.last_finished_s = now_s
-        self.usage.leave(now_s, provisioned=instance.provisioned, since_s=since_s)
-        if instance.is_offered:
-            self._picker.add(instance)
+        self.usage.leave(now_s, instance.provisioned, since_s)
+        if offered:
             if self._queue:
                 return self._bind_first(now_s)
             if self.on_idle is not None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -15,6 +18,7 @@ from runtime.access.records import FIELD_PREFIX, KeyRecord
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
+from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
@@ -23,13 +27,16 @@ from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
-from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
+from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
+from runtime.gateway.passage import Passage
+from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
 from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.upstreams import Upstreams
+from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
@@ -54,6 +61,8 @@ class Gateway:
         self.request_ids = answers.RequestIds()
         self.keys = Keyring(LocalKey(settings.credentials_path), settings.secret_key_path)
         self._doorkeeper = Doorkeeper(self.keys, Nonces(settings.nonces_max))
+        self.metrics = Metrics()
+        self.access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
@@ -88,9 +97,14 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """Take an exchange over, or answer it."""
+        passage = exchange.request.note
         try:
-            self._enter(exchange)
+            if passage is not None and passage.generation == self.routes.generation:
+                Invocation(self, exchange, passage).begin()
+            else:
+                self._enter(exchange)
         except Refusal as refusal:
+            self.metrics.refusals[refusal.code] += 1
             answers.refuse(exchange, refusal, self.request_ids.new())
         except Exception:
             log.exception("request-failed target=%r", exchange.target[:200])
@@ -105,9 +119,7 @@ class Gateway:
             raise Refusal(*exchange.problem)
         if exchange.upgrade:
             raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
-        head = sort_request(exchange.headers)
-        if head.host is None and not exchange.http_1_0:
-            raise invalid("header Host is missing")
+        head = sort_request(exchange.request)
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -119,6 +131,9 @@ class Gateway:
             self._enter_trigger(exchange, head, asked)
         elif isinstance(asked, InvokeAsk):
             self._enter_invocation(exchange, head, asked)
+        elif exchange.target == METRICS_PATH:
+            check_watcher(exchange, self.keys)
+            answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
             ApiRequest(self, exchange, head).begin()
@@ -140,7 +155,10 @@ class Gateway:
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
         destination = self._open_destination(entrance.names)
-        Invocation(self, exchange, head, destination, asked, self.request_ids.new(), body).begin()
+        passage = self._passage(exchange, head, asked, entrance.names, destination)
+        if entrance.is_open and self.routes.is_fixed(entrance.names):
+            exchange.request.note = passage
+        Invocation(self, exchange, passage, body).begin()
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
@@ -150,7 +168,7 @@ class Gateway:
         if asynchronous:
             Acceptance(self, exchange, head, destination, asked.names, body).begin()
             return
-        Invocation(self, exchange, head, destination, None, self.request_ids.new(), body).begin()
+        Invocation(self, exchange, self._passage(exchange, head, None, asked.names, destination), body).begin()
 
     def _open_destination(self, names: Names) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
@@ -160,6 +178,30 @@ class Gateway:
             because = f": {route.disabled_reason}" if route.disabled_reason else ""
             raise Refusal(403, "AccessDenied", f"function '{names.function}' is disabled{because}")
         return destination
+
+    def _passage(
+        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, names: Names, destination: Destination
+    ) -> Passage:
+        settings = self.settings
+        return Passage(
+            exchange,
+            head,
+            trigger,
+            destination,
+            self.gate(destination.key),
+            self.running(destination.route.timeout_s),
+            names,
+            self.metrics.series(names),
+            body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
+            generation=self.routes.generation,
+        )
+
+    def _metrics_text(self) -> str:
+        levels = [
+            Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
+            for (service, version, function), gate in self._gates.items()
+        ]
+        return self.metrics.text(levels, time.process_time(), _resident_bytes())
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -226,6 +268,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
+        if self.access_log is not None:
+            await self.access_log.close()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()
@@ -269,6 +313,7 @@ class Gateway:
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
                     ticket.waiter.refuse(not_found("Function", message))
+        self.metrics.forget(self.routes.has)
 
     def _wake(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
@@ -282,3 +327,9 @@ class Gateway:
             if gate.is_unused and gate.usage.is_idle and self.routes.function(key) is None:
                 del self._gates[key]
         return self.upstreams.unreachable()
+
+
+def _resident_bytes() -> int:
+    """What of this process is in memory (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -49,6 +49,11 @@ class Entrance:
     internet_disabled: bool
     jwt: JwtConfig | None = None  # authType jwt
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing about a request has to be checked."""
+        return not self.is_signed and self.jwt is None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Choice:
@@ -68,6 +73,7 @@ class Routes:
         self._async: dict[Names, AsyncRoute] = {}
         self.subdomains: dict[bytes, TriggerRoute] = {}
         self.domains: dict[bytes, Domain] = {}
+        self.generation = 0  # grows with each change: what was looked up before may be another now
         self._choices: dict[Names, _Choice] = {}
         self._entrances: dict[Names | bytes, Entrance] = {}
 
@@ -187,9 +193,21 @@ class Routes:
                 return destination
         return choice.main
 
+    def has(self, names: Names) -> bool:
+        """Whether requests by these names go anywhere."""
+        alias = self._aliases.get((names.service, names.qualifier))
+        version = names.qualifier if alias is None else alias.version
+        return (names.service, version, names.function) in self._functions
+
+    def is_fixed(self, names: Names) -> bool:
+        """Whether requests by these names all go to one version, until something changes."""
+        choice = self._choices.get(names)
+        return choice is not None and not choice.others
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _changed(self) -> None:
+        self.generation += 1
         self._choices = {}
         self._entrances = {}
 

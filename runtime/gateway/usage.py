@@ -43,6 +43,7 @@ class Usage:
         "_unheard",
         "arrived",
         "background",
+        "demand",
         "demand_peak",
         "demand_request_s",
         "failed",
@@ -62,6 +63,7 @@ class Usage:
         self.in_flight = 0
         self.in_flight_provisioned = 0
         self.queued = 0
+        self.demand = 0  # slots that would be taken now if there were enough: in flight, queued and in the background
         self.background = 0  # asynchronous events that wait in the store for a slot: demand, and no place in the queue
         # What is written down for good, since `take_served`; with what was taken and not heard.
         self.served_provisioned = self.served_on_demand = 0
@@ -118,19 +120,20 @@ class Usage:
         """Nobody heard what was taken: it is told again."""
         self._unheard.add(served)
 
-    def enter(self, now_s: float, *, provisioned: bool) -> None:
+    def enter(self, now_s: float, provisioned: bool) -> None:
         self.advance(now_s)
         self.in_flight += 1
+        self.demand = demand = self.demand + 1
         if provisioned:
             self.in_flight_provisioned += 1
-        demand = self.demand
         if demand > self.demand_peak:
             self.demand_peak = demand
 
-    def leave(self, now_s: float, *, provisioned: bool, since_s: float) -> None:
+    def leave(self, now_s: float, provisioned: bool, since_s: float) -> None:
         """One that had a slot since then has given it back."""
         self.advance(now_s)
         self.in_flight -= 1
+        self.demand -= 1
         self.service_s += now_s - since_s
         if provisioned:
             self.in_flight_provisioned -= 1
@@ -141,11 +144,13 @@ class Usage:
     def enqueue(self, now_s: float) -> None:
         self.advance(now_s)
         self.queued += 1
+        self.demand += 1
         self.demand_peak = max(self.demand_peak, self.demand)
 
     def dequeue(self, now_s: float, queued_at_s: float) -> None:
         self.advance(now_s)
         self.queued -= 1
+        self.demand -= 1
         self.queue_wait_s += now_s - queued_at_s
 
     def relabel(self, now_s: float, more_provisioned: int) -> None:
@@ -156,13 +161,9 @@ class Usage:
     def set_background(self, now_s: float, events: int) -> None:
         """So many asynchronous events wait now."""
         self.advance(now_s)
+        self.demand += events - self.background
         self.background = events
         self.demand_peak = max(self.demand_peak, self.demand)
-
-    @property
-    def demand(self) -> int:
-        """Slots that would be taken now if there were enough of them."""
-        return self.in_flight + self.queued + self.background
 
     @property
     def is_idle(self) -> bool:

@@ -57,6 +57,13 @@ def chunks(pieces: Iterable[bytes]) -> list[bytes]:
     return parts
 
 
+def last_chunk(trailers: Headers) -> bytes:
+    """The end of a chunked body, with the fields that come behind it."""
+    if not trailers:
+        return LAST_CHUNK
+    return b"".join((b"0\r\n", *(part for name, value in trailers for part in (name, b": ", value, CRLF)), CRLF))
+
+
 def joined(parts: list[bytes]) -> list[bytes]:
     """The same bytes in as few parts as is cheap: one, unless they are large."""
     if len(parts) > 1 and sum(map(len, parts)) <= _JOIN_BYTES_MAX:
