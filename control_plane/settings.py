@@ -34,6 +34,6 @@ class ControlPlaneSettings(BaseSettings):
     usage_saved_every_s: float = Field(default=5.0, ge=0.1, le=60.0)  # a kill -9 loses no more than this of it
     usage_hours_kept_s: int = Field(default=1_209_600, ge=3600, le=34_560_000)
     usage_days_kept_s: int = Field(default=34_560_000, ge=86_400, le=315_360_000)
-    recorded_kept_s: int = Field(default=21_600, ge=60, le=1_209_600)  # per busy function about 200 kB an hour
+    recorded_kept_s: int = Field(default=21_600, ge=60, le=1_209_600)  # of a busy function 330 kB an hour
     prices: Path | None = None
     memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store
