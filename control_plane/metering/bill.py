@@ -22,8 +22,9 @@ def bill(counted: Counted, prices: Prices | None, until_s: float) -> dict[str, A
     by_key: defaultdict[VersionKey, Amounts] = defaultdict(Amounts)
     for line, used in counted.lines.items():
         by_key[line.key] = by_key[line.key].plus(used)
+    peaks, firsts_ms = _peaks(counted)
     functions = [
-        _names(key) | _priced(used, prices) | _static(used, prices, *_peak(counted, key), until_s)
+        _names(key) | _priced(used, prices) | _static(used, prices, peaks.get(key, 0), firsts_ms.get(key, 0), until_s)
         for key, used in sorted(by_key.items())
     ]
     return {
@@ -55,11 +56,14 @@ def _priced(used: Amounts, prices: Prices | None) -> dict[str, Any]:
     }
 
 
-def _peak(counted: Counted, key: VersionKey) -> tuple[int, int]:
-    """The most instances at once, and since when there were any."""
-    peak = max((most for (_, of), most in counted.peaks.items() if of == key), default=0)
-    first_ms = min((at for (_, of), at in counted.firsts_ms.items() if of == key), default=0)
-    return peak, first_ms
+def _peaks(counted: Counted) -> tuple[dict[VersionKey, int], dict[VersionKey, int]]:
+    """Of each function version the most instances at once, and since when (ms) there were any."""
+    peaks, firsts_ms = dict[VersionKey, int](), dict[VersionKey, int]()
+    for (_, key), most in counted.peaks.items():
+        peaks[key] = max(most, peaks.get(key, 0))
+    for (_, key), at_ms in counted.firsts_ms.items():
+        firsts_ms[key] = min(at_ms, firsts_ms.get(key, at_ms))
+    return peaks, firsts_ms
 
 
 def _static(used: Amounts, prices: Prices | None, peak: int, first_ms: int, until_s: float) -> dict[str, Any]:
