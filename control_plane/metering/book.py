@@ -137,7 +137,10 @@ class UsageAccounts:
                 if shard.is_idle:
                     continue
                 await self._learn_sizes(shard.meter)
-                batch = shard.meter.take(self._clock.utc_s())
+                now_s = self._clock.utc_s()
+                if not shard.meter.is_due(now_s):
+                    continue  # the next one has it
+                batch = shard.meter.take(now_s)
                 batch.entries = shard.recorder.take()
                 await self._write(number, shard, batch)
 

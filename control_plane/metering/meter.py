@@ -144,6 +144,10 @@ class Meter:
         self._peaks_told.clear()
         self._sizes_kept.clear()
 
+    def is_due(self, now_s: float) -> bool:
+        """A millisecond or more has passed since the last batch: by its end it is told from the next one."""
+        return _ms(now_s) > (self._counted_until_ms or 0)
+
     @property
     def is_idle(self) -> bool:
         """There is nothing to be taken."""
@@ -192,8 +196,9 @@ class Meter:
     # -- writing down -----------------------------------------------------------------------------------------------
 
     def take(self, now_s: float) -> Batch:
-        """All of it until now, which the next one begins with. No two batches end in the same millisecond."""
-        now_ms = max(_ms(now_s), (self._counted_until_ms or 0) + 1)
+        """All of it until now, which the next one begins with. Only when it is due."""
+        now_ms = _ms(now_s)
+        assert self.is_due(now_s), "no two batches end in the same millisecond"
         for group in self._standings:
             self._settle(group, now_ms)
         batch = Batch(self._counted_until_ms, now_ms, requests=dict(self._requests))

@@ -122,6 +122,7 @@ async def test_a_write_whose_answer_was_lost_counts_once() -> None:
     scene.store.deaf = True
     with pytest.raises(Unavailable):
         await scene.accounts.flush()
+    await scene.clock.sleep(1.0)
     scene.served(5)
     scene.store.deaf = False
     assert (await scene.total())["requests"] == 7
@@ -133,9 +134,11 @@ async def test_while_the_store_is_away_everything_is_kept() -> None:
     await scene.begin()
     scene.store.away = True
     for _ in range(3):
+        await scene.clock.sleep(1.0)
         scene.served(1)
         with pytest.raises(Unavailable):
             await scene.accounts.flush()
+    await scene.clock.sleep(1.0)
     scene.store.away = False
     assert (await scene.total())["requests"] == 3
 
