@@ -118,10 +118,8 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="stoke-b-", ignore_cleanup_errors=True))
         )
         backend = directory / "backend.sock"
-        stack.enter_context(
-            _process([sys.executable, "-m", "loadtests.bench.wire", "backend", str(backend)], LOAD_CORE)
-        )
-        _wait_for(backend.exists, "the backend")
+        stack.enter_context(running([sys.executable, "-m", "loadtests.bench.wire", "backend", str(backend)], LOAD_CORE))
+        wait_for(backend.exists, "the backend")
         proxies = [stack.enter_context(start_gateway(directory, backend))]
         nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if nginx is not None:
@@ -163,17 +161,17 @@ def summary(measured: dict[str, list[Round]], load: Load, has_nginx: bool) -> di
 
 
 def measured_round(proxy: Proxy, load: Load, seconds: float) -> Round:
-    before_s, begun_at_s = _cpu_s(proxy.pid), time.monotonic()
+    before_s, begun_at_s = cpu_s(proxy.pid), time.monotonic()
     seen = measure(load, proxy.port, PATH, CONNECTIONS, seconds, LOAD_CORE)
-    cpu_s, elapsed_s = _cpu_s(proxy.pid) - before_s, time.monotonic() - begun_at_s
+    used_s, elapsed_s = cpu_s(proxy.pid) - before_s, time.monotonic() - begun_at_s
     if seen.failed:
         raise SystemExit(f"{seen.failed} of {seen.requests} requests through {proxy.name} failed: nothing to compare")
     return Round(
         requests_per_s=seen.requests_per_s,
         p50_ms=seen.p50_ms,
         p99_ms=seen.p99_ms,
-        cpu_us_per_request=1e6 * cpu_s / max(seen.requests, 1),
-        busy=cpu_s / elapsed_s,
+        cpu_us_per_request=1e6 * used_s / max(seen.requests, 1),
+        busy=used_s / elapsed_s,
     )
 
 
@@ -187,15 +185,15 @@ def start_gateway(directory: Path, backend: Path) -> Iterator[Proxy]:
     if server is None:
         raise SystemExit("no valkey-server or redis-server on this machine: the gateway needs one")
     socket_path = directory / "store.sock"
-    with _process([*server, *store_arguments(directory, socket_path)], LOAD_CORE):
-        _wait_for(socket_path.exists, "the store")
+    with running([*server, *store_arguments(directory, socket_path)], LOAD_CORE):
+        wait_for(socket_path.exists, "the store")
         url = f"unix://{socket_path}"
         _write_routes(url, backend)
         command = [sys.executable, "-m", "runtime.gateway", "--listen", "127.0.0.1:0", "--store", url]
         command += ["--control-plane", f"unix:{directory}/none.sock", "--data", str(directory)]
         log = directory / "gateway.log"
-        with _process(command, PROXY_CORE, log) as process:
-            _wait_for(lambda: "feed-loaded" in log.read_text(), "the gateway")
+        with running(command, PROXY_CORE, log) as process:
+            wait_for(lambda: "feed-loaded" in log.read_text(), "the gateway")
             port = int(log.read_text().split("port=")[1].split()[0])
             yield Proxy("gateway", port, process.pid)
 
@@ -210,8 +208,8 @@ def start_nginx(program: str, directory: Path, backend: Path) -> Iterator[Proxy]
     user = "user root;" if os.geteuid() == 0 else ""
     text = textwrap.dedent(NGINX_CONFIGURATION).format(directory=directory, backend=backend, port=port, user=user)
     configuration.write_text(text)
-    with _process([program, "-c", str(configuration), "-e", str(directory / "nginx.log")], PROXY_CORE) as process:
-        _wait_for(lambda: _children(process.pid) != [], "nginx")
+    with running([program, "-c", str(configuration), "-e", str(directory / "nginx.log")], PROXY_CORE) as process:
+        wait_for(lambda: _children(process.pid) != [], "nginx")
         [worker] = _children(process.pid)
         yield Proxy("nginx", port, worker)
 
@@ -241,7 +239,7 @@ def _write_routes(url: str, backend: Path) -> None:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], core: int, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], core: int, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Runs on one core while the context lasts, with everything it starts."""
     with open(log or os.devnull, "wb") as output:
         process = subprocess.Popen(
@@ -257,7 +255,7 @@ def _process(command: list[str], core: int, log: Path | None = None) -> Iterator
         process.wait()
 
 
-def _wait_for(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not condition():
         if time.monotonic() > deadline:
@@ -269,7 +267,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time of a process so far (proc(5), stat, fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

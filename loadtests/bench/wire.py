@@ -56,18 +56,20 @@ class Seen:
     failed: int
 
 
-def measure(load: Load, port: int, path: str, connections: int, seconds: float, core: int) -> Seen:
+def measure(load: Load, port: int, path: str, connections: int, seconds: float, core: int, body: bytes = SENT) -> Seen:
     """Keep this many connections busy for so long, from one core."""
     if load.wrk:
-        return _measure_with_wrk(load.wrk, port, path, connections, seconds, core)
+        return _measure_with_wrk(load.wrk, port, path, connections, seconds, core, body)
     command = [sys.executable, "-m", "loadtests.bench.wire", "load"]
-    command += [str(port), path, str(connections), str(seconds)]
+    command += [str(port), path, str(connections), str(seconds), body.decode()]
     done = subprocess.run(command, check=True, capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, [core]))
     return Seen(**json.loads(done.stdout))
 
 
-def _measure_with_wrk(program: str, port: int, path: str, connections: int, seconds: float, core: int) -> Seen:
-    script = f"wrk.method = 'POST'\nwrk.body = '{SENT.decode()}'\nwrk.headers['content-type'] = 'application/json'\n"
+def _measure_with_wrk(
+    program: str, port: int, path: str, connections: int, seconds: float, core: int, body: bytes
+) -> Seen:
+    script = f"wrk.method = 'POST'\nwrk.body = '{body.decode()}'\nwrk.headers['content-type'] = 'application/json'\n"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
@@ -175,10 +177,10 @@ class Visitor(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def visit(port: int, path: str, connections: int, seconds: float) -> Seen:
+async def visit(port: int, path: str, connections: int, seconds: float, body: bytes) -> Seen:
     loop = asyncio.get_running_loop()
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-    request = f"{head}content-length: {len(SENT)}\r\n\r\n".encode() + SENT
+    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
     latencies_s: list[float] = []
     failures: list[int] = []
     visitors = [
@@ -201,8 +203,8 @@ def main(arguments: list[str]) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             uvloop.run(serve_backend(rest[0]))
     else:
-        port, path, connections, seconds = rest
-        seen = uvloop.run(visit(int(port), path, int(connections), float(seconds)))
+        port, path, connections, seconds, body = rest
+        seen = uvloop.run(visit(int(port), path, int(connections), float(seconds), body.encode()))
         print(json.dumps({name: getattr(seen, name) for name in Seen.__slots__}))
 
 

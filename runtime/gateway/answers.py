@@ -56,9 +56,22 @@ def whole(exchange: Exchange, content_type: str, body: bytes) -> None:
 def timed_out(exchange: Exchange, timeout_s: float, request_id: str, *, status: int, more_headers: bytes) -> None:
     """Answer for a function that did not within its timeout: its own fault, so said as a function error."""
     message = f"Function timed out after {timeout_s:g} seconds"
-    body = json.dumps({"errorMessage": message, "errorType": "FunctionTimeout", "requestId": request_id}).encode()
-    headers = header_block([(HEADER_REQUEST_ID, request_id), (HEADER_ERROR_TYPE, "UnhandledInvocationError")])
-    _answer(exchange, status, headers + more_headers, body)
+    headers = _function_error_headers(request_id, "UnhandledInvocationError") + more_headers
+    _answer(exchange, status, headers, _function_error(message, "FunctionTimeout", request_id))
+
+
+def not_initialized(exchange: Exchange, reason: str, request_id: str, *, status: int) -> None:
+    """Answer for a function whose initializer fails: its own fault too."""
+    headers = _function_error_headers(request_id, "UnhandledInitializationError")
+    _answer(exchange, status, headers, _function_error(reason, "InitializationError", request_id))
+
+
+def _function_error(message: str, error_type: str, request_id: str) -> bytes:
+    return json.dumps({"errorMessage": message, "errorType": error_type, "requestId": request_id}).encode()
+
+
+def _function_error_headers(request_id: str, kind: str) -> bytes:
+    return header_block([(HEADER_REQUEST_ID, request_id), (HEADER_ERROR_TYPE, kind)])
 
 
 def _answer(exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:

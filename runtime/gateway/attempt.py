@@ -6,8 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
-from runtime.async_invocation.records import Invocation
 from runtime.async_invocation.retry import Kind, Outcome
+from runtime.async_invocation.store import Stored
 from runtime.contract import (
     HEADER_CLIENT_IP,
     HEADER_ERROR_TYPE,
@@ -28,16 +28,19 @@ if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
 
 UNHANDLED: Final = "UnhandledInvocationError"
+_INVOKE: Final = b"POST %b HTTP/1.1\r\n%b" % (
+    PATH_INVOKE.encode(),
+    header_block([("host", "localhost"), ("content-type", "application/octet-stream"), (HEADER_CLIENT_IP, "")]),
+)
 _ERROR_CHARS_MAX: Final = 1000  # kept of what a function says of its failure
 
 
-async def attempt(
-    gateway: Gateway, lease: Lease, destination: Destination, record: Invocation, payload: bytes
-) -> Outcome:
+async def attempt(gateway: Gateway, lease: Lease, destination: Destination, stored: Stored) -> Outcome:
     """Send it to the leased instance and wait for the answer, within the function's timeout."""
+    record = stored.record
     upstream = gateway.upstreams.of(lease.instance)
     reply = _Reply(gateway.settings.async_result_bytes_max)
-    data = _head(destination, record, len(payload)) + payload
+    data = _head(destination, stored) + stored.payload
     try:
         await _ask(upstream.pool, reply, data)
     except Unreachable as error:
@@ -61,7 +64,8 @@ async def attempt(
         return Outcome(Kind.FUNCTION_ERROR, message, UNHANDLED, _error(message, UNHANDLED))
     finally:
         reply.give_up()
-    return outcome_of(reply.status, reply.error_type, reply.fc_status, reply.body)
+    is_http = bool(stored.request_head)
+    return outcome_of(reply.status, reply.error_type, reply.fc_status, reply.body, is_http=is_http)
 
 
 async def _ask(pool: Pool, reply: _Reply, data: bytes) -> None:
@@ -75,9 +79,10 @@ async def _ask(pool: Pool, reply: _Reply, data: bytes) -> None:
             connection.close()
 
 
-def outcome_of(status: int, error_type: str, fc_status: str, body: bytes) -> Outcome:
-    """What an instance's answer means, as for a synchronous invocation. Pure."""
-    if status == 200 and not error_type and fc_status != "404":
+def outcome_of(status: int, error_type: str, fc_status: str, body: bytes, *, is_http: bool = False) -> Outcome:
+    """What an instance's answer means, as for a synchronous invocation; to a trigger's request, as HTTP says. Pure."""
+    is_good = status < 400 if is_http else status == 200
+    if is_good and not error_type and fc_status != "404":
         return Outcome(Kind.SUCCESS, result=body)
     return Outcome(Kind.FUNCTION_ERROR, _message(status, body), error_type or UNHANDLED, body)
 
@@ -95,18 +100,14 @@ def _error(message: str, kind: str) -> bytes:
     return json.dumps({"errorMessage": message, "errorType": kind}).encode()
 
 
-def _head(destination: Destination, record: Invocation, length: int) -> bytes:
-    lines = header_block(
-        [
-            ("host", "localhost"),
-            ("content-type", "application/octet-stream"),
-            (HEADER_REQUEST_ID, record.request_id),
-            (HEADER_CLIENT_IP, ""),
-            (HEADER_RETRY_COUNT, record.attempts - 1),
-        ]
-    )
-    line = b"POST %b HTTP/1.1\r\n" % PATH_INVOKE.encode()
-    return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, lines, destination.invoke_headers, length)
+def _head(destination: Destination, stored: Stored) -> bytes:
+    record, head = stored.record, stored.request_head
+    fixed = destination.http_headers if head else destination.invoke_headers
+    lines = header_block([(HEADER_REQUEST_ID, record.request_id), (HEADER_RETRY_COUNT, record.attempts - 1)])
+    length = b"content-length: %d\r\n" % len(stored.payload)
+    if not stored.payload and head.startswith((b"GET ", b"HEAD ", b"OPTIONS ", b"DELETE ")):
+        length = b""
+    return b"%b%b%b%b\r\n" % (head or _INVOKE, lines, fixed, length)
 
 
 class _Reply:
@@ -127,7 +128,7 @@ class _Reply:
 
     def ask(self, connection: ClientConnection, data: bytes) -> None:
         """Raises NotSent: the connection is closed."""
-        connection.ask(self, data, head_only=False)
+        connection.ask(self, data, head_only=data.startswith(b"HEAD "))
         self._connection = connection
 
     def give_up(self) -> None:

@@ -174,6 +174,11 @@ class Gate:
         return self._instances.get(instance_id)
 
     @property
+    def is_served(self) -> bool:
+        """There is an instance that takes requests, if only later."""
+        return any(not (each.draining or each.ejected or each.removed) for each in self._instances.values())
+
+    @property
     def is_unused(self) -> bool:
         """No instance, no request: nothing is lost when it goes."""
         return not self._instances and not self._queue

@@ -15,12 +15,14 @@ from typing import Any
 from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
 from runtime.access.records import FIELD_PREFIX, KeyRecord
+from runtime.access.shared_nonces import SharedNonces
+from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
 from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
-from runtime.gateway.authorize import Doorkeeper, Keyring, TokenDoor
+from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
@@ -28,6 +30,7 @@ from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
+from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
@@ -41,7 +44,6 @@ from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
-from runtime.signature import BodyDigest
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,9 @@ class Gateway:
         self.routes = Routes()
         self.request_ids = answers.RequestIds()
         self.keys = Keyring(LocalKey(settings.credentials_path), settings.secret_key_path)
-        self._doorkeeper = Doorkeeper(self.keys, Nonces(settings.nonces_max))
+        self._nonces_client = connect_nonces(settings.store)
+        self.nonces = SharedNonces(self._nonces_client, Nonces(settings.nonces_max))
+        self._doorkeeper = Doorkeeper(self.keys, self.nonces)
         self.metrics = Metrics()
         self.access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
         self._tokens = TokenDoor(KeySets(self.spawn))
@@ -103,16 +107,27 @@ class Gateway:
                 Invocation(self, exchange, passage).begin()
             else:
                 self._enter(exchange)
-        except Refusal as refusal:
-            self.metrics.refusals[refusal.code] += 1
-            answers.refuse(exchange, refusal, self.request_ids.new())
-        except Exception:
-            log.exception("request-failed target=%r", exchange.target[:200])
-            internal = Refusal(500, "InternalServerError", "an internal error has occurred")
-            if isinstance(exchange.owner, Relay):
-                exchange.owner.refuse(internal)  # which gives back what it holds
-            else:
-                answers.refuse(exchange, internal, self.request_ids.new())
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def guarded(self, exchange: Exchange, go_on: Callable[[], None]) -> None:
+        """Go on with an exchange, or answer it."""
+        try:
+            go_on()
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            self.metrics.refusals[error.code] += 1
+            answers.refuse(exchange, error, self.request_ids.new())
+            return
+        log.error("request-failed target=%r", exchange.target[:200], exc_info=error)
+        internal = Refusal(500, "InternalServerError", "an internal error has occurred")
+        if isinstance(exchange.owner, Relay):
+            exchange.owner.refuse(internal)  # which gives back what it holds
+        else:
+            answers.refuse(exchange, internal, self.request_ids.new())
 
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
@@ -147,28 +162,51 @@ class Gateway:
             allowed = b", ".join(sorted(entrance.methods)).decode()
             message = f"method '{exchange.method.decode('latin-1')}': {allowed} is allowed by the trigger"
             raise Refusal(405, "MethodNotAllowed", message, (("allow", allowed),))
-        body: BodyDigest | None = None
+        admission: Admission | None = None
         if entrance.is_signed:
-            body = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
+            admission = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
         elif entrance.jwt is not None:
             self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        destination = self._open_destination(entrance.names)
-        passage = self._passage(exchange, head, asked, entrance.names, destination)
-        if entrance.is_open and self.routes.is_fixed(entrance.names):
-            exchange.request.note = passage
-        Invocation(self, exchange, passage, body).begin()
+        self._enter_function(exchange, head, entrance.names, admission, asked, is_open=entrance.is_open)
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
-        body = self._doorkeeper.check_invocation(exchange, asked.names.service)
-        asynchronous = is_async(head)
-        destination = self._open_destination(asked.names)
-        if asynchronous:
-            Acceptance(self, exchange, head, destination, asked.names, body).begin()
-            return
-        Invocation(self, exchange, self._passage(exchange, head, None, asked.names, destination), body).begin()
+        admission = self._doorkeeper.check_invocation(exchange, asked.names.service)
+        self._enter_function(exchange, head, asked.names, admission)
+
+    def _enter_function(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        names: Names,
+        admission: Admission | None,
+        trigger: TriggerAsk | None = None,
+        *,
+        is_open: bool = False,
+    ) -> None:
+        """At once, or as soon as the store has said that the signature's nonce is new.
+
+        `is_open`: nothing about such a request is checked, so the next one with this head may go the same way.
+        """
+
+        def go_on() -> None:
+            body = None if admission is None else admission.body
+            asynchronous = is_async(head)
+            destination = self._open_destination(names)
+            if asynchronous:
+                Acceptance(self, exchange, head, destination, names, body, trigger).begin()
+                return
+            passage = self._passage(exchange, head, trigger, names, destination)
+            if is_open and self.routes.is_fixed(names):
+                exchange.request.note = passage
+            Invocation(self, exchange, passage, body).begin()
+
+        if admission is not None and admission.nonce:
+            NonceWait(self, exchange, admission, go_on).begin()
+        else:
+            go_on()
 
     def _open_destination(self, names: Names) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
@@ -252,13 +290,14 @@ class Gateway:
         for field, value in instances.items():
             self._change_instance(field, value)
         self.loaded.set()
-        self._turn_away_orphans()
+        self._turn_away_orphans(list(self._gates))
 
     def change(self, key: str, field: str, value: str) -> None:
         if key == ROUTES_KEY:
             self._change_route(field, value)
-            if not value:
-                self._turn_away_orphans()
+            kind, *names = field.split("/")
+            if not value and kind == "function" and len(names) == 3:
+                self._turn_away_orphans([(names[0], names[1], names[2])])
         elif key == INSTANCES_KEY:
             self._change_instance(field, value)
 
@@ -268,6 +307,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
+        await self._nonces_client.aclose()
         if self.access_log is not None:
             await self.access_log.close()
         self.upstreams.close()
@@ -305,10 +345,11 @@ class Gateway:
         except (ValueError, TypeError, KeyError) as error:
             log.error("instance-unreadable field=%s error=%r", instance_id, str(error))
 
-    def _turn_away_orphans(self) -> None:
+    def _turn_away_orphans(self, keys: list[VersionKey]) -> None:
         """Requests that wait for a function that was deleted wait in vain."""
-        for key, gate in list(self._gates.items()):
-            if self.routes.function(key) is None:
+        for key in keys:
+            gate = self._gates.get(key)
+            if gate is not None and self.routes.function(key) is None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
@@ -321,11 +362,16 @@ class Gateway:
             ticket.waiter.granted(ticket.lease)
 
     def _unreachable(self) -> list[str]:
-        """Asked once a report: also the moment to drop what is no more."""
+        """Asked once a report: also the moment to drop what is no more, or no more in use.
+
+        So each report looks at the functions that are busy, however many were once. Why a launch failed is kept for
+        the next who waits, as long as there is the function.
+        """
         self.upstreams.forget_left()
         for key, gate in list(self._gates.items()):
-            if gate.is_unused and gate.usage.is_idle and self.routes.function(key) is None:
+            if gate.is_unused and gate.usage.is_idle and not (gate.last_failure and self.routes.function(key)):
                 del self._gates[key]
+                self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()
 
 

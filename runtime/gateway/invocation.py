@@ -14,6 +14,7 @@ from runtime.contract import (
     HEADER_REQUEST_ID,
     HEADER_SERVICE_VERSION,
     HEADER_STATUS,
+    INITIALIZER_FAILED,
 )
 from runtime.gateway import answers, refusal
 from runtime.gateway.access_log import Record
@@ -112,11 +113,18 @@ class Invocation(Relay):
         self._send_over(upstream.pool.take(must_be_alive=not self._passage.may_be_sent_twice), lease, upstream)
 
     def waited_too_long(self) -> None:
-        """The queue wait's time is over."""
-        message = f"no instance became free within {self._gateway.settings.queue_wait_s:g} s"
-        if self._gate.last_failure:
-            message += f"; the last one that was started failed: {self._gate.last_failure}"
-        self.refuse(refusal.exhausted(message))
+        """The queue wait's time is over: for want of a slot, or because the function cannot be started."""
+        reason = "" if self._gate.is_served else self._gate.last_failure
+        if not reason:
+            wait_s = self._gateway.settings.queue_wait_s
+            self.refuse(refusal.exhausted(f"no instance became free within {wait_s:g} s"))
+        elif reason.startswith(INITIALIZER_FAILED):
+            self._status = self._status_of_failure(502)
+            self.give_up()
+            if not self.exchange.gone:
+                answers.not_initialized(self.exchange, reason, self.request_id, status=self._status)
+        else:
+            self.refuse(refusal.not_started(reason))
 
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
@@ -127,8 +135,7 @@ class Invocation(Relay):
             self._over(None)
             return
         id_line = self._held_upstream.id_line
-        # FC answers a failed invocation with 200; a browser at a trigger should not take it for a page.
-        self._status = 200 if self._passage.trigger is None else 504
+        self._status = self._status_of_failure(504)
         self.give_up()
         destination = self._passage.destination
         answers.timed_out(
@@ -249,6 +256,10 @@ class Invocation(Relay):
     def _held_lease(self) -> Lease:
         assert self._lease is not None, "only a request that was sent gets here"
         return self._lease
+
+    def _status_of_failure(self, at_trigger: int) -> int:
+        """FC answers a failed invocation with 200; a browser at a trigger should not take it for a page."""
+        return 200 if self._passage.trigger is None else at_trigger
 
     @property
     def _held_upstream(self) -> Upstream:

@@ -40,7 +40,12 @@ def header(name: str, value: object) -> bytes:
 
 
 def header_block(headers: Iterable[tuple[str, object]]) -> bytes:
-    return b"".join(header(name, value) for name, value in headers)
+    """Header lines. Raises ValueError as `header` does."""
+    pairs = list(headers)
+    block = "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("latin-1")
+    if block.count(b"\r") != len(pairs) or block.count(b"\n") != len(pairs) or b"\0" in block:
+        return b"".join(header(name, value) for name, value in pairs)  # which says what is wrong
+    return block
 
 
 def chunk(data: bytes) -> bytes:

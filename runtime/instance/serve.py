@@ -33,6 +33,7 @@ from runtime.instance.app import Hook, InstanceApp
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
 from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, load
+from runtime.instance.plain_server import PlainServer
 
 _REASON_LINES_MAX: Final = 8
 _KEEP_ALIVE_S: Final = 24 * 3600  # the gateway keeps its connections, and closes them when it wants to
@@ -55,10 +56,17 @@ def main(values: dict[str, Any], ready: int) -> int:
         traceback.print_exc()
         pipe.say(failed=_reason(config, error))
         return _leave(1)
-    server = Server(app, kind, config, pipe)
+    server: Server | PlainServer
+    if kind is HandlerKind.PLAIN:
+        server = PlainServer(app, config.socket, _DRAIN_S, lambda: pipe.say(ready=True))
+    else:
+        server = Server(app, kind, config, pipe)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve())
+    except OSError as error:
+        pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
+        return _leave(1)
     except SystemExit as error:
         return _leave(error.code if isinstance(error.code, int) else 1)
     return _leave(0 if server.started else 1)
@@ -122,9 +130,6 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:
             self._pipe.say(failed="the app's lifespan startup failed; its log says why")
-            raise
-        except OSError as error:
-            self._pipe.say(failed=f"the instance could not listen on {self.config.uds}: {error}")
             raise
         self._pipe.say(ready=True)
 

@@ -296,10 +296,8 @@ class World:
     async def put_instance(
         self, instance_id: str, address: str, state: InstanceState = InstanceState.READY, **more: Any
     ) -> None:
-        values = {"function": "f", "version": LATEST, "kind": Kind.PROVISIONED, "slots": 1, **more}
-        record = InstanceRecord(
-            instance_id=instance_id, service="s", revision="r", state=state, node="n", address=address, **values
-        )
+        values = {"service": "s", "function": "f", "version": LATEST, "kind": Kind.PROVISIONED, "slots": 1, **more}
+        record = InstanceRecord(instance_id=instance_id, revision="r", state=state, node="n", address=address, **values)
         self.records[instance_id] = record
         await self.write(INSTANCES_KEY, instance_id, record.to_json())
 
