@@ -1,7 +1,8 @@
 """The built-in server of plain handlers: the gateway's own protocol code on the instance's side.
 
 A handler gets its event whole and gives its result whole, so nothing of what an ASGI server does for streams is needed:
-a request is handed to the app when it is complete, and its answer is one write. ASGI and WSGI apps run under uvicorn.
+a request is handed to the app when it is complete, and its answer is one write when the app is done, so that what it has
+logged is there by then. ASGI and WSGI apps run under uvicorn.
 """
 
 from __future__ import annotations
@@ -71,12 +72,13 @@ class PlainServer:
 class _Call:
     """One request, as an exchange's owner and as an ASGI app's receive and send."""
 
-    __slots__ = ("_begin", "_exchange", "_head")
+    __slots__ = ("_begin", "_body", "_exchange", "_head")
 
     def __init__(self, exchange: Exchange, begin: Callable[[_Call], None]) -> None:
         self._exchange = exchange
         self._begin = begin
         self._head: MutableMapping[str, Any] = {}
+        self._body: bytes | None = None  # of the answer, once it was given
         exchange.owner = self
 
     def body_arrived(self) -> None:
@@ -93,8 +95,10 @@ class _Call:
         try:
             await app(self._scope(), self._receive, self._send)
         finally:
-            if not self._exchange.gone and self._exchange.owner is self:
+            if self._body is None:
                 self._exchange.abort()  # nothing was answered: whoever waits must not wait for ever
+            elif not self._exchange.gone:
+                _answer(self._exchange, self._head["status"], self._head["headers"], self._body)
 
     def _scope(self) -> dict[str, Any]:
         exchange = self._exchange
@@ -124,7 +128,7 @@ class _Call:
             self._head = message
         else:
             assert not message.get("more_body"), "a plain handler's answer comes whole"
-            _answer(self._exchange, self._head["status"], self._head["headers"], message.get("body", b""))
+            self._body = message.get("body", b"")
 
 
 def _answer(exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
