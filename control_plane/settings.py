@@ -30,6 +30,7 @@ class ControlPlaneSettings(BaseSettings):
     # As in the gateway's settings: these are for invocations that are stopped before they end by themselves.
     async_record_s: float = Field(default=3600.0, ge=1.0, le=2_592_000.0)
     async_stateful_record_s: float = Field(default=604_800.0, ge=1.0, le=2_592_000.0)
+    exec_message_bytes_max: int = Field(default=1_048_576, ge=1024, le=67_108_864)  # of a client of a shell
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
     usage_saved_every_s: float = Field(default=5.0, ge=0.1, le=60.0)  # a kill -9 loses no more than this of it
     usage_hours_kept_s: int = Field(default=1_209_600, ge=3600, le=34_560_000)

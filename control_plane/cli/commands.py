@@ -39,6 +39,7 @@ TABLE: Final[Table] = {
     "instances": ("instances", "instances"),
     "logs": ("logs", "logs"),
     "usage": ("usage", "usage"),
+    "exec": ("shell", "exec_"),
     "remove": ("remove", "remove"),
     "simulate": ("parts", "simulate"),
     "gateway": ("parts", "gateway"),

@@ -23,7 +23,7 @@ from typing import Final
 import yaml
 
 from loadtests.bench.footprint import instance_pids, parts
-from loadtests.bench.gateway import LOAD_CORE, PROXY_CORE, cpu_s, running, start_nginx, wait_for
+from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, cpu_s, find_program, running, start_nginx, wait_for
 from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
 
@@ -118,7 +118,7 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
             stack.enter_context(start_stoke(folder, "stoke", "async def", CONNECTIONS)),
             stack.enter_context(start_stoke(folder, "stoke, sync handler", "def", CONNECTIONS)),
         ]
-        nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        nginx = find_program("nginx")
         if nginx is not None:
             sides.append(stack.enter_context(start_starlette(folder, nginx)))
         for side in sides:

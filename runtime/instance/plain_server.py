@@ -1,8 +1,8 @@
 """The built-in server of plain handlers: the gateway's own protocol code on the instance's side.
 
 A handler gets its event whole and gives its result whole, so nothing of what an ASGI server does for streams is needed:
-a request is handed to the app when it is complete, and its answer is one write when the app is done, so that what it has
-logged is there by then. ASGI and WSGI apps run under uvicorn.
+a request is handed to the app when it is complete, and its answer is one write when the app is done, so that what it
+has logged is there by then. ASGI and WSGI apps run under uvicorn.
 """
 
 from __future__ import annotations

@@ -26,9 +26,10 @@ import uvicorn.lifespan.off
 import uvicorn.lifespan.on
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from runtime.contract import PATH_INITIALIZE, PATH_PRE_STOP
-from runtime.instance import isolation
+from runtime.instance import isolation, log_tail
 from runtime.instance.app import Hook, InstanceApp
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
@@ -48,7 +49,7 @@ def main(values: dict[str, Any], ready: int) -> int:
     """
     config = InstanceConfig.from_dict(values)
     pipe = ReadyPipe(ready)
-    _set_up_output()
+    _set_up_output(config.instance_concurrency)
     isolation.enter(config.code, os.environ.get("PYTHONPATH", ""))
     try:
         app, kind = load_app(config)
@@ -112,7 +113,10 @@ class Server(uvicorn.Server):
                 app,
                 uds=config.socket,
                 http=HttpToolsProtocol,
-                ws="none",
+                ws=WSProtocol if kind is HandlerKind.ASGI else "none",
+                # The gateway ends what is silent for too long. A pong is not read while a function works on a message:
+                # to ask for one in time would end the conversations of slow functions.
+                ws_ping_interval=None,
                 lifespan="auto" if kind is HandlerKind.ASGI else "off",
                 log_config=None,
                 access_log=False,
@@ -148,9 +152,11 @@ class Server(uvicorn.Server):
         self._stop_asked.set()
 
 
-def _set_up_output() -> None:
+def _set_up_output(concurrency: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    if concurrency > 1:
+        sys.stdout, sys.stderr = log_tail.tap(sys.stdout), log_tail.tap(sys.stderr)
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(_add_request_id)
     line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(request_id)s [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")
