@@ -74,6 +74,7 @@ class Autoscaler:
         make_spec: MakeSpec,
         pace: Pace,
         readings: Readings | None = None,
+        on_change: Callable[[QualifiedFunction, Explained], None] = lambda _name, _explained: None,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
@@ -84,6 +85,7 @@ class Autoscaler:
         self._make_spec = make_spec
         self._pace = pace
         self._readings = readings  # None: nothing is read from elsewhere
+        self._on_change = on_change
         self._world = World()
         self._attention = Attention()
         self._silence = Silence()
@@ -242,7 +244,9 @@ class Autoscaler:
                 )  # fmt: skip
             provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
             self._unsaved.note(name, now)
-            provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            if change is not None:
+                self._on_change(name, change)
             decisions.append(decision)
         return together(decisions), changed
 

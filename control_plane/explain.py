@@ -1,6 +1,6 @@
 """Why there are so many instances: the last decisions of a provision config that changed something.
 
-Kept in the control plane's memory, as they are for people to read; the decisions themselves need only `Memory`.
+They are for people to read; the decisions themselves need only `Memory`. `explanations` keeps them over a restart.
 """
 
 from __future__ import annotations
@@ -62,12 +62,15 @@ class History:
     _decision: Decision | None = None
     _newest: tuple[float, str, Seen] | None = None
 
-    def note(self, now: float, version: str, seen: Seen, decision: Decision) -> None:
-        """Take a decision in. One that changed something is kept; another only stands in for the newest."""
+    def note(self, now: float, version: str, seen: Seen, decision: Decision) -> Explained | None:
+        """Take a decision in. One that changed something is kept and given; another only stands in for the newest."""
         before, self._decision = self._decision, decision
         self._newest = (now, version, seen)
-        if before is None or _gist(before) != _gist(decision):
-            self._changes.append(_explained(now, version, seen, decision, before.target if before else None))
+        if before is not None and _gist(before) == _gist(decision):
+            return None
+        change = _explained(now, version, seen, decision, before.target if before else None)
+        self._changes.append(change)
+        return change
 
     def newest_first(self) -> tuple[Explained, ...]:
         """The newest decision as it stands, then the changes before it; at most EXPLAINED_MAX together."""

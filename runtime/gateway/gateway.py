@@ -57,7 +57,7 @@ class Gateway:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: GatewaySettings,
-        publish: Callable[[UsageReport], Awaitable[None]],
+        publish: Callable[[UsageReport], Awaitable[bool]],
     ) -> None:
         self._loop = loop
         self.settings = settings

@@ -52,7 +52,7 @@ async def test_what_prometheus_says_is_followed_within_seconds() -> None:
     await until(lambda: ready(scene) == 4, timeout_s=3.0)
     answers.now = 400.0
     await until(lambda: ready(scene) == 8, timeout_s=8.0)
-    (newest, *_) = scene.view.explained(NAME)
+    (newest, *_) = scene.autoscaler.explained(NAME)
     assert newest.inputs.metrics["Prometheus sum(tokens)"] == 400.0
     assert newest.reasons[0].startswith("reading=400 asks for 8, ")
     await scene.crash()
@@ -115,7 +115,7 @@ async def test_a_rise_is_met_by_the_launch_time_that_was_measured() -> None:
             scene.requests = 1 + second // 10
             missing += max(0, scene.requests - ready(scene))
             await asyncio.sleep(1.0)
-        (newest, *_) = scene.view.explained(NAME)
+        (newest, *_) = scene.autoscaler.explained(NAME)
         if "forecast" in policy:
             assert any("in 30 s by trend" in reason or "in 30.1 s by trend" in reason for reason in newest.reasons)
         await scene.crash()
@@ -131,7 +131,7 @@ async def test_like_an_hpa_on_the_real_loops() -> None:
     scene = Scene()
 
     def target() -> int:
-        return scene.view.explained(NAME)[0].target
+        return scene.autoscaler.explained(NAME)[0].target
 
     await scene.begin()
     await scene.deploy()
