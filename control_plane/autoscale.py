@@ -216,7 +216,8 @@ class Autoscaler:
         return together(decisions), changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room) -> Seen:
-        records = [r for r in self._keeper.records(key) if r.kind is Kind.PROVISIONED]
+        every = self._keeper.records(key)
+        records = [r for r in every if r.kind is Kind.PROVISIONED]
         ready = [r for r in records if r.state is InstanceState.READY]
         starting = [r for r in records if r.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING)]
         return Seen(
@@ -235,6 +236,9 @@ class Autoscaler:
             samples=tuple(self._metric_samples(ready, function.memory_size)),
             newest_ready_at=max((r.ready_at_s for r in ready), default=None),
             capacity_limit=left.instances + len(self._keeper.units(key)) if self.node else None,
+            in_flight=observation.in_flight,
+            on_demand=sum(r.kind is Kind.ON_DEMAND and r.state is InstanceState.READY for r in every),
+            starting_at=tuple(r.launched_at_s for r in starting),
             launch_s=self._keeper.launch_times.seconds_of(key),
         )
 

@@ -1,0 +1,60 @@
+"""Which launches are of use: those that are ready before what is there has drained the requests that are expected.
+
+One arithmetic for the instances there are and for the ones that are only imagined (`shadow.py`), so all of it is
+written for arrays: one column for each imagined way of scaling, or one column for what there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+
+_ROUNDING: Final = 1e-9
+# Of the requests in work, the part that is still to be done, on average.
+LEFT_IN_WORK: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast things go, in seconds."""
+
+    service_s: float  # of one request
+    launch_s: float  # from the launch until ready
+    limit_s: float  # that a request may wait
+    slots: int  # of one instance
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that one instance answers."""
+        return self.slots / self.service_s
+
+
+def left_at_ready(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers) -> Numbers:
+    """Requests that are left when a launch of now would be ready: those there are and come less those answered.
+
+    `inside`: requests that wait or are in work. `coming_s`: seconds that starting instances will have worked by then,
+    all together. Nothing is left where this is 0 or less: a launch would find nothing to do.
+    """
+    in_work = np.minimum(inside, ready * pace.slots)
+    work = inside - (1.0 - LEFT_IN_WORK) * in_work
+    left: Numbers = work + arrivals_per_s * pace.launch_s - pace.rate * (ready * pace.launch_s + coming_s)
+    return left
+
+
+def useful(pace: Pace, left: Numbers, there: Numbers, share: Numbers) -> Numbers:
+    """How many to launch now, 0 where none would be of use.
+
+    As many as bring what is left within `share` of the limit: with 100 requests left, 1 s each, a limit of 4 s and 14
+    instances ready or starting (`there`), 25 are enough to answer them in 4 s: 11 more. Never more than what is left
+    keeps busy.
+    """
+    enough = left / (pace.rate * pace.limit_s * share)
+    missing = np.ceil(enough - there - _ROUNDING)
+    busy = np.ceil(left / pace.slots - _ROUNDING)
+    launched: Numbers = np.where(left > _ROUNDING, np.maximum(np.minimum(missing, busy), 0.0), 0.0)
+    return launched
