@@ -200,7 +200,12 @@ class TargetTrackingPolicy(Timed):
     scale_in_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
     forecast: Forecast | None = Field(None, description="an object with the season")
     percentile: float | None = Field(
-        None, strict=True, ge=0.5, le=PERCENTILE_MAX, allow_inf_nan=False, description=f"a number from 0.5 to {PERCENTILE_MAX}"
+        None,
+        strict=True,
+        ge=0.5,
+        le=PERCENTILE_MAX,
+        allow_inf_nan=False,
+        description=f"a number from 0.5 to {PERCENTILE_MAX}",
     )
     behavior: asked_behavior = Field(None, description="HPA, or an object with scaleUp and scaleDown")
     url: Url | None = Field(None, description="a text that begins with http:// or https://, without a user or a query")

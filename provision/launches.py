@@ -6,32 +6,18 @@ written for arrays: one column for each imagined way of scaling, or one column f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from provision.pace import Pace
 
 Numbers = npt.NDArray[np.float64]
 
 _ROUNDING: Final = 1e-9
 # Of the requests in work, the part that is still to be done, on average.
 LEFT_IN_WORK: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast things go, in seconds."""
-
-    service_s: float  # of one request
-    launch_s: float  # from the launch until ready
-    limit_s: float  # that a request may wait
-    slots: int  # of one instance
-
-    @property
-    def rate(self) -> float:
-        """Requests a second that one instance answers."""
-        return self.slots / self.service_s
 
 
 def left_at_ready(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers) -> Numbers:

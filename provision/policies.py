@@ -11,7 +11,7 @@ from provision.forecast import Foresight, Promise, Score, without_recent
 from provision.hpa import Past
 from provision.like_hpa import HpaMemory, like_hpa
 from provision.season import Profile
-from provision.slo import SloMemory, by_slo
+from provision.shadow import SloMemory
 from provision.tracking import Standing, settle
 from provision.wishes import View, wish
 
@@ -99,6 +99,8 @@ def say(
         hpa, standing, why = like_hpa(policy, kept.hpa, before, view)
         return standing, standing, Kept(hpa=hpa), why
     if policy.percentile is not None:
+        from provision.slo import by_slo  # with arrays: 20 MiB that nobody else needs
+
         slo, standing, why = by_slo(policy, kept.slo, before, view)
         return standing, standing, Kept(slo=slo), why
     wished = wish(policy, view)

@@ -1,7 +1,7 @@
 """The SLO policy: the user names the time that requests may wait and the share of them that must not wait longer.
 
 1. A floor stands ready. It is chosen with the manner of launching above it, as the cheapest of all that would have kept
-   the share in the recent past (`shadow.py`), bursts counted with what few of them cannot tell.
+   the share in the recent past (`queues.py`), bursts counted with what few of them cannot tell.
 2. Above it only launches that are of use (`launches.py`), in that manner.
 3. What was launched is given back as it is not needed any more: with a launch time as its half-life, since a launch
    time is what it costs to have it back.
@@ -10,14 +10,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from provision.config import TargetTrackingPolicy
-from provision.launches import Pace, left_at_ready, useful
-from provision.shadow import MANNERS, RATES_S, SHARES, Shadow, advance, fresh, late_shares
+from provision.launches import left_at_ready, useful
+from provision.pace import Pace
+from provision.queues import advance, fresh, late_shares
+from provision.shadow import MANNERS, RATES_S, SHARES, Shadow, SloMemory, Way
 from provision.tracking import Standing, bounded
 from provision.traffic import Traffic
 from provision.wishes import View
@@ -41,42 +43,6 @@ SOONEST: Final = 0
 _ROUNDING: Final = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class SloMemory:
-    """What the policy keeps. Fresh, it has seen nothing."""
-
-    shadow: Shadow | None = None
-    served_s: float = 0.0  # of `answered` requests
-    answered: float = 0.0
-    held: float = 0.0  # instances that were needed, fading
-    held_at: float = 0.0  # UTC seconds
-
-    def to_values(self) -> list[Any]:
-        """As JSON has it."""
-        shadow = None if self.shadow is None else self.shadow.to_values()
-        return [shadow, self.served_s, self.answered, self.held, self.held_at]
-
-    @classmethod
-    def from_values(cls, values: list[Any]) -> Self:
-        """Raises ValueError or TypeError for another form."""
-        shadow, *numbers = values
-        return cls(None if shadow is None else Shadow.from_values(shadow), *numbers)
-
-    def after_a_clock_was_set(self) -> Self:
-        """Without anything that holds a time."""
-        return replace(self, shadow=None, held_at=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A floor with a manner of launching above it, and why."""
-
-    floor: int
-    rate: int  # of RATES_S, by index
-    share: float
-    why: str
-
-
 def by_slo(
     policy: TargetTrackingPolicy, memory: SloMemory | None, before: Standing, view: View
 ) -> tuple[SloMemory, Standing, tuple[str, ...]]:
@@ -89,19 +55,23 @@ def by_slo(
     if pace is None:
         return _unknown(policy, memory, view)
     shadow = memory.shadow
-    if shadow is None or (shadow.least, shadow.most) != (policy.min_capacity, policy.max_capacity):
+    if shadow is None or not shadow.is_of(pace, policy.min_capacity, policy.max_capacity):
         shadow = fresh(pace, policy.min_capacity, policy.max_capacity, view.now - traffic.interval_s)
     if traffic.interval_s > 0.0:
         shadow = advance(shadow, pace, view.now - traffic.interval_s, view.now, traffic.arrived)
-    way = choose(shadow, policy.percentile, pace)
+    chosen, known = memory.chosen, memory.shadow
+    if chosen is None or known is None or shadow.table is not known.table or chosen[0] != policy.percentile:
+        chosen = (policy.percentile, choose(shadow, policy.percentile, pace))
+    way = chosen[1]
     said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
     why = (way.why, *launches)
-    return replace(memory, shadow=shadow, held=held, held_at=view.now), Standing(said), why
+    memory = replace(memory, shadow=shadow, held=held, held_at=view.now, chosen=chosen)
+    return memory, Standing(said), why
 
 
 def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
     """The cheapest way by what it would have cost and how many would have waited too long under it."""
-    floors = shadow.ways.floors
+    floors = shadow.floors
     if shadow.requests < REQUESTS_FEW:
         few = f"floor {floors[0]}: {shadow.requests:.0f} of {REQUESTS_FEW:.0f} requests seen"
         return _way(floors, 0, SOONEST, few)
@@ -118,7 +88,7 @@ def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
     return _way(floors, index, manner, why)
 
 
-def _way(floors: list[int], index: int, manner: int, why: str) -> Way:
+def _way(floors: tuple[int, ...], index: int, manner: int, why: str) -> Way:
     rate, share = divmod(manner, len(SHARES))
     assert 0 <= manner < MANNERS
     return Way(floors[index], rate, SHARES[share], why)
@@ -172,7 +142,7 @@ def _reaction(
     ready, there = float(view.current), float(view.current + view.starting)
     coming_s = math.fsum(min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at)
     inside = float(traffic.waiting + traffic.in_flight)
-    rate = shadow.rates(max(0.0, shadow.until - shadow.next * shadow.size_s))[way.rate]
+    rate = shadow.rates()[way.rate]
     columns = (np.array([value]) for value in (inside, rate, ready, coming_s))
     left = left_at_ready(pace, *columns)
     more = float(useful(pace, left, np.array([there]), np.array([way.share]))[0])
