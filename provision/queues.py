@@ -25,7 +25,7 @@ BUCKET_S_LEAST: Final = 0.25
 STEPS_MAX: Final = 64  # of a launch
 STEPS_GOOD: Final = 16  # of the shorter of launch and limit
 # Time after which the past counts for a third; where fewer requests than REQUESTS_KEPT come in it, it is longer.
-FADE_S: Final = 450.0
+FADE_S: Final = 360.0
 REQUESTS_KEPT: Final = 400.0
 # The queues are gone through for so many seconds at once; what they say changes slowly.
 BATCH_S: Final = 4.0

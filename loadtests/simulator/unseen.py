@@ -134,13 +134,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--days", action="store_true", help="the tidal days, which take minutes, instead of the hours")
     parser.add_argument("--trace", metavar="FILE", help="a trace of your own instead")
     options = parser.parse_args(arguments)
+    wanted: list[tuple[Callable[[], Trace], Sequence[tuple[float, float, float]]]]
     if options.trace:
-        lines = [line(read_trace(options.trace), *setting) for setting in SETTINGS]
+        wanted = [(lambda: read_trace(options.trace), SETTINGS)]
     elif options.days:
-        lines = [line(tidal(peak_rps, SEED), *SETTINGS[0]) for peak_rps in DAY_PEAKS]
+        wanted = [
+            (lambda peak_rps=peak_rps: tidal(peak_rps, SEED), SETTINGS[:1])  # type: ignore[misc]
+            for peak_rps in DAY_PEAKS
+        ]
     else:
-        lines = [line(make(), *setting) for make in hours() for setting in SETTINGS]
-    print(plain(HEADS, lines))
+        wanted = [(make, SETTINGS) for make in hours()]
+    for make, settings in wanted:
+        trace = make()
+        print(plain(HEADS, [line(trace, *setting) for setting in settings]) + "\n", flush=True)
     return 0
 
 
