@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from control_plane.fleet.memories import RedisMemoryStore
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, Service
-from control_plane.nonces import SharedNonces
 from control_plane.prometheus import Prometheus
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
@@ -44,6 +43,8 @@ from runtime.access.local import FILE_NAME as LOCAL_KEY_FILE
 from runtime.access.local import LocalKey
 from runtime.access.sealing import FILE_NAME as SECRET_FILE
 from runtime.access.sealing import read_box
+from runtime.access.shared_nonces import SharedNonces
+from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
 from runtime.node.client import NodeClient
@@ -67,6 +68,7 @@ class ControlPlane:
         # A store that hangs is a store that is away; the reports' connection alone may be silent for long.
         self.redis = Redis.from_url(settings.store, socket_timeout=STORE_TIMEOUT_S)
         self.reports = Redis.from_url(settings.store)
+        self.nonces = connect_nonces(settings.store)
         self.clock = SystemClock()
         self.usage = UsageBook()
         self.backend = NodeBackend(NodeClient(settings.node.removeprefix("unix:")))
@@ -100,7 +102,7 @@ class ControlPlane:
             view,
             FolderCodeStore(settings.data / "code"),
             settings,
-            authenticator=SignatureAuthenticator(keys, SharedNonces(self.redis)),
+            authenticator=SignatureAuthenticator(keys, SharedNonces(self.nonces)),
             access_keys=keys,
             url_key=box.derive("urls of code"),
             invocations=StoredInvocations(
@@ -114,7 +116,8 @@ class ControlPlane:
 
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
-        await self._adopt()
+        await self._patiently(self.registry.build_indexes)
+        await self._patiently(self.keeper.adopt)
         server = uvicorn.Server(
             uvicorn.Config(
                 self.app,
@@ -145,11 +148,13 @@ class ControlPlane:
         await self.prometheus.close()
         await self.redis.aclose()
         await self.reports.aclose()
+        await self.nonces.aclose()
 
-    async def _adopt(self) -> None:
+    async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
-                return await self.keeper.adopt()
+                await work()
+                return
             except Unavailable as error:
                 log.warning("store.away error=%s", error)
                 await self.clock.sleep(STORE_RETRY_S)

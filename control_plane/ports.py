@@ -5,7 +5,7 @@ The shared tests in `tests/conformance` repeat these promises line by line for e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -114,6 +114,9 @@ class Registry(Protocol):
 
     async def create_service(self, service: Service) -> Service: ...
     async def get_service(self, name: str, qualifier: str = "LATEST") -> Service: ...
+    async def get_services(self, names: Collection[str]) -> dict[str, Service]:
+        """Those of these services that exist, by name: one question to the store, however many."""
+
     async def update_service(self, service: Service, *, based_on: Service | None = None) -> Service: ...
     async def delete_service(self, name: str, *, based_on: Service | None = None) -> None: ...
     async def list_services(self, query: Query) -> Page[Service]: ...
@@ -122,6 +125,22 @@ class Registry(Protocol):
     async def get_function(self, service: str, name: str, qualifier: str = "LATEST") -> Function: ...
     async def update_function(self, function: Function, *, based_on: Function | None = None) -> Function: ...
     async def delete_function(self, service: str, name: str, *, based_on: Function | None = None) -> None: ...
+    async def create_function_with_service(
+        self, function: Function, change: Callable[[Service | None], Service]
+    ) -> Function:
+        """A function, and its service as `change` makes it of the one that is there, or of none: both or neither.
+
+        `change` may be called more than once; what it raises passes through.
+        """
+
+    async def update_function_with_service(
+        self, function: Function, change: Callable[[Service | None], Service], *, based_on: Function | None = None
+    ) -> Function:
+        """As `create_function_with_service`, of a function that exists; `based_on` is about the function."""
+
+    async def delete_function_with_service(self, service: str, name: str, *, based_on: Function | None = None) -> None:
+        """A function, and its service with all versions and aliases unless other functions are in it: all at once."""
+
     async def restrict_function(self, service: str, name: str, restriction: dict[str, Any] | None) -> Function:
         """Close a function with all its versions to requests, or open it (None)."""
 
@@ -152,8 +171,11 @@ class Registry(Protocol):
     ) -> None: ...
     async def list_triggers(self, service: str, function: str, query: Query) -> Page[Trigger]: ...
 
-    async def put_provision(self, target: QualifiedFunction, config: ProvisionConfig) -> None:
-        """Raises InvalidArgument for a qualifier that is a bare version: only LATEST and aliases are provisioned."""
+    async def put_provision(
+        self, target: QualifiedFunction, config: ProvisionConfig, *, based_on: ProvisionConfig | None = None
+    ) -> None:
+        """Raises InvalidArgument for a qualifier that is a bare version: only LATEST and aliases are provisioned; and
+        ConcurrentUpdate if `based_on` is not the one there, where none counts as `ProvisionConfig()`."""
 
     async def get_provision(self, target: QualifiedFunction) -> ProvisionConfig | None: ...
     async def list_provision(

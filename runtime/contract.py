@@ -61,6 +61,9 @@ PATH_PRE_STOP: Final = "/pre-stop"
 PATH_INVOKE: Final = "/invoke"
 CONTROL_PATH_HTTP: Final = "/http-invoke"
 
+# How the reason of an instance begins whose initializer failed: FC tells of that as the function's own error.
+INITIALIZER_FAILED: Final = "Function initializer failed"
+
 
 # -- an instance's life ---------------------------------------------------------------------------------------------
 
@@ -112,6 +115,9 @@ class Kind(StrEnum):
 # -- messages -------------------------------------------------------------------------------------------------------
 
 
+_FIELD_NAMES: Final[dict[type, frozenset[str]]] = {}  # of each message that has been read
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A frozen dataclass that travels as one JSON object."""
@@ -126,7 +132,9 @@ class Message:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Unknown keys are ignored; a missing key without a default raises TypeError."""
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = _FIELD_NAMES.get(cls)
+        if known is None:
+            known = _FIELD_NAMES[cls] = frozenset(f.name for f in dataclasses.fields(cls))
         return cls(**{name: value for name, value in values.items() if name in known})
 
 

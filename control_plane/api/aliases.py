@@ -29,7 +29,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Only the keys that are given change; `additionalVersionWeight: {}` takes the weights away."""
     at = context(request)
-    given = await wire.read_object(request, at.limits.body_bytes_max)
+    given = await wire.read_changes(request, at.limits.body_bytes_max)
     service, name = wire.service_name(request), wire.path_name(request, "alias")
 
     async def attempt() -> Alias:

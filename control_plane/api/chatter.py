@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from control_plane.api import wire
 from control_plane.api.context import context
+from control_plane.errors import NotFound
 
 
 async def account_settings(request: Request) -> Response:
@@ -17,6 +18,30 @@ async def no_layers(request: Request) -> Response:
     """There are none, and code carries what it needs."""
     del request
     return wire.reply({"layers": []})
+
+
+async def no_layer(request: Request) -> Response:
+    name = wire.shorten(wire.path_name(request, "layer"))
+    raise NotFound("Layer", f"layer '{name}' does not exist: there are no layers")
+
+
+async def regions(request: Request) -> Response:
+    """The one region there is."""
+    region = context(request).settings.region
+    return wire.reply({"Regions": {"Region": [{"RegionId": region, "LocalName": region}]}})
+
+
+async def no_sessions(request: Request) -> Response:
+    """Requests go to whichever instance is free, so none has a session of its own."""
+    target = wire.qualified(request)
+    await context(request).registry.get_function(target.service_name, target.function_name, target.qualifier)
+    return wire.reply({"sessions": []})
+
+
+async def no_snapshots(request: Request) -> Response:
+    """Instances are started anew, never from a snapshot."""
+    del request
+    return wire.reply({"snapshots": []})
 
 
 async def no_reserved_capacities(request: Request) -> Response:

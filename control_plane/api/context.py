@@ -12,11 +12,13 @@ from starlette.responses import Response
 
 from control_plane.errors import ConcurrentUpdate
 from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Page, Query, Registry
+from control_plane.uploads import Uploads
 
 T = TypeVar("T")
 
 Operation = Callable[[Request], Awaitable[Response]]
 UPDATE_ATTEMPTS_MAX: Final = 20
+FILTERED_PAGE: Final = 100
 
 
 class ApiSettings(Protocol):
@@ -53,6 +55,7 @@ class Context:
     invocations: AsyncInvocations
     keys: AccessKeys | None = None
     url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # signs the URLs of code
+    uploads: Uploads = field(default_factory=Uploads)
 
 
 def context(request: Request) -> Context:
@@ -65,17 +68,21 @@ async def filtered(
     keep: Callable[[T], bool],
     name: Callable[[T], str],
 ) -> Page[T]:
-    """A page of those that are kept: as many are read as it takes to fill it. The token is the next one's name."""
+    """A page of those that are kept: as many are read as it takes to fill it. The token is the next one's name.
+
+    First as many as are asked for, which is enough where nothing is filtered out; then by the largest page.
+    """
+    limit = query.limit
     kept: list[T] = []
     while True:
         page = await list_page(query)
         for item in filter(keep, page.items):
-            if len(kept) == query.limit:
+            if len(kept) == limit:
                 return Page(tuple(kept), name(item))
             kept.append(item)
         if not page.next_token:
             return Page(tuple(kept))
-        query = replace(query, next_token=page.next_token)
+        query = replace(query, next_token=page.next_token, limit=max(limit, FILTERED_PAGE))
 
 
 async def updated(attempt: Callable[[], Awaitable[T]]) -> T:

@@ -60,10 +60,12 @@ async def list_all(request: Request) -> Response:
 
 async def _given(request: Request) -> dict[str, Any]:
     """With `service$function` of FC 3.0 taken apart; names of host are in small letters."""
-    given = await wire.read_object(request, context(request).limits.body_bytes_max)
+    given = await wire.read_changes(request, context(request).limits.body_bytes_max)
     if isinstance(given.get("domainName"), str):
         given["domainName"] = given["domainName"].lower()
-    config = given.get("routeConfig", {})
+    config = given.get("routeConfig")
+    if config is None:
+        return given
     routes = config.get("routes", []) if isinstance(config, dict) else None
     if not isinstance(routes, list) or not all(isinstance(route, dict) for route in routes):
         raise InvalidArgument(f"routeConfig is {wire.shorten(repr(config))}: must be an object with a list of routes")

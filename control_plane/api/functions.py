@@ -15,6 +15,7 @@ from control_plane.api import wire
 from control_plane.api.auth import CODE_PATH
 from control_plane.api.context import Context, context, updated
 from control_plane.api.presigned import presigned
+from control_plane.api.uploads import uploaded
 from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import Function
 
@@ -50,7 +51,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Only the keys that are given change."""
     at = context(request)
-    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    given = await wire.read_changes(request, at.limits.code_body_bytes_max)
     service, name = wire.service_name(request), wire.path_name(request, "function")
     await at.registry.get_function(service, name)
     code = await stored_code(at, given)
@@ -100,29 +101,36 @@ async def asked_for(request: Request) -> Function:
 
 
 async def stored_code(at: Context, given: dict[str, Any]) -> dict[str, Any]:
-    """The fields that follow from `code.zipFile`, none if the body has no code. The zip leaves `given` here."""
+    """The fields that follow from `code`, none if the body has no code. The zip leaves `given` here."""
     key = next((key for key in given if key.lower() == "code"), None)
     if key is None:
         return {}
     code = given.pop(key)
+    if code is None:
+        return {}
     if not isinstance(code, dict):
         raise InvalidArgument("code must be an object with zipFile")
     text = next((value for name, value in code.items() if name.lower() == "zipfile"), None)
     if text is None:
         if not code:
             return {}
-        raise InvalidArgument(f"code has {', '.join(sorted(code))}: only zipFile (base64) is taken here")
-    if not isinstance(text, str):
-        raise InvalidArgument("code.zipFile must be a string: the zip file in base64")
-    try:
-        zip_bytes = await asyncio.to_thread(base64.b64decode, text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument(f"code.zipFile is not base64: {error}") from error
+        zip_bytes = await uploaded(at, code)
+    else:
+        zip_bytes = await _decoded(text)
     from control_plane.code_store import crc64
 
     sha256 = await at.code.put(zip_bytes)
     checksum = await asyncio.to_thread(crc64, zip_bytes)
     return {"codeSha256": sha256, "codeSize": len(zip_bytes), "codeChecksum": str(checksum)}
+
+
+async def _decoded(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise InvalidArgument("code.zipFile must be a string: the zip file in base64")
+    try:
+        return await asyncio.to_thread(base64.b64decode, text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgument(f"code.zipFile is not base64: {error}") from error
 
 
 def check(function: Function) -> None:

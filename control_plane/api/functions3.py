@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -12,9 +12,8 @@ from starlette.responses import Response
 from control_plane.api import fc3, functions, shapes3, tags_v2, wire
 from control_plane.api.auth import check_service
 from control_plane.api.context import Context, context, filtered, updated
-from control_plane.errors import AlreadyExists, InvalidArgument, NotEmpty
+from control_plane.errors import AlreadyExists, InvalidArgument
 from control_plane.model import Function, Service
-from control_plane.ports import Query, Registry
 from control_plane.registry.keys import fc3_name, fc3_split
 
 
@@ -32,9 +31,9 @@ async def create(request: Request) -> Response:
     known = {"serviceName": service, "functionName": function}
     new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
     functions.check(new)
-    await _ensure_service(at.registry, wire.build(Service, of_service, serviceName=service))
     try:
-        return await _reply(at, await at.registry.create_function(new))
+        made = await at.registry.create_function_with_service(new, _service_change(service, of_service))
+        return await _reply(at, made)
     except AlreadyExists as error:
         raise AlreadyExists("Function", f"function '{name}' already exists") from error
 
@@ -46,7 +45,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Only the keys that are given change; a group such as `gpuConfig` counts as one key."""
     at = context(request)
-    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    given = await wire.read_changes(request, at.limits.code_body_bytes_max)
     service, name = wire.service_name(request), wire.path_name(request, "function")
     await at.registry.get_function(service, name)
     code = await functions.stored_code(at, given)
@@ -58,12 +57,12 @@ async def update(request: Request) -> Response:
         known = {"serviceName": service, "functionName": name}
         new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
         functions.check(new)
-        return await at.registry.update_function(new, based_on=stored)
+        if not of_service:
+            return await at.registry.update_function(new, based_on=stored)
+        change = _service_change(service, of_service)
+        return await at.registry.update_function_with_service(new, change, based_on=stored)
 
-    function = await updated(attempt)
-    if of_service:
-        await _update_service(at.registry, service, of_service)
-    return await _reply(at, function)
+    return await _reply(at, await updated(attempt))
 
 
 async def delete(request: Request) -> Response:
@@ -74,18 +73,22 @@ async def delete(request: Request) -> Response:
     async def attempt() -> None:
         stored = await registry.get_function(service, name)
         wire.check_match(request, stored)
-        await registry.delete_function(service, name, based_on=stored)
+        remove = registry.delete_function_with_service if service == name else registry.delete_function
+        await remove(service, name, based_on=stored)
 
     await updated(attempt)
-    if service == name:
-        await _delete_service(registry, service)
     return wire.no_content()
 
 
 async def list_all(request: Request) -> Response:
     at = context(request)
     page = await filtered(at.registry.list_every_function, wire.list_query(request), _filter(request), _name)
-    return wire.listing("functions", page, [await _shown(at, function) for function in page.items])
+    owners = await at.registry.get_services({function.service_name for function in page.items})
+    shown = [
+        _shown_with(at, function, owners.get(function.service_name) or Service(service_name=function.service_name))
+        for function in page.items  # a service that went away between the reads shows as one where nothing is set
+    ]
+    return wire.listing("functions", page, shown)
 
 
 async def disable(request: Request) -> Response:
@@ -116,7 +119,10 @@ async def _reply(at: Context, function: Function) -> Response:
 
 
 async def _shown(at: Context, function: Function) -> dict[str, Any]:
-    owner = await at.registry.get_service(function.service_name)
+    return _shown_with(at, function, await at.registry.get_service(function.service_name))
+
+
+def _shown_with(at: Context, function: Function, owner: Service) -> dict[str, Any]:
     arn = fc3.function_arn(at.settings, function.service_name, function.function_name)
     return shapes3.shown(function, owner, _name(function), arn)
 
@@ -157,33 +163,12 @@ def _tags(text: str) -> dict[str, str]:
         raise InvalidArgument(f"tags is '{wire.shorten(text)}': must be a JSON list of key and value") from error
 
 
-async def _ensure_service(registry: Registry, service: Service) -> None:
-    with contextlib.suppress(AlreadyExists):
-        await registry.create_service(service)
-        return
-    values = service.model_dump(by_alias=True, exclude_unset=True)
-    values.pop("serviceName", None)
-    if values:
-        await _update_service(registry, service.service_name, values)
+def _service_change(name: str, given: dict[str, Any]) -> Callable[[Service | None], Service]:
+    """What a body says of the function's service: of a new one, or of the one that is there."""
 
+    def change(stored: Service | None) -> Service:
+        if stored is None:
+            return wire.build(Service, given, serviceName=name)
+        return wire.merge(stored, given, serviceName=name)
 
-async def _update_service(registry: Registry, name: str, given: dict[str, Any]) -> None:
-    async def attempt() -> Service:
-        stored = await registry.get_service(name)
-        return await registry.update_service(wire.merge(stored, given, serviceName=name), based_on=stored)
-
-    await updated(attempt)
-
-
-async def _delete_service(registry: Registry, name: str) -> None:
-    """With its aliases and versions, if no other function is left in it."""
-    if (await registry.list_functions(name, Query(limit=1))).items:
-        return
-    while aliases := (await registry.list_aliases(name, Query())).items:
-        for alias in aliases:
-            await registry.delete_alias(name, alias.alias_name)
-    while versions := (await registry.list_versions(name, Query())).items:
-        for version in versions:
-            await registry.delete_version(name, version.version_id)
-    with contextlib.suppress(NotEmpty):  # somebody has put a function into it meanwhile
-        await registry.delete_service(name)
+    return change

@@ -20,11 +20,13 @@ async def list_all(request: Request) -> Response:
     await at.registry.get_function(service, function, qualifier)
     version = await at.registry.resolve_version(service, qualifier)
     limit = wire.whole_number(request, "limit", 1000, 0, 1000)
-    only = set(request.query_params.getlist("instanceIds"))
+    only, statuses = set(wire.texts(request, "instanceIds")), set(wire.texts(request, "instanceStatus"))
     running = [
         view
         for view in at.fleet.instances(service, function, version)
-        if not InstanceState(view.state).is_final and (not only or view.instance_id in only)
+        if not InstanceState(view.state).is_final
+        and (not only or view.instance_id in only)
+        and (not statuses or _status(view) in statuses)
     ]
     version_id = "0" if version == LATEST else version  # FC's spelling of LATEST here
     shown = [{"instanceId": view.instance_id, "versionId": version_id} for view in running[:limit]]
@@ -39,8 +41,12 @@ def _more(view: InstanceView, qualifier: str) -> dict[str, Any]:
     """What FC 3.0 says besides. Only running instances are listed, so none was destroyed."""
     return {
         "qualifier": qualifier,
-        "status": "Running" if view.state == InstanceState.READY else "Creating",
+        "status": _status(view),
         "resourceType": view.kind,
         "createdTimeMs": round(view.launched_at_s * 1000),
         "destroyedTimeMs": 0,
     }
+
+
+def _status(view: InstanceView) -> str:
+    return "Running" if view.state == InstanceState.READY else "Creating"

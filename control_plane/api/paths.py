@@ -30,9 +30,11 @@ from control_plane.api import (
     tags,
     tags_v2,
     triggers,
+    uploads,
     versions,
     wire,
 )
+from control_plane.api.auth import UPLOADS
 from control_plane.api.context import Operation
 from control_plane.model import Setting
 from runtime.contract import API_VERSION_3, API_VERSIONS
@@ -49,6 +51,7 @@ DOMAINS: Table = (
 NOTHING_THERE: Table = (
     ("/layers", "GET", chatter.no_layers),
     ("/layers/{layer}/versions", "GET", chatter.no_layers),
+    ("/layers/{layer}/versions/{version}", "GET", chatter.no_layer),
 )
 
 SERVICE = "/services/{service}"
@@ -85,6 +88,7 @@ FC_ROUTES: Table = (
     ("/provision-configs", "GET", provision.list_all),
     (f"{FUNCTION}/instances", "GET", instances.list_all),
     ("/account-settings", "GET", chatter.account_settings),
+    ("/tempBucketToken", "GET", uploads.token),
     (f"{SERVICE}/bindings", "POST", bindings.create),
     (f"{SERVICE}/bindings", "GET", bindings.list_all),
     (f"{SERVICE}/bindings/{{vpc}}", "DELETE", bindings.delete),
@@ -92,6 +96,7 @@ FC_ROUTES: Table = (
     (f"{FUNCTION}/async-invoke-config", "GET", settings.operation(Setting.ASYNC_INVOKE, "get")),
     (f"{FUNCTION}/async-invoke-config", "DELETE", settings.operation(Setting.ASYNC_INVOKE, "delete")),
     (f"{FUNCTION}/async-invoke-configs", "GET", settings.listing(Setting.ASYNC_INVOKE)),
+    ("/stateful-async-invocation-functions", "GET", settings.list_stateful),
     (f"{FUNCTION}/stateful-async-invocations", "GET", async_invocations.list_all),
     (f"{FUNCTION}/stateful-async-invocations/{{invocation}}", "GET", async_invocations.get),
     (f"{FUNCTION}/stateful-async-invocations/{{invocation}}", "PUT", async_invocations.stop),
@@ -157,6 +162,7 @@ OF_FUNCTION: Table = (
     (f"{NAMED}/vpc-bindings", "POST", bindings.create),
     (f"{NAMED}/vpc-bindings", "GET", bindings.list_all),
     (f"{NAMED}/vpc-bindings/{{vpc}}", "DELETE", bindings.delete),
+    (f"{NAMED}/sessions", "GET", chatter.no_sessions),
 )
 
 FC3_ROUTES: Table = (
@@ -170,6 +176,8 @@ FC3_ROUTES: Table = (
     ("/tags-v2", "POST", tags_v2.tag),
     ("/tags-v2", "DELETE", tags_v2.untag),
     ("/tags-v2", "GET", tags_v2.list_all),
+    ("/regions", "GET", chatter.regions),
+    ("/snapshots", "GET", chatter.no_snapshots),
     *DOMAINS,
     *NOTHING_THERE,
 )
@@ -205,8 +213,12 @@ STOKE_ROUTES: Table = (
     ("/keys/{key}", "DELETE", keys.remove),
 )
 
+# Where a client that was given a token puts code: below the account, as object storage has it.
+UPLOAD_ROUTES: Table = ((f"/{{account}}/{UPLOADS}/{{upload}}", "PUT", uploads.put),)
+
 TREES: tuple[tuple[str, Table], ...] = (
     *((f"/{version}", FC_ROUTES) for version in API_VERSIONS),
     (f"/{API_VERSION_3}", FC3_ROUTES),
     (STOKE_PREFIX, STOKE_ROUTES),
+    ("", UPLOAD_ROUTES),
 )

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
-from control_plane.api.context import Context, context
+from control_plane.api.context import Context, context, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import QualifiedFunction
 from control_plane.prometheus import refused_urls
@@ -19,10 +19,8 @@ from provision.problems import ConfigError
 async def put(request: Request) -> Response:
     at = context(request)
     target = wire.qualified(request)
-    config = parsed(await wire.read_object(request, at.limits.body_bytes_max))
-    check_urls(at, config)
-    await at.registry.put_provision(target, config)
-    return wire.reply(_shown(at, target, config))
+    config = await stored(request, target)
+    return wire.reply(_shown(at, target, config), of=config)
 
 
 async def get(request: Request) -> Response:
@@ -30,7 +28,8 @@ async def get(request: Request) -> Response:
     at = context(request)
     target = wire.qualified(request)
     await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
-    return wire.reply(_shown(at, target, await at.registry.get_provision(target)))
+    config = await at.registry.get_provision(target)
+    return wire.reply(_shown(at, target, config), of=config or ProvisionConfig())
 
 
 async def list_all(request: Request) -> Response:
@@ -40,6 +39,28 @@ async def list_all(request: Request) -> Response:
         wire.list_query(request), asked.get("serviceName", ""), asked.get("qualifier", "")
     )
     return wire.listing("provisionConfigs", page, [_shown(at, target, config) for target, config in page.items])
+
+
+async def stored(request: Request, target: QualifiedFunction) -> ProvisionConfig:
+    """The config in the body, put in the place of the one there if that is the one the client has read.
+
+    Raises:
+        PreconditionFailed: `If-Match` names another.
+    """
+    at = context(request)
+    config = parsed(await wire.read_object(request, at.limits.body_bytes_max))
+    check_urls(at, config)
+
+    async def attempt() -> ProvisionConfig:
+        there = None
+        if request.headers.get("if-match"):
+            await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
+            there = await at.registry.get_provision(target) or ProvisionConfig()
+            wire.check_match(request, there)
+        await at.registry.put_provision(target, config, based_on=there)
+        return config
+
+    return await updated(attempt)
 
 
 def parsed(given: dict[str, Any]) -> ProvisionConfig:

@@ -26,10 +26,8 @@ _SCALING_LISTS: Final = {
 async def put(request: Request) -> Response:
     at = context(request)
     target = wire.qualified(request)
-    config = provision.parsed(await wire.read_object(request, at.limits.body_bytes_max))
-    provision.check_urls(at, config)
-    await at.registry.put_provision(target, config)
-    return wire.reply(_shown(at, target, config))
+    config = await provision.stored(request, target)
+    return wire.reply(_shown(at, target, config), of=config)
 
 
 async def get(request: Request) -> Response:
@@ -37,7 +35,8 @@ async def get(request: Request) -> Response:
     at = context(request)
     target = wire.qualified(request)
     await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
-    return wire.reply(_shown(at, target, await at.registry.get_provision(target)))
+    config = await at.registry.get_provision(target)
+    return wire.reply(_shown(at, target, config), of=config or ProvisionConfig())
 
 
 async def delete(request: Request) -> Response:

@@ -32,7 +32,7 @@ async def get(request: Request) -> Response:
 async def update(request: Request) -> Response:
     """Only the keys that are given change."""
     at = context(request)
-    given = await wire.read_object(request, at.limits.body_bytes_max)
+    given = await wire.read_changes(request, at.limits.body_bytes_max)
     name = wire.service_name(request)
 
     async def attempt() -> Service:

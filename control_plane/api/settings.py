@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from control_plane.api import fc3, wire
 from control_plane.api.auth import check_service
-from control_plane.api.context import Context, Operation, context
+from control_plane.api.context import Context, Operation, context, filtered
 from control_plane.errors import InvalidArgument, RequestError
 from control_plane.model import Count, Noun, QualifiedFunction, Setting
 from control_plane.ports import Query
@@ -145,6 +145,22 @@ async def list_on_demand(request: Request) -> Response:
         if token or not page.next_token:
             return wire.reply({"configs": found, **({"nextToken": token} if token else {})})
         whole = Query(limit=wire.LIST_LIMIT_MAX, prefix=service, next_token=page.next_token)
+
+
+async def list_stateful(request: Request) -> Response:
+    """The functions, by their qualifiers, whose asynchronous invocations are kept with their status."""
+    registry = context(request).registry
+    page = await filtered(
+        lambda query: registry.list_settings(Setting.ASYNC_INVOKE, query),
+        wire.list_query(request),
+        lambda item: item[1].get("statefulInvocation") is True,
+        lambda item: f"{item[0].service_name}/{item[0].qualifier}/{item[0].function_name}",
+    )
+    names = [
+        {"serviceName": of.service_name, "functionName": of.function_name, "qualifier": of.qualifier}
+        for of, _ in page.items
+    ]
+    return wire.listing("data", page, names)
 
 
 def _check_destinations(request: Request, config: AsyncInvokeConfig) -> None:

@@ -53,6 +53,8 @@ _OWN_OF_CONTAINER: Final = ("port", "healthCheckConfig", "entrypoint", "command"
 def to_records(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A body of FC 3.0 as bodies of FC 2.0: the function's, and what goes to its service.
 
+    A group that is given replaces all that FC 2.0 has of it, so an empty one, or null, resets it: the value is None.
+
     Raises:
         InvalidArgument: a group is no object.
     """
@@ -60,11 +62,16 @@ def to_records(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     function = {
         key: value for key, value in given.items() if key not in {*SERVICE_FIELDS, *GROUPS, *_MADE_HERE, *UNGROUPED}
     }
-    groups = {key: _group(given, key) for key in GROUPS}
-    _read_gpu(groups["gpuConfig"], function)
-    _read_container(groups["customContainerConfig"], function)
-    _read_runtime(groups["customRuntimeConfig"], function)
-    _read_lifecycle(groups["instanceLifecycleConfig"], function)
+    groups: dict[str, dict[str, Any]] = {key: _group(given, key) for key in GROUPS if key in given}
+    if "gpuConfig" in groups:
+        _read_gpu(groups["gpuConfig"], function)
+    if "customContainerConfig" in groups:
+        _read_container(groups["customContainerConfig"], function)
+    if "customRuntimeConfig" in groups:
+        _read_runtime(groups["customRuntimeConfig"], function)
+    if "instanceLifecycleConfig" in groups:
+        _read_lifecycle(groups["instanceLifecycleConfig"], function)
+    _read_port_and_health(groups, function)
     return function, service
 
 
@@ -90,52 +97,46 @@ def shown(function: Function, service: Service, name: str, arn: str) -> dict[str
     return _without_none(reply)
 
 
-def _group(given: dict[str, Any], key: str) -> dict[str, Any] | None:
-    group = given.get(key)
-    if group is not None and not isinstance(group, dict):
+def _group(given: dict[str, Any], key: str) -> dict[str, Any]:
+    group = given[key]
+    if group is None:
+        return {}
+    if not isinstance(group, dict):
         raise InvalidArgument(f"{key} is {json.dumps(group)[:80]}: must be an object")
     return group
 
 
-def _read_gpu(gpu: dict[str, Any] | None, function: dict[str, Any]) -> None:
-    if gpu is None:
-        return
+def _read_gpu(gpu: dict[str, Any], function: dict[str, Any]) -> None:
     function["instanceType"] = gpu.get("gpuType") or "e1"
     function["gpuMemorySize"] = gpu.get("gpuMemorySize")
 
 
-def _read_container(config: dict[str, Any] | None, function: dict[str, Any]) -> None:
+def _read_container(config: dict[str, Any], function: dict[str, Any]) -> None:
     """FC 3.0's entrypoint and command are FC 2.0's command and args, there JSON lists inside a text."""
-    if not config:
-        return
     container = {key: value for key, value in config.items() if key not in _OWN_OF_CONTAINER}
     for ours, theirs in (("command", "entrypoint"), ("args", "command")):
         if config.get(theirs):
             container[ours] = json.dumps(_texts(config[theirs], f"customContainerConfig.{theirs}"))
-    function["customContainerConfig"] = container
-    _read_port_and_health(config, function)
+    function["customContainerConfig"] = container or None
 
 
-def _read_runtime(config: dict[str, Any] | None, function: dict[str, Any]) -> None:
-    if config is None:
-        return
+def _read_runtime(config: dict[str, Any], function: dict[str, Any]) -> None:
     function["customRuntimeConfig"] = {
         key: value for key, value in config.items() if key not in ("port", "healthCheckConfig")
-    }
-    _read_port_and_health(config, function)
+    } or None
 
 
-def _read_port_and_health(config: dict[str, Any], function: dict[str, Any]) -> None:
-    if config.get("port") is not None:
-        function["caPort"] = config["port"]
-    if config.get("healthCheckConfig"):
-        function["customHealthCheckConfig"] = config["healthCheckConfig"]
+def _read_port_and_health(groups: dict[str, dict[str, Any]], function: dict[str, Any]) -> None:
+    """Both groups have them; a function uses one of the groups, and the other may be given as empty."""
+    given = [groups[key] for key in ("customContainerConfig", "customRuntimeConfig") if key in groups]
+    if given:
+        used = next(filter(None, given), {})
+        function["caPort"] = used.get("port")
+        function["customHealthCheckConfig"] = used.get("healthCheckConfig") or None
 
 
-def _read_lifecycle(config: dict[str, Any] | None, function: dict[str, Any]) -> None:
+def _read_lifecycle(config: dict[str, Any], function: dict[str, Any]) -> None:
     """A hook may name a command in place of a handler; here a hook is a path of the server, called when it is set."""
-    if config is None:
-        return
     for key, hook in config.items():
         if not isinstance(hook, dict):
             raise InvalidArgument(f"instanceLifecycleConfig.{key} is {json.dumps(hook)[:80]}: must be an object")
@@ -143,7 +144,7 @@ def _read_lifecycle(config: dict[str, Any] | None, function: dict[str, Any]) -> 
     is_set = bool(initializer.get("handler") or initializer.get("command"))
     function["initializer"] = (initializer.get("handler") or "initialize") if is_set else None
     function["initializationTimeout"] = initializer.get("timeout") or 3
-    function["instanceLifecycleConfig"] = config
+    function["instanceLifecycleConfig"] = config or None
 
 
 def _show_container(values: dict[str, Any], reply: dict[str, Any]) -> None:

@@ -85,9 +85,9 @@ def _function(request: Request) -> tuple[str, str]:
 
 
 async def _given(request: Request) -> dict[str, Any]:
-    given = await wire.read_object(request, context(request).limits.body_bytes_max)
-    kind = given.get("triggerType", "http")
-    if kind != "http":
+    given = await wire.read_changes(request, context(request).limits.body_bytes_max)
+    kind = given.get("triggerType")
+    if kind not in (None, "http"):
         raise InvalidArgument(f'triggerType is {json.dumps(kind)}: must be "http", the one type served here')
     config = given.get("triggerConfig")
     if isinstance(config, str):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -72,8 +73,32 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     return int(text)
 
 
+def texts(request: Request, name: str) -> list[str]:
+    """A list in the query, as each generation of clients spells it: NAME again and again, NAME.1 and NAME.2, or NAME
+    once with a list in JSON."""
+    given = [
+        value
+        for key, value in request.query_params.multi_items()
+        if key == name or (key.startswith(f"{name}.") and key[len(name) + 1 :].isdecimal())
+    ]
+    if len(given) != 1 or not given[0].startswith("["):
+        return given
+    try:
+        found = json.loads(given[0])
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise InvalidArgument(f"{name} is '{shorten(given[0])}': must be a list of strings")
+    return found
+
+
 async def read_object(request: Request, bytes_max: int) -> dict[str, Any]:
     """The body as a JSON object without its nulls, which FC's clients send for "not given"; no body is {}."""
+    return {key: value for key, value in (await read_changes(request, bytes_max)).items() if value is not None}
+
+
+async def read_changes(request: Request, bytes_max: int) -> dict[str, Any]:
+    """As `read_object`, for what changes a record: a null that is the value of one of its fields stays, for `merge`."""
     body = await read_body(request, bytes_max)
     if len(body) < _LARGE_BODY_BYTES:
         return _parsed(body)
@@ -103,7 +128,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(body, parse_constant=_no_constant)
-        given = _without_nulls(value, JSON_DEPTH_MAX)
+        given = _with_whole_fields(value)
         if b"\\u" in body:
             json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
@@ -115,6 +140,12 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _with_whole_fields(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return _without_nulls(value, JSON_DEPTH_MAX)
+    return {key: _without_nulls(item, JSON_DEPTH_MAX - 1) for key, item in value.items()}
 
 
 def _without_nulls(value: Any, depth: int) -> Any:
@@ -132,13 +163,42 @@ def _without_nulls(value: Any, depth: int) -> Any:
 
 def build(model: type[N], given: dict[str, Any], *, read_only: frozenset[str] = frozenset(), **known: Any) -> N:
     """A new record from a body; `known` comes from the path and wins. Keys of known fields match in any case."""
-    return _validated(model, _folded(model, given, read_only) | known)
+    values = _folded(model, given, read_only)
+    return _validated(model, {key: value for key, value in values.items() if not _is_reset(model, key, value)} | known)
 
 
 def merge(stored: N, given: dict[str, Any], *, read_only: frozenset[str] = frozenset(), **known: Any) -> N:
-    """`stored` with the keys of a body put in the place of its own: what is not given stays."""
+    """`stored` with the keys of a body put in the place of its own: what is not given stays, what is given as null or
+    as nothing is as in a new record. A field that has no default stays then too."""
     model = type(stored)
-    return _validated(model, stored.model_dump(by_alias=True) | _folded(model, given, read_only) | known)
+    values = stored.model_dump(by_alias=True)
+    for key, value in _folded(model, given, read_only).items():
+        if not _is_reset(model, key, value):
+            values[key] = value
+        elif not _is_required(model, key):
+            values.pop(key, None)
+    return _validated(model, values | known)
+
+
+def _is_reset(model: type[Noun], key: str, value: Any) -> bool:
+    """Null always; {} for a group of fields; "" where the default is another text, as `instanceType`."""
+    if value is None:
+        return True
+    field = _field(model, key)
+    if field is None:
+        return False
+    if value == {}:
+        return any(isinstance(kind, type) and issubclass(kind, Noun) for kind in get_args(field.annotation))
+    return value == "" and isinstance(field.default, str) and field.default != ""
+
+
+def _is_required(model: type[Noun], key: str) -> bool:
+    field = _field(model, key)
+    return field is not None and field.is_required()
+
+
+def _field(model: type[Noun], key: str) -> FieldInfo | None:
+    return next((field for field in model.model_fields.values() if field.alias == key), None)
 
 
 def _folded(model: type[Noun], given: dict[str, Any], read_only: frozenset[str]) -> dict[str, Any]:
@@ -210,19 +270,19 @@ def _json_type(value: Any) -> str:
 # -- replies ----------------------------------------------------------------------------------------------------------
 
 
-def reply(value: Any, status: int = 200, *, of: Noun | None = None) -> Response:
+def reply(value: Any, status: int = 200, *, of: BaseModel | None = None) -> Response:
     """`of` is the record that is shown: its ETag goes with it."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     headers = {} if of is None else {"etag": etag(of)}
     return Response(body, status, headers, media_type="application/json")
 
 
-def etag(noun: Noun) -> str:
+def etag(noun: BaseModel) -> str:
     """Changes whenever the record does."""
     return hashlib.sha256(noun.model_dump_json().encode()).hexdigest()[:32]
 
 
-def check_match(request: Request, stored: Noun) -> None:
+def check_match(request: Request, stored: BaseModel) -> None:
     """What the client wants to change must be what it has read, if it says which that was (`If-Match`).
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from control_plane.cli import manifest_entries as entries
 from control_plane.cli import manifest_parts as parts
 from control_plane.cli.manifest_fields import (
     ENTRY_1,
@@ -34,13 +35,11 @@ _TRIGGER_SPELLED: Final = {
 
 def read(top: dict[str, Any], source: Source, problems: Problems, folder: Path) -> tuple[FunctionPlan, ...]:
     """All entries under `services`; problems are added to `problems`, and only without any is the result whole."""
-    problems.known_fields(top, TOP_1, ())
-    parts.note_without_effect(top, (), problems)
-    services = problems.mapping(top.get("services"), ("services",)) if "services" in top else {}
-    if not services:
-        problems.add((), "services is required: a mapping of at least one service")
-    plans = [_Entry(key, source, problems, folder).read(value) for key, value in services.items()]
-    return tuple(plan for plan in plans if plan is not None)
+
+    def read_entry(key: str, value: Any) -> FunctionPlan | None:
+        return _Entry(key, source, problems, folder).read(value)
+
+    return entries.read_all(top, "services", TOP_1, "service", read_entry, problems)
 
 
 class _Entry:
@@ -54,10 +53,7 @@ class _Entry:
         self._folder = folder
 
     def read(self, value: Any) -> FunctionPlan | None:
-        entry = self._problems.mapping(value, self._path)
-        self._problems.known_fields(entry, ENTRY_1, self._path)
-        parts.note_without_effect(entry, self._path, self._problems)
-        component = str(entry.get("component") or "").partition("@")[0]  # a component may be pinned: fc@0.1.35
+        entry, component = entries.component_of(value, ENTRY_1, self._path, self._problems)
         if component not in COMPONENTS:
             self._problems.add(
                 (*self._path, "component"),
@@ -65,9 +61,7 @@ class _Entry:
             )
             return None
         path: FieldPath = (*self._path, "props")
-        props = self._problems.mapping(entry.get("props"), path)
-        self._problems.known_fields(props, PROPS_1, path)
-        parts.note_without_effect(props, path, self._problems)
+        props = entries.checked(self._problems.mapping(entry.get("props"), path), PROPS_1, path, self._problems)
         missing = [name for name in ("service", "function") if not isinstance(props.get(name), dict)]
         for name in missing:
             self._problems.add(path, f"the field {name} is required: a mapping with at least a name")
@@ -75,11 +69,11 @@ class _Entry:
             return None
         service = self._service(props["service"], (*path, "service"))
         function, code = self._function(props["function"], service["serviceName"], (*path, "function"))
-        return FunctionPlan(self._key, service, function, self._triggers(props.get("triggers"), path), code)
+        triggers = entries.triggers(props.get("triggers"), (*path, "triggers"), self._trigger, self._problems)
+        return FunctionPlan(self._key, service, function, triggers, code)
 
     def _service(self, value: dict[str, Any], path: FieldPath) -> dict[str, Any]:
-        self._problems.known_fields(value, SERVICE_1, path)
-        parts.note_without_effect(value, path, self._problems)
+        entries.checked(value, SERVICE_1, path, self._problems)
         parts.check_nested(
             {k: v for k, v in value.items() if v != "auto"}, {"logConfig": LOG_CONFIG}, path, self._problems
         )
@@ -92,8 +86,7 @@ class _Entry:
         return body
 
     def _function(self, value: dict[str, Any], service: str, path: FieldPath) -> tuple[dict[str, Any], Path | None]:
-        self._problems.known_fields(value, FUNCTION_1, path)
-        parts.note_without_effect(value, path, self._problems)
+        entries.checked(value, FUNCTION_1, path, self._problems)
         parts.check_nested(value, NESTED_1, path, self._problems)
         if isinstance(value.get("instanceLifecycleConfig"), dict):
             where = (*path, "instanceLifecycleConfig")
@@ -116,25 +109,7 @@ class _Entry:
             )
         return body, code
 
-    def _triggers(self, value: Any, props_path: FieldPath) -> tuple[dict[str, Any], ...]:
-        path: FieldPath = (*props_path, "triggers")
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self._problems.add(path, f"{shown(value)} is not allowed: must be a list")
-            return ()
-        return tuple(self._trigger(item, (*path, index)) for index, item in enumerate(value))
-
     def _trigger(self, value: Any, path: FieldPath) -> dict[str, Any]:
         trigger = self._problems.mapping(value, path)
         self._problems.known_fields(trigger, TRIGGER_1, path)
-        body = {
-            "triggerName": self._problems.text(trigger, "name", path),
-            "triggerType": self._problems.text(trigger, "type", path),
-            "triggerConfig": trigger.get("config"),
-            "qualifier": str(trigger.get("qualifier") or "LATEST"),
-            "description": trigger.get("description") or "",
-            "sourceArn": trigger.get("sourceArn"),
-            "invocationRole": trigger.get("role"),
-        }
-        return parts.http_trigger(body, path, _TRIGGER_SPELLED, self._problems)
+        return entries.trigger(trigger, trigger.get("config"), _TRIGGER_SPELLED, path, self._problems)

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from control_plane.cli import manifest_entries as entries
 from control_plane.cli import manifest_parts as parts
 from control_plane.cli.manifest_fields import ENTRY_3, HOOKS_3, LOG_CONFIG, NESTED_3, PROPS_3, TOP_3, TRIGGER_3
 from control_plane.cli.plans import FunctionPlan
@@ -32,18 +33,16 @@ _SAME_FIELDS: Final = (
     "timeout",
     "instanceConcurrency",
 )
-_TRIGGER_SPELLED: Final = {name: name for name in ("triggerName", "triggerType", "triggerConfig")}
+_TRIGGER_SPELLED: Final = {name: name for name in ("triggerName", "triggerType", "triggerConfig", "invocationRole")}
 
 
 def read(top: dict[str, Any], source: Source, problems: Problems, folder: Path) -> tuple[FunctionPlan, ...]:
     """All entries under `resources`; problems are added to `problems`, and only without any is the result whole."""
-    problems.known_fields(top, TOP_3, ())
-    parts.note_without_effect(top, (), problems)
-    resources = problems.mapping(top.get("resources"), ("resources",)) if "resources" in top else {}
-    if not resources:
-        problems.add((), "resources is required: a mapping of at least one function")
-    plans = [_Entry(key, source, problems, folder).read(value) for key, value in resources.items()]
-    return tuple(plan for plan in plans if plan is not None)
+
+    def read_entry(key: str, value: Any) -> FunctionPlan | None:
+        return _Entry(key, source, problems, folder).read(value)
+
+    return entries.read_all(top, "resources", TOP_3, "function", read_entry, problems)
 
 
 class _Entry:
@@ -58,10 +57,7 @@ class _Entry:
 
     def read(self, value: Any) -> FunctionPlan | None:
         outer: FieldPath = ("resources", self._key)
-        entry = self._problems.mapping(value, outer)
-        self._problems.known_fields(entry, ENTRY_3, outer)
-        parts.note_without_effect(entry, outer, self._problems)
-        component = str(entry.get("component") or "").partition("@")[0]
+        entry, component = entries.component_of(value, ENTRY_3, outer, self._problems)
         if component.rpartition("/")[2] != COMPONENT:
             self._problems.add(
                 (*outer, "component"), f"{shown(entry.get('component'))} is not allowed: must be {COMPONENT}"
@@ -76,14 +72,13 @@ class _Entry:
             key=self._key,
             service=self._service(props, service_name),
             function=self._function(props, service_name, function_name),
-            triggers=self._triggers(props.get("triggers")),
+            triggers=entries.triggers(props.get("triggers"), (*self._path, "triggers"), self._trigger, self._problems),
             code=self._code(props.get("code"), runtime),
             provision=self._provision(props.get("provisionConfig")),
         )
 
     def _check_fields(self, props: dict[str, Any]) -> None:
-        self._problems.known_fields(props, PROPS_3, self._path)
-        parts.note_without_effect(props, self._path, self._problems)
+        entries.checked(props, PROPS_3, self._path, self._problems)
         parts.check_nested(props, NESTED_3, self._path, self._problems)
         if isinstance(props.get("logConfig"), dict):
             parts.check_nested(props, {"logConfig": LOG_CONFIG}, self._path, self._problems)
@@ -127,15 +122,6 @@ class _Entry:
             return None
         return parts.code_path(value, runtime, path, self._folder, self._problems)
 
-    def _triggers(self, value: Any) -> tuple[dict[str, Any], ...]:
-        path: FieldPath = (*self._path, "triggers")
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self._problems.add(path, f"{shown(value)} is not allowed: must be a list")
-            return ()
-        return tuple(self._trigger(item, (*path, index)) for index, item in enumerate(value))
-
     def _trigger(self, value: Any, path: FieldPath) -> dict[str, Any]:
         trigger = self._problems.mapping(value, path)
         self._problems.known_fields(trigger, TRIGGER_3, path)
@@ -145,16 +131,7 @@ class _Entry:
                 config = json.loads(config)
             except ValueError:
                 self._problems.add((*path, "triggerConfig"), f"{shown(config)} is not allowed: must be a mapping")
-        body = {
-            "triggerName": self._problems.text(trigger, "triggerName", path),
-            "triggerType": self._problems.text(trigger, "triggerType", path),
-            "triggerConfig": config,
-            "qualifier": str(trigger.get("qualifier") or "LATEST"),
-            "description": trigger.get("description") or "",
-            "sourceArn": trigger.get("sourceArn"),
-            "invocationRole": trigger.get("invocationRole"),
-        }
-        return parts.http_trigger(body, path, _TRIGGER_SPELLED, self._problems)
+        return entries.trigger(trigger, config, _TRIGGER_SPELLED, path, self._problems)
 
     def _provision(self, value: Any) -> dict[str, dict[str, Any]]:
         if value is None:

@@ -69,6 +69,13 @@ class Problems:
         self.add(path, f"{shown(value)} is not allowed: must be a mapping")
         return {}
 
+    def items(self, value: Any, path: Path) -> list[Any]:
+        """`value` when it is a list, else a problem and []."""
+        if isinstance(value, list):
+            return value
+        self.add(path, f"{shown(value)} is not allowed: must be a list")
+        return []
+
     def known_fields(self, value: Mapping[str, Any], allowed: Collection[str], path: Path) -> None:
         for key in value:
             if key not in allowed:

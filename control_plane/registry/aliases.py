@@ -9,7 +9,6 @@ from control_plane.model import Alias, Function, Service
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import (
-    AFTER_ALL,
     RegistryBase,
     check_unchanged,
     dump,
@@ -17,9 +16,10 @@ from control_plane.registry.base import (
     find_service,
     find_version,
 )
+from control_plane.registry.dropping import drop_alias
 from control_plane.registry.routes import alias_route
-from control_plane.registry.settings import drop_settings_of, find_on_demand_max, functions_with_on_demand
-from control_plane.registry.transaction import Span, Transaction
+from control_plane.registry.settings import find_on_demand_max, functions_with_on_demand
+from control_plane.registry.transaction import Transaction
 from runtime.contract import LATEST, alias_field
 
 
@@ -64,14 +64,7 @@ class Aliases(RegistryBase):
             stored = await find_alias(transaction, service, name)
             check_unchanged(f"alias '{name}'", stored, based_on)
             await self._reroute(transaction, service, {stored.version_id}, {name: ""})
-            transaction.remove(keys.alias(service, name))
-            transaction.strike(keys.aliases(service), name)
-            transaction.route(alias_field(service, name), None)
-            first = keys.provision_name(service, name, "")
-            for provision in await transaction.names(keys.PROVISIONS, Span(first, first + AFTER_ALL)):
-                transaction.remove(keys.provision(provision))
-                transaction.strike(keys.PROVISIONS, provision)
-            await drop_settings_of(transaction, service, name)
+            await drop_alias(transaction, service, name)
 
         await self._change(plan)
 

@@ -16,48 +16,55 @@ from control_plane.registry.base import (
     find_service,
     find_version_id,
 )
-from control_plane.registry.settings import drop_settings, find_on_demand_max
+from control_plane.registry.dropping import drop_function
+from control_plane.registry.settings import find_on_demand_max
 from control_plane.registry.transaction import Span, Transaction
-from runtime.contract import LATEST, function_field
+from runtime.contract import LATEST
 
 
 class Functions(RegistryBase):
     async def create_function(self, function: Function) -> Function:
         new = self._stamped(function, function_id=self._new_id())
-        service, name = new.service_name, new.function_name
-        key = keys.function(service, LATEST, name)
 
         async def plan(transaction: Transaction) -> Function:
-            owner = await find_service(transaction, service)
-            (there,) = await transaction.get(key)
-            if there is not None:
-                raise AlreadyExists("Function", f"function '{name}' already exists in service '{service}'")
-            transaction.put(key, dump(new))
-            transaction.enlist(keys.functions(service, LATEST), name)
-            transaction.enlist(keys.FC3_FUNCTIONS, keys.fc3_name(service, name))
-            self._write_function_route(transaction, new, LATEST, owner)
+            owner = await find_service(transaction, new.service_name)
+            await self._add_function(transaction, new, owner)
             return new
 
         return await self._change(plan)
 
+    async def _add_function(self, transaction: Transaction, new: Function, owner: Service) -> None:
+        service, name = new.service_name, new.function_name
+        (there,) = await transaction.get(keys.function(service, LATEST, name))
+        if there is not None:
+            raise AlreadyExists("Function", f"function '{name}' already exists in service '{service}'")
+        transaction.put(keys.function(service, LATEST, name), dump(new))
+        transaction.enlist(keys.functions(service, LATEST), name)
+        transaction.enlist(keys.FC3_FUNCTIONS, keys.fc3_name(service, name))
+        self._write_function_route(transaction, new, LATEST, owner)
+
     async def get_function(self, service: str, name: str, qualifier: str = LATEST) -> Function:
-        version = await find_version_id(self._store, service, qualifier)
+        version = LATEST if qualifier == LATEST else await find_version_id(self._store, service, qualifier)
         return await find_function(self._store, service, name, version)
 
     async def update_function(self, function: Function, *, based_on: Function | None = None) -> Function:
-        service, name = function.service_name, function.function_name
-
         async def plan(transaction: Transaction) -> Function:
-            owner = await find_service(transaction, service)
-            stored = await find_function(transaction, service, name)
-            check_unchanged(f"function '{name}'", stored, based_on)
-            new = self._stamped(function, stored, function_id=stored.function_id)
-            transaction.put(keys.function(service, LATEST, name), dump(new))
-            on_demand_max = await find_on_demand_max(transaction, service, LATEST, name)
-            self._write_function_route(transaction, new, LATEST, owner, on_demand_max)
-            return new
+            owner = await find_service(transaction, function.service_name)
+            return await self._rewrite_function(transaction, function, owner, based_on)
 
         return await self._change(plan)
+
+    async def _rewrite_function(
+        self, transaction: Transaction, function: Function, owner: Service, based_on: Function | None
+    ) -> Function:
+        service, name = function.service_name, function.function_name
+        stored = await find_function(transaction, service, name)
+        check_unchanged(f"function '{name}'", stored, based_on)
+        new = self._stamped(function, stored, function_id=stored.function_id)
+        transaction.put(keys.function(service, LATEST, name), dump(new))
+        on_demand_max = await find_on_demand_max(transaction, service, LATEST, name)
+        self._write_function_route(transaction, new, LATEST, owner, on_demand_max)
+        return new
 
     async def restrict_function(self, service: str, name: str, restriction: dict[str, Any] | None) -> Function:
         """Open it (None) or close it to requests, in all its versions: they keep the record as LATEST has it."""
@@ -88,14 +95,7 @@ class Functions(RegistryBase):
             check_unchanged(f"function '{name}'", await find_function(transaction, service, name), based_on)
             if await transaction.names(keys.triggers(service, name), Span(limit=1)):
                 raise NotEmpty("Function", f"function '{name}' has active triggers")
-            transaction.remove(keys.function(service, LATEST, name))
-            transaction.strike(keys.functions(service, LATEST), name)
-            transaction.strike(keys.FC3_FUNCTIONS, keys.fc3_name(service, name))
-            transaction.route(function_field(service, LATEST, name), None)
-            provision = keys.provision_name(service, LATEST, name)
-            drop_settings(transaction, provision)
-            transaction.remove(keys.provision(provision))
-            transaction.strike(keys.PROVISIONS, provision)
+            drop_function(transaction, service, name)
 
         await self._change(plan)
 

@@ -17,6 +17,7 @@ PROVISIONS: Final = f"{PREFIX}provisions"  # its members are `provision_name`s
 DOMAINS: Final = f"{PREFIX}domains"
 # Every function by the name that FC 3.0 has for it, so that all of them can be listed without going through services.
 FC3_FUNCTIONS: Final = f"{PREFIX}fc3-functions"
+INDEX_VERSION: Final = f"{PREFIX}index-version"  # in decimal: which indexes the records of this store are in
 
 _VERSION_DIGITS: Final = 12  # version ids are padded with zeros in their index, so that code points sort as numbers do
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from control_plane.errors import InvalidArgument, RequestError
+from control_plane.errors import ConcurrentUpdate, InvalidArgument, RequestError
 from control_plane.model import QualifiedFunction, Setting
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
@@ -16,14 +16,20 @@ from runtime.contract import LATEST
 
 
 class Provisions(RegistryBase):
-    async def put_provision(self, target: QualifiedFunction, config: ProvisionConfig) -> None:
+    async def put_provision(
+        self, target: QualifiedFunction, config: ProvisionConfig, *, based_on: ProvisionConfig | None = None
+    ) -> None:
         _check_qualifier(target)
         name = _name(target)
 
         async def plan(transaction: Transaction) -> None:
             version = await find_version_id(transaction, target.service_name, target.qualifier)
             await find_function(transaction, target.service_name, target.function_name, version)
-            (scaling,) = await transaction.get(keys.setting(Setting.SCALING, name))
+            scaling, record = await transaction.get(keys.setting(Setting.SCALING, name), keys.provision(name))
+            if based_on is not None and _loaded(record) != based_on:
+                raise ConcurrentUpdate(
+                    f"the provision config of '{target}' has changed since it was read: read it again"
+                )
             if scaling is not None:
                 raise RequestError(
                     f"function '{target}' has a scaling config: delete it before a provision config is put",
@@ -96,6 +102,10 @@ def _check_qualifier(target: QualifiedFunction) -> None:
         raise InvalidArgument(
             f"qualifier is '{target.qualifier}': must be {LATEST} or an alias, as a bare version is not provisioned"
         )
+
+
+def _loaded(record: str | None) -> ProvisionConfig:
+    return ProvisionConfig() if record is None else ProvisionConfig.model_validate_json(record)
 
 
 def _name(target: QualifiedFunction) -> str:

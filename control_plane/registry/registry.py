@@ -10,16 +10,16 @@ from redis.asyncio import Redis
 from control_plane.registry.aliases import Aliases
 from control_plane.registry.base import ACCOUNT_ID, REGION, new_id
 from control_plane.registry.domains import Domains
-from control_plane.registry.functions import Functions
+from control_plane.registry.indexes import Indexes
+from control_plane.registry.own_services import OwnServices
 from control_plane.registry.provisions import Provisions
 from control_plane.registry.redis_store import RedisStore
-from control_plane.registry.services import Services
 from control_plane.registry.settings import Settings
 from control_plane.registry.triggers import Triggers
 from control_plane.registry.versions import Versions
 
 
-class StoredRegistry(Services, Functions, Versions, Aliases, Triggers, Provisions, Settings, Domains):
+class StoredRegistry(OwnServices, Versions, Aliases, Triggers, Provisions, Settings, Domains, Indexes):
     """Fills `ports.Registry` over any store."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from control_plane.errors import AlreadyExists, NotEmpty
 from control_plane.model import Function, Service
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version_id
+from control_plane.registry.dropping import drop_service
 from control_plane.registry.settings import find_on_demand_max
 from control_plane.registry.transaction import Span, Transaction
 from runtime.contract import LATEST
@@ -28,8 +31,17 @@ class Services(RegistryBase):
         return await self._change(plan)
 
     async def get_service(self, name: str, qualifier: str = LATEST) -> Service:
-        version = await find_version_id(self._store, name, qualifier)
+        version = LATEST if qualifier == LATEST else await find_version_id(self._store, name, qualifier)
         return await find_service(self._store, name, version)
+
+    async def get_services(self, names: Collection[str]) -> dict[str, Service]:
+        wanted = sorted(set(names))
+        records = await self._store.get(*(keys.service(name, LATEST) for name in wanted))
+        return {
+            name: Service.model_validate_json(record)
+            for name, record in zip(wanted, records, strict=True)
+            if record is not None
+        }
 
     async def update_service(self, service: Service, *, based_on: Service | None = None) -> Service:
         name = service.service_name
@@ -38,9 +50,7 @@ class Services(RegistryBase):
             stored = await find_service(transaction, name)
             check_unchanged(f"service '{name}'", stored, based_on)
             new = self._stamped(service, stored, service_id=stored.service_id)
-            transaction.put(keys.service(name, LATEST), dump(new))
-            if new.log_config != stored.log_config:  # instances are told of it in headers, so routes have it
-                await self._write_function_routes(transaction, new)
+            await self._rewrite_service(transaction, new, stored)
             return new
 
         return await self._change(plan)
@@ -55,9 +65,7 @@ class Services(RegistryBase):
             ):
                 if await transaction.names(index, Span(limit=1)):
                     raise NotEmpty("Service", f"service '{name}' has {what}: delete them first")
-            transaction.remove(keys.service(name, LATEST))
-            transaction.remove(keys.version_counter(name))
-            transaction.strike(keys.SERVICES, name)
+            drop_service(transaction, name)
 
         await self._change(plan)
 
@@ -68,6 +76,11 @@ class Services(RegistryBase):
             lambda name: keys.service(name, LATEST),
             lambda _, record: Service.model_validate_json(record),
         )
+
+    async def _rewrite_service(self, transaction: Transaction, new: Service, stored: Service) -> None:
+        transaction.put(keys.service(new.service_name, LATEST), dump(new))
+        if new.log_config != stored.log_config:  # instances are told of it in headers, so routes have it
+            await self._write_function_routes(transaction, new)
 
     async def _write_function_routes(self, transaction: Transaction, service: Service) -> None:
         names = await transaction.names(keys.functions(service.service_name, LATEST))

@@ -7,9 +7,9 @@ from control_plane.model import Alias, Function, Service, Version
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version
-from control_plane.registry.settings import drop_settings_of
+from control_plane.registry.dropping import drop_version
 from control_plane.registry.transaction import Span, Transaction
-from runtime.contract import LATEST, function_field
+from runtime.contract import LATEST
 
 
 class Versions(RegistryBase):
@@ -35,14 +35,7 @@ class Versions(RegistryBase):
         async def plan(transaction: Transaction) -> None:
             await find_version(transaction, service, version_id)
             await _check_no_alias_names(transaction, service, version_id)
-            for name in await transaction.names(keys.functions(service, version_id)):
-                transaction.remove(keys.function(service, version_id, name))
-                transaction.strike(keys.functions(service, version_id), name)
-                transaction.route(function_field(service, version_id, name), None)
-            await drop_settings_of(transaction, service, version_id)
-            transaction.remove(keys.service(service, version_id))
-            transaction.remove(keys.version(service, version_id))
-            transaction.strike(keys.versions(service), keys.version_member(version_id))
+            await drop_version(transaction, service, version_id)
 
         await self._change(plan)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 from runtime.access.records import AccessKey
 from runtime.access.roles import Need
 from runtime.signature import Claim, Proof, RequestHead, SignatureRefused, verify
@@ -25,6 +27,20 @@ def admit(head: RequestHead, claim: Claim, key: AccessKey | None, need: Need, no
     if refusal:
         raise SignatureRefused("AccessDenied", refusal)
     return proof
+
+
+def admit_by_secret(key_id: str, secret: str, key: AccessKey | None, need: Need) -> AccessKey:
+    """Check a secret that was given itself, in HTTP Basic.
+
+    Raises:
+        SignatureRefused: AccessDenied, with what is wrong.
+    """
+    if key is None or not key.enabled or not hmac.compare_digest(key.secret.encode(), secret.encode()):
+        raise SignatureRefused("AccessDenied", f"access key '{key_id[:100]}' and its secret do not go together")
+    refusal = key.access.refusal(need)
+    if refusal or key.token:
+        raise SignatureRefused("AccessDenied", refusal or f"access key '{key_id}' has a token: it must sign")
+    return key
 
 
 def replayed(nonce: str) -> SignatureRefused:

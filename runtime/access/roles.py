@@ -38,6 +38,7 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
 
 KEYS_PATH: Final = "/stoke/v1/keys"
 _LOOKING: Final = ("GET", "HEAD", "OPTIONS")
+_UPLOAD_TOKEN: Final = ["tempBucketToken"]  # what code may be uploaded with
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def need_of(method: str, path: str, query: str = "") -> Need:
     parts = path.strip("/").split("/")
     if method == "POST" and parts[-1] == "invocations":
         right = Right.INVOKE
-    elif method in _LOOKING and not _is_shell(parts):
+    elif method in _LOOKING and not _is_shell(parts) and parts[1:] != _UPLOAD_TOKEN:
         right = Right.LOOK
     else:
         right = Right.CHANGE
@@ -110,8 +111,11 @@ def _service_of(parts: list[str], query: str) -> str:
 
 
 def _asks_later(method: str, parts: list[str]) -> bool:
-    """A new service, and FC 3.0's new function, is named in the body; an instance's logs belong to its service."""
+    """A new service, and FC 3.0's new function, is named in the body; an instance's logs belong to its service. Code is
+    uploaded for whatever function is made of it."""
     if method == "POST" and parts[1:] in (["services"], ["functions"]):
+        return True
+    if parts[1:] == _UPLOAD_TOKEN:
         return True
     return parts[:3] == ["stoke", "v1", "instances"] and len(parts) > 3
 

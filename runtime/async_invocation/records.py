@@ -146,7 +146,7 @@ def new_invocation(now_s: float, **values: Any) -> Invocation:
 
 
 def record_key(service: str, function: str, invocation_id: str) -> str:
-    """A hash: "record" (JSON), "revision" (counts the changes), "payload", "result", "entry" and "enqueued"."""
+    """A hash: "record" (JSON), "revision" (counts the changes), "payload", "head", "result", "entry" and "enqueued"."""
     return f"{PREFIX}record/{service}/{function}/{invocation_id}"
 
 

@@ -38,6 +38,7 @@ class Stored:
     revision: str
     payload: bytes
     result: bytes = b""
+    request_head: bytes = b""  # of a request to an HTTP trigger, as it goes to the instance; b"" = InvokeFunction
     entry: str = ""  # its last entry in its queue
 
 
@@ -75,7 +76,7 @@ class AsyncStore:
 
     # -- an invocation -------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, record: Invocation, payload: bytes) -> tuple[Invocation, bool]:
+    async def enqueue(self, record: Invocation, payload: bytes, request_head: bytes = b"") -> tuple[Invocation, bool]:
         """Keep a new invocation and put it into its queue; durable on return.
 
         Gives the record and whether it is new: one that is there already under this id stays as it is.
@@ -84,7 +85,7 @@ class AsyncStore:
         enqueued_ms = round(record.enqueued_at_s * 1000)
         queue = record.queue
         commands: list[Command] = [
-            _write(record, 1, payload=payload, enqueued=repr(record.enqueued_at_s)),
+            _write(record, 1, payload=payload, head=request_head or None, enqueued=repr(record.enqueued_at_s)),
             ("ZADD", index, enqueued_ms, record.invocation_id),
             ("ZREMRANGEBYSCORE", index, "-inf", enqueued_ms - round(INDEX_KEPT_S * 1000)),
             *_into_queue(queue, record.invocation_id, record.enqueued_at_s),
@@ -126,6 +127,7 @@ class AsyncStore:
             commands.append(("ZADD", DUE, round(again_at_s * 1000), due))
         if kept_s:
             commands.append(("EXPIRE", record.key, max(1, round(kept_s))))
+            commands.append(("HDEL", record.key, "head"))  # a client's header fields are nobody's afterwards
             if not record.stateful:
                 commands.append(("HDEL", record.key, "payload", "result"))
                 commands.append(("ZREM", index_key(record.service, record.function), record.invocation_id))
@@ -144,6 +146,7 @@ class AsyncStore:
         commands: list[Command] = [_write(record, int(stored.revision) + 1), ("ZREM", DUE, due)]
         if stored.entry:
             commands += _out_of_queue(record.queue, stored.entry)
+        commands.append(("HDEL", record.key, "head"))
         commands.append(("EXPIRE", record.key, max(1, round(kept_s))))
         if not await self._run(record.key, stored.revision, commands):
             raise Outrun
@@ -290,6 +293,7 @@ def _stored(values: dict[bytes, bytes]) -> Stored | None:
         revision=values[b"revision"].decode(),
         payload=values.get(b"payload", b""),
         result=values.get(b"result", b""),
+        request_head=values.get(b"head", b""),
         entry=values.get(b"entry", b"").decode(),
     )
 

@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import RedisError
 
 from runtime.async_invocation.records import ID_PATTERN, Invocation, Queue, new_invocation
-from runtime.contract import HEADER_ASYNC_TASK_ID, HEADER_REQUEST_ID, HEADER_STATEFUL, HEADER_STATEFUL_ID
+from runtime.contract import (
+    HEADER_ASYNC_TASK_ID,
+    HEADER_BASE_PATH,
+    HEADER_CLIENT_IP,
+    HEADER_REQUEST_ID,
+    HEADER_STATEFUL,
+    HEADER_STATEFUL_ID,
+)
 from runtime.gateway import answers
 from runtime.gateway.headers import RequestHead
 from runtime.gateway.refusal import Refusal, exhausted, invalid, too_large, unavailable
 from runtime.gateway.relay import connection_line
-from runtime.gateway.resolve import Names
+from runtime.gateway.resolve import Names, TriggerAsk
 from runtime.gateway.routes import Destination
 from runtime.http.exchange import Exchange
 from runtime.http.framing import date_header, header_block, status_line
@@ -56,11 +63,22 @@ def given_id(head: RequestHead) -> str:
     return ""
 
 
+def trigger_head(exchange: Exchange, head: RequestHead, trigger: TriggerAsk) -> bytes:
+    """A request's head as an instance gets it, but for what the gateway that sends it adds, and the body's length."""
+    fields = [(HEADER_CLIENT_IP, exchange.client_ip.decode("latin-1"))]
+    if trigger.base_path:
+        fields.append((HEADER_BASE_PATH, trigger.base_path.decode("latin-1")))
+    if head.host is None:
+        fields.append(("host", "localhost"))
+    line = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target)
+    return b"".join((line, *head.passed, header_block(fields)))
+
+
 class Acceptance:
     """Owns the exchange until it is answered."""
 
     __slots__ = ("_begun", "_body_digest", "_bytes_max", "_destination", "_exchange", "_gateway", "_id", "_names",
-                 "_request_id", "_stateful")  # fmt: skip
+                 "_request_head", "_request_id", "_stateful")  # fmt: skip
 
     def __init__(
         self,
@@ -70,8 +88,10 @@ class Acceptance:
         destination: Destination,
         names: Names,
         body_digest: BodyDigest | None,
+        trigger: TriggerAsk | None = None,
     ) -> None:
-        """Takes the exchange over. `body_digest` says what the payload must be: another one is not kept.
+        """Takes the exchange over. `body_digest` says what the payload must be: another one is not kept. `trigger` is
+        how it was asked for, and then the instance gets the request itself; None for InvokeFunction.
 
         Raises:
             Refusal: the id is none, the payload is announced to be too large, or too many events wait.
@@ -86,6 +106,7 @@ class Acceptance:
         wanted = (head.fc_value(HEADER_STATEFUL.encode()) or b"").lower() == b"true"
         self._stateful = wanted or gateway.routes.async_route(names).stateful
         self._bytes_max = gateway.settings.async_payload_bytes_max
+        self._request_head = b"" if trigger is None else trigger_head(exchange, head, trigger)
         self._begun = False
         if (head.content_length or exchange.body_bytes) > self._bytes_max:
             raise too_large(self._bytes_max, _WHAT)
@@ -140,7 +161,7 @@ class Acceptance:
             stateful=self._stateful,
         )
         try:
-            kept = await self._gateway.async_invocations.enqueue(record, payload)
+            kept = await self._gateway.async_invocations.enqueue(record, payload, self._request_head)
         except (RedisError, OSError, TimeoutError) as error:
             self._refuse(unavailable(f"the store is away, the invocation may or may not have been kept: {error}"))
         else:

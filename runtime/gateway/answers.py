@@ -23,9 +23,15 @@ class RequestIds:
     def __init__(self) -> None:
         self._process = f"{secrets.randbits(32):08x}"
         self._count = itertools.count(secrets.randbits(47))
+        self._second = 0
+        self._begin = ""
 
     def new(self) -> str:
-        return f"1-{int(time.time()):08x}-{self._process}-{next(self._count):012x}"
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._begin = f"1-{second:08x}-{self._process}-"
+        return f"{self._begin}{next(self._count):012x}"
 
 
 def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:
@@ -35,12 +41,37 @@ def refuse(exchange: Exchange, refusal: Refusal, request_id: str) -> None:
     _answer(exchange, refusal.status, headers, body)
 
 
+def whole(exchange: Exchange, content_type: str, body: bytes) -> None:
+    """Answer 200 and finish the exchange."""
+    parts = [
+        status_line(200),
+        date_header(),
+        header_block([("content-type", content_type), ("content-length", len(body))]),
+        connection_line(exchange),
+    ]
+    exchange.write([b"".join(parts) if exchange.method == b"HEAD" else b"".join((*parts, body))])
+    exchange.finish()
+
+
 def timed_out(exchange: Exchange, timeout_s: float, request_id: str, *, status: int, more_headers: bytes) -> None:
     """Answer for a function that did not within its timeout: its own fault, so said as a function error."""
     message = f"Function timed out after {timeout_s:g} seconds"
-    body = json.dumps({"errorMessage": message, "errorType": "FunctionTimeout", "requestId": request_id}).encode()
-    headers = header_block([(HEADER_REQUEST_ID, request_id), (HEADER_ERROR_TYPE, "UnhandledInvocationError")])
-    _answer(exchange, status, headers + more_headers, body)
+    headers = _function_error_headers(request_id, "UnhandledInvocationError") + more_headers
+    _answer(exchange, status, headers, _function_error(message, "FunctionTimeout", request_id))
+
+
+def not_initialized(exchange: Exchange, reason: str, request_id: str, *, status: int) -> None:
+    """Answer for a function whose initializer fails: its own fault too."""
+    headers = _function_error_headers(request_id, "UnhandledInitializationError")
+    _answer(exchange, status, headers, _function_error(reason, "InitializationError", request_id))
+
+
+def _function_error(message: str, error_type: str, request_id: str) -> bytes:
+    return json.dumps({"errorMessage": message, "errorType": error_type, "requestId": request_id}).encode()
+
+
+def _function_error_headers(request_id: str, kind: str) -> bytes:
+    return header_block([(HEADER_REQUEST_ID, request_id), (HEADER_ERROR_TYPE, kind)])
 
 
 def _answer(exchange: Exchange, status: int, headers: bytes, body: bytes) -> None:

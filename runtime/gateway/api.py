@@ -8,8 +8,9 @@ from runtime.gateway import answers, refusal
 from runtime.gateway.headers import RequestHead, lines
 from runtime.gateway.refusal import Refusal
 from runtime.gateway.relay import Relay
-from runtime.http.client import ClientConnection, ConnectionFailed
+from runtime.http.client import ClientConnection, ConnectionFailed, NotSent
 from runtime.http.exchange import Exchange
+from runtime.http.head import Response
 from runtime.http.pool import NoResources, Unreachable
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ _AWAY: Final = "the control plane is away; functions go on being served"
 class ApiRequest(Relay):
     """A request for the control plane."""
 
-    __slots__ = ("_gateway", "_sent_times")
-
     def __init__(self, gateway: Gateway, exchange: Exchange, head: RequestHead) -> None:
         settings = gateway.settings
         super().__init__(
@@ -34,11 +33,7 @@ class ApiRequest(Relay):
 
     def begin(self) -> None:
         self._gateway.api_requests.add(self)
-        connection = self._gateway.control_plane.take(must_be_alive=not self._is_safe)
-        if connection is not None:
-            self._send(connection)
-        else:
-            self._gateway.spawn(self._connect())
+        self._send_over(self._gateway.control_plane.take(must_be_alive=not self._is_safe))
         if self.head.expects_continue:
             self.exchange.send_continue()
 
@@ -59,9 +54,9 @@ class ApiRequest(Relay):
             line += b"host: localhost\r\n"
         return b"".join((line, *head.passed, *more))
 
-    def answer_head(self, connection: ClientConnection) -> tuple[int, bytes]:
+    def answer_head(self, response: Response) -> tuple[int, bytes]:
         self._gateway.api_requests.discard(self)
-        return connection.status, b""
+        return response.status, b""
 
     def lost(self, error: ConnectionFailed) -> None:
         if self._is_safe and self.can_be_sent_again and self._sent_times < 2:
@@ -84,9 +79,18 @@ class ApiRequest(Relay):
     def _is_safe(self) -> bool:
         return self.exchange.method in _SAFE
 
-    def _send(self, connection: ClientConnection) -> None:
+    def _send_over(self, connection: ClientConnection | None) -> None:
+        """Send over this connection, over another one if it turns out to be closed, or over a new one."""
         self._sent_times += 1
-        self.send(connection)
+        while connection is not None:
+            try:
+                self.send(connection)
+                return
+            except NotSent:
+                connection.close()
+                connection = self._gateway.control_plane.take(must_be_alive=True)
+        self._sent_times -= 1
+        self._gateway.spawn(self._connect())
 
     async def _connect(self) -> None:
         pool = self._gateway.control_plane
@@ -99,4 +103,4 @@ class ApiRequest(Relay):
         if self.over:
             pool.put_back(connection)
         else:
-            self._send(connection)
+            self._send_over(connection)

@@ -6,8 +6,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
-from runtime.async_invocation.records import Invocation
 from runtime.async_invocation.retry import Kind, Outcome
+from runtime.async_invocation.store import Stored
 from runtime.contract import (
     HEADER_CLIENT_IP,
     HEADER_ERROR_TYPE,
@@ -18,32 +18,36 @@ from runtime.contract import (
 )
 from runtime.gateway.gate import Lease
 from runtime.gateway.routes import Destination
-from runtime.http.client import ClientConnection, ConnectionFailed, ResponseMalformed
+from runtime.http.client import ClientConnection, ConnectionFailed, NotSent, ResponseMalformed
 from runtime.http.fields import find
 from runtime.http.framing import header_block
-from runtime.http.pool import NoResources, Unreachable
+from runtime.http.head import Response
+from runtime.http.pool import NoResources, Pool, Unreachable
 
 if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
 
 UNHANDLED: Final = "UnhandledInvocationError"
+_INVOKE: Final = b"POST %b HTTP/1.1\r\n%b" % (
+    PATH_INVOKE.encode(),
+    header_block([("host", "localhost"), ("content-type", "application/octet-stream"), (HEADER_CLIENT_IP, "")]),
+)
 _ERROR_CHARS_MAX: Final = 1000  # kept of what a function says of its failure
 
 
-async def attempt(
-    gateway: Gateway, lease: Lease, destination: Destination, record: Invocation, payload: bytes
-) -> Outcome:
+async def attempt(gateway: Gateway, lease: Lease, destination: Destination, stored: Stored) -> Outcome:
     """Send it to the leased instance and wait for the answer, within the function's timeout."""
+    record = stored.record
     upstream = gateway.upstreams.of(lease.instance)
+    reply = _Reply(gateway.settings.async_result_bytes_max)
+    data = _head(destination, stored) + stored.payload
     try:
-        connection = upstream.pool.take(must_be_alive=True) or await upstream.pool.connect()
+        await _ask(upstream.pool, reply, data)
     except Unreachable as error:
         gateway.upstreams.eject(upstream, str(error))
         return Outcome(Kind.PLATFORM_ERROR, str(error))
     except NoResources as error:
         return Outcome(Kind.PLATFORM_ERROR, str(error))
-    reply = _Reply(connection, gateway.settings.async_result_bytes_max)
-    connection.ask(reply, _head(destination, record, len(payload)) + payload, head_only=False)
     try:
         async with asyncio.timeout(destination.route.timeout_s):
             await reply.done
@@ -60,12 +64,25 @@ async def attempt(
         return Outcome(Kind.FUNCTION_ERROR, message, UNHANDLED, _error(message, UNHANDLED))
     finally:
         reply.give_up()
-    return outcome_of(reply.status, reply.error_type, reply.fc_status, reply.body)
+    is_http = bool(stored.request_head)
+    return outcome_of(reply.status, reply.error_type, reply.fc_status, reply.body, is_http=is_http)
 
 
-def outcome_of(status: int, error_type: str, fc_status: str, body: bytes) -> Outcome:
-    """What an instance's answer means, as for a synchronous invocation. Pure."""
-    if status == 200 and not error_type and fc_status != "404":
+async def _ask(pool: Pool, reply: _Reply, data: bytes) -> None:
+    """Send it over an idle connection, or a new one if all of them turn out to be closed."""
+    while True:
+        connection = pool.take(must_be_alive=True) or await pool.connect()
+        try:
+            reply.ask(connection, data)
+            return
+        except NotSent:
+            connection.close()
+
+
+def outcome_of(status: int, error_type: str, fc_status: str, body: bytes, *, is_http: bool = False) -> Outcome:
+    """What an instance's answer means, as for a synchronous invocation; to a trigger's request, as HTTP says. Pure."""
+    is_good = status < 400 if is_http else status == 200
+    if is_good and not error_type and fc_status != "404":
         return Outcome(Kind.SUCCESS, result=body)
     return Outcome(Kind.FUNCTION_ERROR, _message(status, body), error_type or UNHANDLED, body)
 
@@ -83,25 +100,21 @@ def _error(message: str, kind: str) -> bytes:
     return json.dumps({"errorMessage": message, "errorType": kind}).encode()
 
 
-def _head(destination: Destination, record: Invocation, length: int) -> bytes:
-    lines = header_block(
-        [
-            ("host", "localhost"),
-            ("content-type", "application/octet-stream"),
-            (HEADER_REQUEST_ID, record.request_id),
-            (HEADER_CLIENT_IP, ""),
-            (HEADER_RETRY_COUNT, record.attempts - 1),
-        ]
-    )
-    line = b"POST %b HTTP/1.1\r\n" % PATH_INVOKE.encode()
-    return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, lines, destination.invoke_headers, length)
+def _head(destination: Destination, stored: Stored) -> bytes:
+    record, head = stored.record, stored.request_head
+    fixed = destination.http_headers if head else destination.invoke_headers
+    lines = header_block([(HEADER_REQUEST_ID, record.request_id), (HEADER_RETRY_COUNT, record.attempts - 1)])
+    length = b"content-length: %d\r\n" % len(stored.payload)
+    if not stored.payload and head.startswith((b"GET ", b"HEAD ", b"OPTIONS ", b"DELETE ")):
+        length = b""
+    return b"%b%b%b%b\r\n" % (head or _INVOKE, lines, fixed, length)
 
 
 class _Reply:
     """Collects an answer. `done` ends with it, or with why there is none."""
 
-    def __init__(self, connection: ClientConnection, body_bytes_max: int) -> None:
-        self._connection: ClientConnection | None = connection
+    def __init__(self, body_bytes_max: int) -> None:
+        self._connection: ClientConnection | None = None
         self._left = body_bytes_max
         self._pieces: list[bytes] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -113,11 +126,18 @@ class _Reply:
     def body(self) -> bytes:
         return b"".join(self._pieces)
 
+    def ask(self, connection: ClientConnection, data: bytes) -> None:
+        """Raises NotSent: the connection is closed."""
+        connection.ask(self, data, head_only=data.startswith(b"HEAD "))
+        self._connection = connection
+
     def give_up(self) -> None:
         """Cut the connection, unless the answer was complete."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
+
+    def interim_arrived(self, response: Response) -> None: ...
 
     def response_arrived(self) -> None:
         connection = self._connection

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.access.admit import admit, replayed
 from runtime.access.jwt import JwtConfig, TokenRefused, check_token, find_token, has_kid, passed_claims
 from runtime.access.local import LocalKey
-from runtime.access.nonces import Nonces
 from runtime.access.records import AccessKey, KeyRecord, unsealed
 from runtime.access.roles import Need, Right
 from runtime.access.sealing import Box, SealBroken, read_box
+from runtime.access.shared_nonces import SharedNonces
 from runtime.gateway.headers import RequestHead as RequestFields
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.refusal import Refusal, unavailable
@@ -72,38 +73,46 @@ class Keyring:
             raise Refusal(503, "ServiceUnavailable", message) from None
 
 
-class Doorkeeper:
-    """Checks signatures against the keyring, and remembers the nonces that were used."""
+class Admission(NamedTuple):
+    """A signature that holds, and what is left to see to."""
 
-    def __init__(self, keys: Keyring, nonces: Nonces) -> None:
+    access_key_id: str
+    nonce: str  # new as far as this process knows; "" where the scheme has none
+    body: BodyDigest | None  # what the body must be
+
+
+class Doorkeeper:
+    """Checks signatures against the keyring, and the nonces that this process remembers."""
+
+    def __init__(self, keys: Keyring, nonces: SharedNonces) -> None:
         self.keys = keys
         self._nonces = nonces
 
-    def check_invocation(self, exchange: Exchange, service: str) -> BodyDigest | None:
-        """Let an invocation of a service's function pass, or not; gives what its body must be.
+    def check_invocation(self, exchange: Exchange, service: str) -> Admission:
+        """Let an invocation of a service's function pass, or not.
 
         Raises:
             Refusal: with what is wrong about its signature, or that its key may not invoke.
         """
         return self._check(RequestHead.of(_method(exchange), exchange.target, exchange.headers), service)
 
-    def check_trigger(self, exchange: Exchange, target: bytes, base_path: bytes, service: str) -> BodyDigest | None:
+    def check_trigger(self, exchange: Exchange, target: bytes, base_path: bytes, service: str) -> Admission:
         """As check_invocation, for a trigger; without a signature it is 403, as FC has it."""
         if not any(name.lower() == b"authorization" for name, _ in exchange.headers):
             raise Refusal(403, "AccessDenied", "the trigger asks for a signature: header Authorization is missing")
         head = RequestHead.of(_method(exchange), target, exchange.headers, base_path.decode("latin-1"))
         return self._check(head, service)
 
-    def _check(self, head: RequestHead, service: str) -> BodyDigest | None:
+    def _check(self, head: RequestHead, service: str) -> Admission:
         now_s = time.time()
         try:
             claim = read_claim(head)
             proof = admit(head, claim, self.keys.find(claim.access_key_id), Need(Right.INVOKE, service), now_s)
-            if proof.nonce and not self._nonces.use(claim.access_key_id, proof.nonce, now_s):
+            if proof.nonce and not self._nonces.use_here(claim.access_key_id, proof.nonce, now_s):
                 raise replayed(proof.nonce)
         except SignatureRefused as refused:
             raise Refusal(refused.status, refused.code, refused.message) from None
-        return proof.body
+        return Admission(claim.access_key_id, proof.nonce, proof.body)
 
 
 class TokenDoor:

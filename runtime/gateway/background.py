@@ -63,9 +63,9 @@ class AsyncInvocations:
         self._soon = asyncio.Event()
         self._claimed_at_s = 0.0
 
-    async def enqueue(self, record: Invocation, payload: bytes) -> Invocation:
+    async def enqueue(self, record: Invocation, payload: bytes, request_head: bytes = b"") -> Invocation:
         """Keep an invocation durably; gives the record that stands under its id. Errors of the store pass through."""
-        kept, is_new = await self.store.enqueue(record, payload)
+        kept, is_new = await self.store.enqueue(record, payload, request_head)
         if is_new and not self.stopping:
             self._feeder(record.queue).arrived()
         return kept

@@ -53,6 +53,7 @@ class Store:
             socket_timeout=_ANSWER_S,
             socket_connect_timeout=2.0,
         )
+        self.is_away = False
 
     async def follow(self, listener: Listener, back_off: Callable[[], float] = random.random) -> None:
         """Tell the listener of everything, then of each change, until cancelled. `back_off` is in [0, 1)."""
@@ -60,12 +61,13 @@ class Store:
         while True:
             try:
                 position = await self._load(listener)
-                wait_s = 0.05
+                wait_s, self.is_away = 0.05, False
                 log.info("feed-loaded position=%s", _shown(position))
                 await self._follow_from(position, listener)
                 log.warning("feed-gap")
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("store-away error=%r", str(error))
+                self.is_away = True
                 await self._client.connection_pool.disconnect()
                 await asyncio.sleep(wait_s * (0.5 + back_off() / 2))
                 wait_s = min(wait_s * 2, _BACK_OFF_S_MAX)

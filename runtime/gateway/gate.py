@@ -28,7 +28,7 @@ class Lease:
 
     __slots__ = ("_gate", "_held", "cold_start", "instance")
 
-    def __init__(self, gate: Gate, instance: Instance, *, cold_start: bool) -> None:
+    def __init__(self, gate: Gate, instance: Instance, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
         self.instance: Final = instance
@@ -71,7 +71,7 @@ class Gate:
         """A slot now, or a place at the end of the queue; `waiter` is whom to tell of the lease."""
         self.usage.arrived += 1
         if self._picker and not self._queue:
-            return self._bind(now_s, queued_at_s=None)
+            return self._bind(now_s, None)
         if len(self._queue) >= self._queue_length_max:
             return Full(self._queue_length_max)
         return self._enqueue(waiter, now_s)
@@ -79,7 +79,7 @@ class Gate:
     def reserve_again(self, waiter: Any, now_s: float) -> Lease | Ticket:
         """For a request whose instance went away under it: never refused, and the first in the queue if it waits."""
         if self._picker and not self._queue:
-            return self._bind(now_s, queued_at_s=None)
+            return self._bind(now_s, None)
         ticket = self._enqueue(waiter, now_s)
         self._queue.move_to_end(ticket, last=False)
         return ticket
@@ -92,7 +92,7 @@ class Gate:
         if not self._picker or self._queue:
             return None
         self.usage.arrived += 1
-        return self._bind(now_s, queued_at_s=None)
+        return self._bind(now_s, None)
 
     @property
     def idle_slots(self) -> int:
@@ -173,20 +173,21 @@ class Gate:
         return self._instances.get(instance_id)
 
     @property
+    def is_served(self) -> bool:
+        """There is an instance that takes requests, if only later."""
+        return any(not (each.draining or each.ejected or each.removed) for each in self._instances.values())
+
+    @property
     def is_unused(self) -> bool:
         """No instance, no request: nothing is lost when it goes."""
         return not self._instances and not self._queue
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _bind(self, now_s: float, *, queued_at_s: float | None) -> Lease:
-        instance = self._picker.take()
-        assert instance is not None, "bound only when a slot is free"
-        instance.in_flight += 1
-        if instance.in_flight < instance.slots:
-            self._picker.add(instance)
-        self.usage.enter(now_s, provisioned=instance.provisioned)
-        return Lease(self, instance, cold_start=queued_at_s is not None and instance.ready_at_s >= queued_at_s)
+    def _bind(self, now_s: float, queued_at_s: float | None) -> Lease:
+        instance = self._picker.enter()
+        self.usage.enter(now_s, instance.provisioned)
+        return Lease(self, instance, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
 
     def _enqueue(self, waiter: Any, now_s: float) -> Ticket:
         ticket = Ticket(waiter, now_s)
@@ -207,16 +208,14 @@ class Gate:
     def _bind_first(self, now_s: float) -> Ticket:
         ticket, _ = self._queue.popitem(last=False)
         self.usage.dequeue(now_s, ticket.queued_at_s)
-        ticket.lease = self._bind(now_s, queued_at_s=ticket.queued_at_s)
+        ticket.lease = self._bind(now_s, ticket.queued_at_s)
         return ticket
 
     def _release(self, instance: Instance, now_s: float) -> Ticket | None:
-        self._picker.remove(instance)
-        instance.in_flight -= 1
+        offered = self._picker.leave(instance)
         instance.last_finished_s = now_s
-        self.usage.leave(now_s, provisioned=instance.provisioned)
-        if instance.is_offered:
-            self._picker.add(instance)
+        self.usage.leave(now_s, instance.provisioned)
+        if offered:
             if self._queue:
                 return self._bind_first(now_s)
             if self.on_idle is not None:

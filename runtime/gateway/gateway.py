@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
 from runtime.access.records import FIELD_PREFIX, KeyRecord
+from runtime.access.shared_nonces import SharedNonces
+from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
+from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
-from runtime.gateway.authorize import Doorkeeper, Keyring, TokenDoor
+from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
-from runtime.gateway.refusal import Refusal, invalid, not_found, unavailable
+from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
+from runtime.gateway.nonce_wait import NonceWait
+from runtime.gateway.passage import Passage
+from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
 from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.upstreams import Upstreams
+from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
-from runtime.signature import BodyDigest
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +62,11 @@ class Gateway:
         self.routes = Routes()
         self.request_ids = answers.RequestIds()
         self.keys = Keyring(LocalKey(settings.credentials_path), settings.secret_key_path)
-        self._doorkeeper = Doorkeeper(self.keys, Nonces(settings.nonces_max))
+        self._nonces_client = connect_nonces(settings.store)
+        self.nonces = SharedNonces(self._nonces_client, Nonces(settings.nonces_max))
+        self._doorkeeper = Doorkeeper(self.keys, self.nonces)
+        self.metrics = Metrics()
+        self.access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
@@ -88,26 +101,40 @@ class Gateway:
 
     def handle(self, exchange: Exchange) -> None:
         """Take an exchange over, or answer it."""
+        passage = exchange.request.note
         try:
-            self._enter(exchange)
-        except Refusal as refusal:
-            answers.refuse(exchange, refusal, self.request_ids.new())
-        except Exception:
-            log.exception("request-failed target=%r", exchange.target[:200])
-            internal = Refusal(500, "InternalServerError", "an internal error has occurred")
-            if isinstance(exchange.owner, Relay):
-                exchange.owner.refuse(internal)  # which gives back what it holds
+            if passage is not None and passage.generation == self.routes.generation:
+                Invocation(self, exchange, passage).begin()
             else:
-                answers.refuse(exchange, internal, self.request_ids.new())
+                self._enter(exchange)
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def guarded(self, exchange: Exchange, go_on: Callable[[], None]) -> None:
+        """Go on with an exchange, or answer it."""
+        try:
+            go_on()
+        except Exception as error:
+            self._failed(exchange, error)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            self.metrics.refusals[error.code] += 1
+            answers.refuse(exchange, error, self.request_ids.new())
+            return
+        log.error("request-failed target=%r", exchange.target[:200], exc_info=error)
+        internal = Refusal(500, "InternalServerError", "an internal error has occurred")
+        if isinstance(exchange.owner, Relay):
+            exchange.owner.refuse(internal)  # which gives back what it holds
+        else:
+            answers.refuse(exchange, internal, self.request_ids.new())
 
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
         if exchange.upgrade:
             raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
-        head = sort_request(exchange.headers)
-        if head.host is None and not exchange.http_1_0:
-            raise invalid("header Host is missing")
+        head = sort_request(exchange.request)
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -119,6 +146,9 @@ class Gateway:
             self._enter_trigger(exchange, head, asked)
         elif isinstance(asked, InvokeAsk):
             self._enter_invocation(exchange, head, asked)
+        elif exchange.target == METRICS_PATH:
+            check_watcher(exchange, self.keys)
+            answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
             ApiRequest(self, exchange, head).begin()
@@ -132,25 +162,51 @@ class Gateway:
             allowed = b", ".join(sorted(entrance.methods)).decode()
             message = f"method '{exchange.method.decode('latin-1')}': {allowed} is allowed by the trigger"
             raise Refusal(405, "MethodNotAllowed", message, (("allow", allowed),))
-        body: BodyDigest | None = None
+        admission: Admission | None = None
         if entrance.is_signed:
-            body = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
+            admission = self._doorkeeper.check_trigger(exchange, asked.target, asked.base_path, entrance.names.service)
         elif entrance.jwt is not None:
             self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        destination = self._open_destination(entrance.names)
-        Invocation(self, exchange, head, destination, asked, self.request_ids.new(), body).begin()
+        self._enter_function(exchange, head, entrance.names, admission, asked, is_open=entrance.is_open)
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
-        body = self._doorkeeper.check_invocation(exchange, asked.names.service)
-        asynchronous = is_async(head)
-        destination = self._open_destination(asked.names)
-        if asynchronous:
-            Acceptance(self, exchange, head, destination, asked.names, body).begin()
-            return
-        Invocation(self, exchange, head, destination, None, self.request_ids.new(), body).begin()
+        admission = self._doorkeeper.check_invocation(exchange, asked.names.service)
+        self._enter_function(exchange, head, asked.names, admission)
+
+    def _enter_function(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        names: Names,
+        admission: Admission | None,
+        trigger: TriggerAsk | None = None,
+        *,
+        is_open: bool = False,
+    ) -> None:
+        """At once, or as soon as the store has said that the signature's nonce is new.
+
+        `is_open`: nothing about such a request is checked, so the next one with this head may go the same way.
+        """
+
+        def go_on() -> None:
+            body = None if admission is None else admission.body
+            asynchronous = is_async(head)
+            destination = self._open_destination(names)
+            if asynchronous:
+                Acceptance(self, exchange, head, destination, names, body, trigger).begin()
+                return
+            passage = self._passage(exchange, head, trigger, names, destination)
+            if is_open and self.routes.is_fixed(names):
+                exchange.request.note = passage
+            Invocation(self, exchange, passage, body).begin()
+
+        if admission is not None and admission.nonce:
+            NonceWait(self, exchange, admission, go_on).begin()
+        else:
+            go_on()
 
     def _open_destination(self, names: Names) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
@@ -160,6 +216,30 @@ class Gateway:
             because = f": {route.disabled_reason}" if route.disabled_reason else ""
             raise Refusal(403, "AccessDenied", f"function '{names.function}' is disabled{because}")
         return destination
+
+    def _passage(
+        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, names: Names, destination: Destination
+    ) -> Passage:
+        settings = self.settings
+        return Passage(
+            exchange,
+            head,
+            trigger,
+            destination,
+            self.gate(destination.key),
+            self.running(destination.route.timeout_s),
+            names,
+            self.metrics.series(names),
+            body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
+            generation=self.routes.generation,
+        )
+
+    def _metrics_text(self) -> str:
+        levels = [
+            Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
+            for (service, version, function), gate in self._gates.items()
+        ]
+        return self.metrics.text(levels, time.process_time(), _resident_bytes())
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -210,13 +290,14 @@ class Gateway:
         for field, value in instances.items():
             self._change_instance(field, value)
         self.loaded.set()
-        self._turn_away_orphans()
+        self._turn_away_orphans(list(self._gates))
 
     def change(self, key: str, field: str, value: str) -> None:
         if key == ROUTES_KEY:
             self._change_route(field, value)
-            if not value:
-                self._turn_away_orphans()
+            kind, *names = field.split("/")
+            if not value and kind == "function" and len(names) == 3:
+                self._turn_away_orphans([(names[0], names[1], names[2])])
         elif key == INSTANCES_KEY:
             self._change_instance(field, value)
 
@@ -226,6 +307,9 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
+        await self._nonces_client.aclose()
+        if self.access_log is not None:
+            await self.access_log.close()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()
@@ -261,14 +345,16 @@ class Gateway:
         except (ValueError, TypeError, KeyError) as error:
             log.error("instance-unreadable field=%s error=%r", instance_id, str(error))
 
-    def _turn_away_orphans(self) -> None:
+    def _turn_away_orphans(self, keys: list[VersionKey]) -> None:
         """Requests that wait for a function that was deleted wait in vain."""
-        for key, gate in list(self._gates.items()):
-            if self.routes.function(key) is None:
+        for key in keys:
+            gate = self._gates.get(key)
+            if gate is not None and self.routes.function(key) is None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
                     ticket.waiter.refuse(not_found("Function", message))
+        self.metrics.forget(self.routes.has)
 
     def _wake(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:
@@ -276,9 +362,20 @@ class Gateway:
             ticket.waiter.granted(ticket.lease)
 
     def _unreachable(self) -> list[str]:
-        """Asked once a report: also the moment to drop what is no more."""
+        """Asked once a report: also the moment to drop what is no more, or no more in use.
+
+        So each report looks at the functions that are busy, however many were once. Why a launch failed is kept for
+        the next who waits, as long as there is the function.
+        """
         self.upstreams.forget_left()
         for key, gate in list(self._gates.items()):
-            if gate.is_unused and gate.usage.is_idle and self.routes.function(key) is None:
+            if gate.is_unused and gate.usage.is_idle and not (gate.last_failure and self.routes.function(key)):
                 del self._gates[key]
+                self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()
+
+
+def _resident_bytes() -> int:
+    """What of this process is in memory (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runtime.gateway.refusal import Refusal, invalid
 from runtime.http.fields import Use, named_by_connection, use_of
 from runtime.http.framing import Headers
+from runtime.http.head import Request
 
 
 class RequestHead:
@@ -46,65 +46,53 @@ class RequestHead:
             self.passed += (name.encode("latin-1"), b": ", value.encode("latin-1"), b"\r\n")
 
 
-def sort_request(headers: Headers) -> RequestHead:
-    """Sort a request's header fields.
-
-    Raises:
-        Refusal: Host given more than once, or a transfer coding other than chunked.
-    """
+def sort_request(request: Request) -> RequestHead:
+    """Sort a request's header fields."""
     head = RequestHead()
+    head.host = request.host
+    head.content_length = request.content_length
+    head.is_chunked = request.is_chunked
+    head.expects_continue = request.expects_continue
     passed = head.passed
     hidden: set[bytes] | None = None
-    for name, value in headers:
+    for name, value in request.fields:
         use = use_of(name)
-        if use is Use.PLAIN:
+        if use is Use.PLAIN or use is Use.HOST:
             passed += (name, b": ", value, b"\r\n")
-        elif use is Use.HOST:
-            if head.host is not None:
-                raise invalid("header Host is given more than once: once is allowed")
-            head.host = value
-            passed += (name, b": ", value, b"\r\n")
-        elif use is Use.CONTENT_LENGTH:
-            head.content_length = int(value)
         elif use is Use.CONNECTION:
             hidden = (hidden or set()) | named_by_connection(value)
         elif use is Use.FC:
             head.fc.append((name.lower(), value))
         elif use is Use.AUTHORIZATION:
             head.authorization = value
-        elif use is Use.TRANSFER_ENCODING:
-            if value.strip().lower() != b"chunked":
-                shown = value[:100].decode("latin-1")
-                raise Refusal(501, "InvalidArgument", f"header Transfer-Encoding '{shown}': chunked is allowed")
-            head.is_chunked = True
-        elif use is Use.EXPECT:
-            head.expects_continue = value.strip().lower() == b"100-continue"
     if hidden:
         head.passed = _without(passed, hidden - {b"host"})
     return head
 
 
-def sort_response(headers: Headers, said_here: frozenset[bytes]) -> tuple[list[bytes], int | None]:
-    """The header lines that go on to the client, in parts, and the body's length where it was announced.
+def sort_response(headers: Headers, said_here: frozenset[bytes]) -> bytes:
+    """The header lines that go on to the client.
 
     `said_here` names, in lower case, the x-fc-* fields that are left out: the gateway says them itself.
     """
     passed: list[bytes] = []
-    content_length: int | None = None
     hidden: set[bytes] | None = None
     for name, value in headers:
         use = use_of(name)
         if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST:
             passed += (name, b": ", value, b"\r\n")
-        elif use is Use.CONTENT_LENGTH:
-            content_length = int(value)
         elif use is Use.CONNECTION:
             hidden = (hidden or set()) | named_by_connection(value)
         elif use is Use.FC and name.lower() not in said_here:
             passed += (name, b": ", value, b"\r\n")
     if hidden:
         passed = _without(passed, hidden)
-    return passed, content_length
+    return b"".join(passed)
+
+
+def sort_trailers(fields: Headers) -> Headers:
+    """The fields behind a body that go on: not those that say how it is read (RFC 9110, section 6.5.1)."""
+    return [(name, value) for name, value in fields if use_of(name) is Use.PLAIN]
 
 
 def lines(headers: Headers) -> list[bytes]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from runtime.contract import (
-    HEADER_BASE_PATH,
-    HEADER_CLIENT_IP,
     HEADER_COLD_START,
     HEADER_ERROR_TYPE,
     HEADER_INSTANCE_ID,
@@ -15,36 +14,32 @@ from runtime.contract import (
     HEADER_REQUEST_ID,
     HEADER_SERVICE_VERSION,
     HEADER_STATUS,
-    PATH_INVOKE,
+    INITIALIZER_FAILED,
 )
 from runtime.gateway import answers, refusal
-from runtime.gateway.gate import Full, Gate, Lease, Ticket
-from runtime.gateway.headers import RequestHead
+from runtime.gateway.access_log import Record
+from runtime.gateway.gate import Full, Lease, Ticket
+from runtime.gateway.metrics import CLIENT_GONE
+from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal
 from runtime.gateway.relay import Relay
-from runtime.gateway.resolve import TriggerAsk
-from runtime.gateway.routes import Destination
 from runtime.gateway.upstreams import Upstream
-from runtime.http.client import ClientConnection, ConnectionFailed, ResponseMalformed
+from runtime.http.client import ClientConnection, ConnectionFailed, NotSent, ResponseMalformed
 from runtime.http.exchange import Exchange
 from runtime.http.fields import find
+from runtime.http.head import Response
 from runtime.http.pool import NoResources, Unreachable
 from runtime.signature import BodyDigest
 
 if TYPE_CHECKING:
     from runtime.gateway.gateway import Gateway
 
-# RFC 9110, section 9.2.1: what may be sent twice without asking.
-_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-
 # A request is sent to so many instances at most: one that kills each of them must end.
 _SENT_MAX: Final = 3
 
 # Header lines, encoded once; what differs from request to request is put in.
-_INVOKE_LINE: Final = f"POST {PATH_INVOKE} HTTP/1.1\r\n".encode()
-_TO_INSTANCE: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_CLIENT_IP}: %b\r\n".encode()
-_BASE_PATH: Final = f"{HEADER_BASE_PATH}: %b\r\n".encode()
-_TO_CLIENT: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_INVOCATION_DURATION}: %d\r\n".encode()
+_REQUEST_ID: Final = f"{HEADER_REQUEST_ID}: %b\r\n".encode()
+_TO_CLIENT: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_INVOCATION_DURATION}: %d\r\n%b%b".encode()
 _COLD_START: Final = f"{HEADER_COLD_START}: true\r\n".encode()
 _FUNCTION_ERROR: Final = f"{HEADER_ERROR_TYPE}: UnhandledInvocationError\r\n".encode()
 _ERROR_TYPE: Final = HEADER_ERROR_TYPE.encode()
@@ -66,52 +61,35 @@ class Invocation(Relay):
         )
     )
 
-    __slots__ = (
-        "_begun_at_s",
-        "_cold_start",
-        "_destination",
-        "_gate",
-        "_gateway",
-        "_lease",
-        "_sent_times",
-        "_ticket",
-        "_trigger",
-        "request_id",
-    )
+    # As in a relay: most requests change little of it.
+    _lease: Lease | None = None
+    _ticket: Ticket | None = None
+    _arrived_at_s = 0.0
+    _begun_at_s = 0.0  # when it had a slot, the last time if it had several
+    _cold_start = False
+    _sent_times = 0
+    _upstream: Upstream | None = None  # the instance that it was sent to last
 
     def __init__(
-        self,
-        gateway: Gateway,
-        exchange: Exchange,
-        head: RequestHead,
-        destination: Destination,
-        trigger: TriggerAsk | None,
-        request_id: str,
-        body_digest: BodyDigest | None = None,
+        self, gateway: Gateway, exchange: Exchange, passage: Passage, body_digest: BodyDigest | None = None
     ) -> None:
-        settings = gateway.settings
         super().__init__(
             exchange,
-            head,
-            body_bytes_max=(settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max),
-            held_bytes_max=settings.held_body_bytes_max,
+            passage.head,
+            body_bytes_max=passage.body_bytes_max,
+            held_bytes_max=gateway.settings.held_body_bytes_max,
             body_digest=body_digest,
         )
         self._gateway = gateway
-        self._destination = destination
-        self._gate: Gate = gateway.gate(destination.key)
-        self._trigger = trigger
-        self.request_id = request_id
-        self._lease: Lease | None = None
-        self._ticket: Ticket | None = None
-        self._begun_at_s = 0.0
-        self._cold_start = False
-        self._sent_times = 0
+        self._passage = passage
+        self._gate = passage.gate
+        self.request_id = gateway.request_ids.new()
 
     # -- a slot --------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        outcome = self._gate.reserve(self, monotonic())
+        self._arrived_at_s = now_s = monotonic()
+        outcome = self._gate.reserve(self, now_s)
         if isinstance(outcome, Full):
             message = f"no instance is free and {outcome.queue_length_max} requests wait already: no more are allowed"
             self.refuse(refusal.exhausted(message))
@@ -127,67 +105,76 @@ class Invocation(Relay):
             self._ticket = None
             gateway.waiting.discard(self)
         self._lease = lease
-        self._cold_start = self._cold_start or lease.cold_start
-        self._begun_at_s = monotonic()
-        gateway.running(self._destination.route.timeout_s).add(self)
-        upstream = gateway.upstreams.of(lease.instance)
-        connection = upstream.pool.take(must_be_alive=not self._may_be_sent_twice)
-        if connection is not None:
-            self._send(connection)
-        else:
-            gateway.spawn(self._connect(lease, upstream))
+        if lease.cold_start:
+            self._cold_start = True
+        self._begun_at_s = now_s = monotonic()
+        self._passage.running.add(self, now_s)
+        upstream = self._upstream = gateway.upstreams.of(lease.instance)
+        self._send_over(upstream.pool.take(must_be_alive=not self._passage.may_be_sent_twice), lease, upstream)
 
     def waited_too_long(self) -> None:
-        """The queue wait's time is over."""
-        message = f"no instance became free within {self._gateway.settings.queue_wait_s:g} s"
-        if self._gate.last_failure:
-            message += f"; the last one that was started failed: {self._gate.last_failure}"
-        self.refuse(refusal.exhausted(message))
+        """The queue wait's time is over: for want of a slot, or because the function cannot be started."""
+        reason = "" if self._gate.is_served else self._gate.last_failure
+        if not reason:
+            wait_s = self._gateway.settings.queue_wait_s
+            self.refuse(refusal.exhausted(f"no instance became free within {wait_s:g} s"))
+        elif reason.startswith(INITIALIZER_FAILED):
+            self._status = self._status_of_failure(502)
+            self.give_up()
+            if not self.exchange.gone:
+                answers.not_initialized(self.exchange, reason, self.request_id, status=self._status)
+        else:
+            self.refuse(refusal.not_started(reason))
 
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
+        self._passage.series.lost["timeout"] += 1
         if self._answered or self.exchange.gone:
             self._drop_connection()
             self.exchange.abort()
             self._over(None)
             return
-        upstream = self._gateway.upstreams.of(self._held_lease.instance)
+        id_line = self._held_upstream.id_line
+        self._status = self._status_of_failure(504)
         self.give_up()
+        destination = self._passage.destination
         answers.timed_out(
             self.exchange,
-            self._destination.route.timeout_s,
+            destination.route.timeout_s,
             self.request_id,
-            # FC answers a failed invocation with 200; a browser at a trigger should not take it for a page.
-            status=200 if self._trigger is None else 504,
-            more_headers=upstream.id_line + self._destination.response_headers,
+            status=self._status,
+            more_headers=id_line + destination.response_headers,
         )
 
     # -- what a relay asks ---------------------------------------------------------------------------------------------
 
     def request_head(self) -> bytes:
-        exchange, trigger, destination = self.exchange, self._trigger, self._destination
-        ours = _TO_INSTANCE % (self.request_id.encode(), exchange.client_ip)
-        if trigger is None:
-            line, fixed = _INVOKE_LINE, destination.invoke_headers
-        else:
-            line, fixed = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target), destination.http_headers
-            if trigger.base_path:
-                ours += _BASE_PATH % trigger.base_path
-        if self.head.host is None:
-            ours += b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
-        return b"".join((line, *self.head.passed, ours, fixed))
+        return self._passage.lines + _REQUEST_ID % self.request_id.encode()
 
-    def answer_head(self, connection: ClientConnection) -> tuple[int, bytes]:
+    def first_bytes(self) -> bytes:
+        passage, exchange = self._passage, self.exchange
+        if passage.framing and exchange.complete:
+            self._request_ended = True
+            request_id = _REQUEST_ID % self.request_id.encode()
+            return b"".join((passage.lines, request_id, passage.framing, *exchange.take_body()))
+        return super().first_bytes()
+
+    def answer_head(self, response: Response) -> tuple[int, bytes]:
         duration_ms = round((monotonic() - self._begun_at_s) * 1000.0)
-        lines = _TO_CLIENT % (self.request_id.encode(), duration_ms)
-        lines += self._gateway.upstreams.of(self._held_lease.instance).id_line + self._destination.response_headers
+        passage = self._passage
+        lines = _TO_CLIENT % (
+            self.request_id.encode(),
+            duration_ms,
+            self._held_upstream.id_line,
+            passage.destination.response_headers,
+        )
         if self._cold_start:
             lines += _COLD_START
-        if self._trigger is not None:
-            return connection.status, lines
+        if passage.trigger is not None:
+            return response.status, lines
         # InvokeFunction: a failed function is no failed call. Which kind of error it was, the instance may have said.
-        failed = connection.status != 200 or find(connection.headers, _STATUS) == b"404"
-        if failed and find(connection.headers, _ERROR_TYPE) is None:
+        failed = response.status != 200 or find(response.fields, _STATUS) == b"404"
+        if failed and find(response.fields, _ERROR_TYPE) is None:
             lines += _FUNCTION_ERROR
         return 200, lines
 
@@ -199,8 +186,9 @@ class Invocation(Relay):
     def lost(self, error: ConnectionFailed) -> None:
         """The instance went away before it answered; whether the request may be sent again, only it can tell."""
         gateway = self._gateway
+        self._passage.series.lost["malformed" if isinstance(error, ResponseMalformed) else "died"] += 1
         gateway.log_lost(self.request_id, self._held_lease.instance.instance_id, error)
-        may = self._may_be_sent_twice and self.can_be_sent_again
+        may = self._passage.may_be_sent_twice and self.can_be_sent_again
         if not may or self._sent_times >= _SENT_MAX:
             self.refuse(refusal.died(sent_again=may))
             return
@@ -212,6 +200,7 @@ class Invocation(Relay):
         usage.finished += 1
         if refusal is not None and refusal.is_platform_fault:
             usage.failed += 1
+        self._count(refusal, now_s)
         if self._ticket is not None:
             self._gate.cancel(self._ticket, now_s)
             self._gateway.waiting.discard(self)
@@ -223,16 +212,59 @@ class Invocation(Relay):
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _count(self, refusal: Refusal | None, now_s: float) -> None:
+        """Say what became of it, for those who watch."""
+        series, gateway, exchange = self._passage.series, self._gateway, self.exchange
+        if refusal is not None:
+            gateway.metrics.refusals[refusal.code] += 1
+            self._status = refusal.status
+        status = self._status or CLIENT_GONE
+        wait_s = (self._begun_at_s or now_s) - self._arrived_at_s
+        series.observe(status, now_s - self._arrived_at_s, wait_s)
+        series.request_bytes += exchange.body_bytes
+        series.response_bytes += self._answer_bytes
+        if self._cold_start:
+            series.cold_starts += 1
+        if gateway.access_log is not None:
+            gateway.access_log.add(self._record(refusal, status, now_s, wait_s))
+
+    def _record(self, refusal: Refusal | None, status: int, now_s: float, wait_s: float) -> Record:
+        passage, exchange = self._passage, self.exchange
+        duration_s = now_s - self._arrived_at_s
+        return Record(
+            at_s=time.time() - duration_s,
+            request_id=self.request_id,
+            service=passage.names.service,
+            qualifier=passage.names.qualifier,
+            version=passage.destination.route.version,
+            function=passage.names.function,
+            method=exchange.method,
+            target=exchange.target,
+            status=status,
+            code="" if refusal is None else refusal.code,
+            duration_s=duration_s,
+            wait_s=wait_s,
+            cold_start=self._cold_start,
+            instance_id="" if self._upstream is None else self._upstream.record.instance_id,
+            request_bytes=exchange.body_bytes,
+            response_bytes=self._answer_bytes,
+            client_ip=exchange.client_ip,
+            traceparent=find(exchange.headers, b"traceparent") or b"",
+        )
+
     @property
     def _held_lease(self) -> Lease:
         assert self._lease is not None, "only a request that was sent gets here"
         return self._lease
 
+    def _status_of_failure(self, at_trigger: int) -> int:
+        """FC answers a failed invocation with 200; a browser at a trigger should not take it for a page."""
+        return 200 if self._passage.trigger is None else at_trigger
+
     @property
-    def _may_be_sent_twice(self) -> bool:
-        if self._destination.route.retryable:
-            return True
-        return self._trigger is not None and self.exchange.method in _SAFE
+    def _held_upstream(self) -> Upstream:
+        assert self._upstream is not None, "only a request that was sent gets here"
+        return self._upstream
 
     def _take(self, outcome: Lease | Ticket) -> None:
         if isinstance(outcome, Lease):
@@ -242,15 +274,25 @@ class Invocation(Relay):
         self._gateway.waiting.add(self)
         self._gateway.reporter.soon()
 
-    def _send(self, connection: ClientConnection) -> None:
+    def _send_over(self, connection: ClientConnection | None, lease: Lease, upstream: Upstream) -> None:
+        """Send over this connection, over another one if it turns out to be closed, or over a new one."""
         self._sent_times += 1
-        self.send(connection)
+        while connection is not None:
+            try:
+                self.send(connection)
+                return
+            except NotSent:
+                connection.close()
+                connection = upstream.pool.take(must_be_alive=True)
+        self._sent_times -= 1
+        self._gateway.spawn(self._connect(lease, upstream))
 
     async def _connect(self, lease: Lease, upstream: Upstream) -> None:
         try:
             connection = await upstream.pool.connect()
         except Unreachable as error:
             self._gateway.upstreams.eject(upstream, str(error))
+            self._passage.series.lost["refused"] += 1
             if self._lease is lease:
                 self._requeue()
             return
@@ -259,7 +301,7 @@ class Invocation(Relay):
                 self.refuse(refusal.unavailable(str(error)))
             return
         if self._lease is lease:
-            self._send(connection)
+            self._send_over(connection, lease, upstream)
         else:
             upstream.pool.put_back(connection)  # the request is over: its client is gone, or its time
 
@@ -272,5 +314,5 @@ class Invocation(Relay):
     def _return_lease(self, now_s: float) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._gateway.running(self._destination.route.timeout_s).discard(self)
+            self._passage.running.discard(self)
             self._gateway.give_back(lease, now_s)

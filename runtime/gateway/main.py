@@ -23,7 +23,9 @@ from runtime.http.server import Server
 log = logging.getLogger("runtime.gateway")
 
 _BACKLOG = 1024
-_FIRST_LOAD_S = 1.0  # a store that is away for longer is not waited for
+# Before requests are let in: so long for a store that is away, and on top of that for one that has much to tell.
+_STORE_AWAY_S = 1.0
+_FIRST_LOAD_S = 5.0
 
 
 def main() -> int:
@@ -57,8 +59,11 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
     work = (store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run())
     background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(gateway.loaded.wait(), _FIRST_LOAD_S)
+    for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gateway.loaded.wait(), wait_s)
+        if gateway.loaded.is_set() or store.is_away:
+            break
     listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG)
     host, port = sock.getsockname()[:2]
     log.info("listening host=%s port=%s", host, port)

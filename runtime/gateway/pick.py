@@ -62,10 +62,19 @@ class Picker:
         """Take one out, before anything of it changes. One that is not inside stays outside."""
         self._shelves_of(instance).remove(instance)
 
-    def take(self) -> Instance | None:
-        """Take out the instance whose turn it is."""
-        shelves = self._provisioned if self._provisioned.count else self._on_demand
-        return shelves.take() if shelves.count else None
+    def enter(self) -> Instance:
+        """The instance whose turn it is has one more in flight. There must be one."""
+        return (self._provisioned if self._provisioned.count else self._on_demand).enter()
+
+    def leave(self, instance: Instance) -> bool:
+        """An instance, inside or not, has one less in flight. Gives whether it is inside now."""
+        shelves = self._provisioned if instance.provisioned else self._on_demand
+        shelves.remove(instance)
+        instance.in_flight -= 1
+        if instance.is_offered:
+            shelves.add(instance)
+            return True
+        return False
 
     def _shelves_of(self, instance: Instance) -> _Shelves:
         return self._provisioned if instance.provisioned else self._on_demand
@@ -96,8 +105,18 @@ class _Shelves:
             del self._by_in_flight[level][instance]
             self.count -= 1
 
-    def take(self) -> Instance:
-        while not self._by_in_flight[self._lowest]:
-            self._lowest += 1
-        self.count -= 1
-        return self._by_in_flight[self._lowest].popitem()[0]
+    def enter(self) -> Instance:
+        shelves, level = self._by_in_flight, self._lowest
+        while not shelves[level]:
+            level += 1
+        self._lowest = level
+        instance, _ = shelves[level].popitem()
+        level += 1
+        instance.in_flight = level
+        if level == instance.slots:
+            self.count -= 1
+        elif level < len(shelves):
+            shelves[level][instance] = None
+        else:
+            shelves.append({instance: None})
+        return instance

@@ -45,6 +45,10 @@ def unavailable(message: str) -> Refusal:
     return Refusal(503, "ServiceUnavailable", message, (("retry-after", str(RETRY_AFTER_S)),))
 
 
+def not_started(reason: str) -> Refusal:
+    return Refusal(412, "CAExited", f"The function either cannot be started or exited. {reason}")
+
+
 def died(*, sent_again: bool) -> Refusal:
     """The instance went away after the request was sent. `sent_again`: as it may be, and was, to no avail."""
     message = "Process exited unexpectedly before completing request"

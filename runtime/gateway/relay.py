@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from runtime.gateway.headers import RequestHead, sort_response
+from runtime.gateway.headers import RequestHead, sort_response, sort_trailers
 from runtime.gateway.refusal import Refusal, too_large
-from runtime.http.client import ClientConnection, ConnectionFailed
+from runtime.http.client import ClientConnection, ConnectionFailed, NotSent
 from runtime.http.exchange import Exchange
-from runtime.http.framing import CHUNKED, CLOSE, CRLF, KEEP_ALIVE, LAST_CHUNK, chunks, has_no_body, joined, status_line
+from runtime.http.framing import CHUNKED, CLOSE, CRLF, KEEP_ALIVE, chunks, has_no_body, joined, last_chunk, status_line
+from runtime.http.head import Response
 from runtime.signature import BodyDigest, SignatureRefused
 
 _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
@@ -24,21 +25,17 @@ class Relay(ABC):
 
     said_here: ClassVar[frozenset[bytes]] = frozenset()  # header fields of a response that are not passed on
 
-    __slots__ = (
-        "_answered",
-        "_body_bytes_max",
-        "_body_digest",
-        "_chunks_answer",
-        "_chunks_request",
-        "_held_bytes_max",
-        "_request_ended",
-        "_sent",
-        "_sent_bytes",
-        "connection",
-        "exchange",
-        "head",
-        "over",
-    )
+    # What a relay begins with. Most stays so for most requests, and costs nothing while it does.
+    connection: ClientConnection | None = None
+    over = False  # nothing more is to be done for this request
+    _sent: list[bytes] | None = None  # what may have to be sent again; None before and if it was more than is held
+    _sent_bytes = 0
+    _request_ended = False  # all of it was sent
+    _chunks_request = False
+    _answered = False  # the answer's head was written
+    _status = 0  # and its status
+    _answer_bytes = 0  # of its body
+    _chunks_answer = False
 
     def __init__(
         self,
@@ -62,17 +59,9 @@ class Relay(ABC):
             raise too_large(body_bytes_max, "this request")
         self.exchange = exchange
         self.head = head
-        self.connection: ClientConnection | None = None
-        self.over = False  # nothing more is to be done for this request
         self._body_bytes_max = body_bytes_max
         self._held_bytes_max = held_bytes_max
         self._body_digest = body_digest
-        self._sent: list[bytes] | None = []  # None: more than is held
-        self._sent_bytes = 0
-        self._request_ended = False  # all of it was sent
-        self._chunks_request = False
-        self._answered = False  # the answer's head was written
-        self._chunks_answer = False
         exchange.owner = self
 
     # -- what the two kinds say ----------------------------------------------------------------------------------------
@@ -82,7 +71,7 @@ class Relay(ABC):
         """The request line and the header lines but the framing, each with its line end."""
 
     @abstractmethod
-    def answer_head(self, connection: ClientConnection) -> tuple[int, bytes]:
+    def answer_head(self, response: Response) -> tuple[int, bytes]:
         """The status that the client gets, and header lines beside those of the response."""
 
     @abstractmethod
@@ -100,26 +89,37 @@ class Relay(ABC):
     # -- the way to the instance ---------------------------------------------------------------------------------------
 
     def send(self, connection: ClientConnection) -> None:
-        """Send what there is of the request: for the first time, or all of it again."""
+        """Send what there is of the request: for the first time, or all of it again.
+
+        Raises:
+            NotSent: the connection is closed; another one may be tried.
+        """
         self.connection = connection
-        if self._body_is_another():
+        if self._body_digest is not None and self._body_is_another():
             return
-        if not self._request_ended:
-            self.exchange.resume_reading()  # first, as sending may already be too much for the other side
-        head_only = self.exchange.method == b"HEAD"
+        exchange = self.exchange
+        if not exchange.complete:
+            exchange.resume_reading()  # first, as sending may already be too much for the other side
+        head_only = exchange.method == b"HEAD"
         if self._sent_bytes:
             assert self._sent is not None, "sent again only while it is held"
-            connection.ask(self, b"".join(self._sent), head_only=head_only)
-            self._forward_body()
+            data = b"".join(self._sent)
         else:
-            data = self._first_bytes()
+            data = self.first_bytes()
             self._remember(data)
+        try:
             connection.ask(self, data, head_only=head_only)
+        except NotSent:
+            self.connection = None
+            self._sent = [data]
+            raise
+        if exchange.received or not self._request_ended:
+            self._forward_body()
 
     @property
     def can_be_sent_again(self) -> bool:
         """Whether all that was sent is still held."""
-        return self._sent is not None
+        return self._sent is not None or not self._sent_bytes
 
     def body_arrived(self) -> None:
         if self.exchange.body_bytes > self._body_bytes_max:
@@ -138,12 +138,21 @@ class Relay(ABC):
 
     # -- the way back --------------------------------------------------------------------------------------------------
 
+    def interim_arrived(self, response: Response) -> None:
+        """Early hints and the like are passed on as they come (RFC 9110, 15.2) to clients that can take them."""
+        if not self._answered and not self.exchange.http_1_0:
+            passed = sort_response(response.fields, self.said_here)
+            self.exchange.write([status_line(response.status, response.reason) + passed + CRLF])
+
     def response_arrived(self) -> None:
         connection = self.connection
         assert connection is not None, "a response comes over the connection it was asked on"
         pieces = connection.take_body()
-        if not self.exchange.gone:
-            self.exchange.write(joined(self._answer_parts(connection, pieces)))
+        exchange = self.exchange
+        for piece in pieces:
+            self._answer_bytes += len(piece)
+        if not exchange.gone:
+            exchange.write(joined(self._answer_parts(connection, pieces)))
         if connection.ended:
             self._response_ended(connection)
 
@@ -203,14 +212,17 @@ class Relay(ABC):
                 return True
         return False
 
-    def _first_bytes(self) -> bytes:
+    def first_bytes(self) -> bytes:
+        """The head, and what is there of the body."""
         exchange, head = self.exchange, self.head
         pieces = exchange.take_body()
-        if exchange.complete:
+        if exchange.complete and not exchange.trailers:
             # A body that is here already is sent with its length, however it came: not every server reads chunks.
             self._request_ended = True
-            has_length = exchange.body_bytes or head.content_length is not None or exchange.method in _METHODS_WITH_BODY
-            framing = b"content-length: %d\r\n\r\n" % exchange.body_bytes if has_length else CRLF
+            if exchange.body_bytes or head.content_length is not None or exchange.method in _METHODS_WITH_BODY:
+                framing = b"content-length: %d\r\n\r\n" % exchange.body_bytes
+            else:
+                framing = CRLF
         elif head.is_chunked:
             self._chunks_request = True
             framing = CHUNKED + CRLF
@@ -226,19 +238,21 @@ class Relay(ABC):
         if self.exchange.complete and not self._request_ended:
             self._request_ended = True
             if self._chunks_request:
-                parts.append(LAST_CHUNK)
+                parts.append(last_chunk(sort_trailers(self.exchange.trailers)))
         if parts:
             for part in parts:
                 self._remember(part)
             self.connection.write(parts)
 
     def _remember(self, data: bytes) -> None:
+        first = not self._sent_bytes
         self._sent_bytes += len(data)
-        if self._sent is not None:
-            if self._sent_bytes > self._held_bytes_max:
-                self._sent = None
-            else:
-                self._sent.append(data)
+        if self._sent_bytes > self._held_bytes_max:
+            self._sent = None
+        elif first:
+            self._sent = [data]
+        elif self._sent is not None:
+            self._sent.append(data)
 
     def _answer_parts(self, connection: ClientConnection, pieces: list[bytes]) -> list[bytes]:
         if self._answered:
@@ -248,20 +262,26 @@ class Relay(ABC):
             parts = self._head_parts(connection, pieces)
             parts += chunks(pieces) if self._chunks_answer else pieces
         if self._chunks_answer and connection.ended:
-            parts.append(LAST_CHUNK)
+            parts.append(last_chunk(sort_trailers(connection.trailers)))
         return parts
 
     def _head_parts(self, connection: ClientConnection, pieces: list[bytes]) -> list[bytes]:
         """The answer's head, and how its body is framed: by its length if known, else in chunks, else by the end."""
-        exchange = self.exchange
-        passed, length = sort_response(connection.headers, self.said_here)
-        status, more_lines = self.answer_head(connection)
-        parts = [status_line(status, connection.reason), *passed, more_lines]
+        exchange, response = self.exchange, connection.response
+        assert response is not None, "a head is answered when it is there"
+        said_here = self.said_here
+        note = response.note
+        if note is None or note[0] is not said_here:
+            note = response.note = (said_here, sort_response(response.fields, said_here))
+        status, more_lines = self.answer_head(response)
+        self._status = status
+        parts = [status_line(status, response.reason), note[1], more_lines]
+        length = response.content_length
         if exchange.method == b"HEAD" or has_no_body(status):
             if length is not None and status != 204:
                 parts.append(b"content-length: %d\r\n" % length)
         else:
-            if connection.ended:
+            if length is None and connection.ended and not connection.trailers:
                 length = sum(map(len, pieces))
             if length is not None:
                 parts.append(b"content-length: %d\r\n" % length)
@@ -302,4 +322,4 @@ def connection_line(exchange: Exchange) -> bytes:
         exchange.keep_alive = False
     if not exchange.keep_alive:
         return CLOSE + CRLF
-    return KEEP_ALIVE + CRLF if exchange.http_1_0 else CRLF
+    return KEEP_ALIVE + CRLF if exchange.request.http_1_0 else CRLF

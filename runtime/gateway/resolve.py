@@ -18,6 +18,7 @@ _API_PREFIXES: Final = (b"/2016-08-15/", b"/2021-04-06/", b"/2023-03-30/", b"/st
 _INVOKE_PREFIXES: Final = (b"/2016-08-15/services/", b"/2021-04-06/services/")
 _INVOKE_3_PREFIX: Final = b"/2023-03-30/functions/"
 _INVOKE_SUFFIX: Final = b"/invocations"
+_UPLOADS: Final = b"code-uploads"  # PUT /ACCOUNT/code-uploads/NAME, as object storage has it
 
 
 class Names(NamedTuple):
@@ -71,7 +72,7 @@ def ask(
        whatever the path.
     2. The header x-fc-invocation-target names a function: its trigger, whatever the path.
     3. /2016-08-15/proxy/…: a trigger; the instance gets the whole path, so a base path tells what to take off.
-    4. POST …/invocations. 5. The rest of the API.
+    4. POST …/invocations. 5. The rest of the API, and code that is uploaded to it.
 
     Raises:
         Refusal: the path or the header has none of the forms.
@@ -97,7 +98,7 @@ def ask(
         names = _invocation_names_3(target)
         if names is not None:
             return InvokeAsk(names)
-    if target.startswith(_API_PREFIXES):
+    if target.startswith(_API_PREFIXES) or (method == b"PUT" and target.split(b"/", 3)[2:3] == [_UPLOADS]):
         return API
     raise _not_supported(method, target.partition(b"?")[0])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Any
+from sys import intern
+from typing import Any, TypeVar
 
 from runtime.access.jwt import JwtConfig, parse_config
 from runtime.contract import (
@@ -27,6 +29,9 @@ from runtime.http.framing import header_block
 # What a lookup has found is kept; what does not exist is not, so a client's inventions take no memory.
 VersionKey = tuple[str, str, str]  # service, version, function
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Destination:
@@ -49,6 +54,11 @@ class Entrance:
     internet_disabled: bool
     jwt: JwtConfig | None = None  # authType jwt
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing about a request has to be checked."""
+        return not self.is_signed and self.jwt is None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Choice:
@@ -66,8 +76,13 @@ class Routes:
         self._aliases: dict[tuple[str, str], AliasRoute] = {}
         self._triggers: dict[tuple[str, str, str], TriggerRoute] = {}
         self._async: dict[Names, AsyncRoute] = {}
+        # The same once more by what they are asked for: nothing that a request asks looks through a whole table.
+        self._known: Counter[tuple[str, ...]] = Counter()  # functions and aliases of a service; functions of a version
+        self._triggers_of: defaultdict[Names, dict[str, TriggerRoute]] = defaultdict(dict)  # by their names
+        self._async_of: defaultdict[tuple[str, str], dict[str, AsyncRoute]] = defaultdict(dict)  # by their qualifiers
         self.subdomains: dict[bytes, TriggerRoute] = {}
         self.domains: dict[bytes, Domain] = {}
+        self.generation = 0  # grows with each change: what was looked up before may be another now
         self._choices: dict[Names, _Choice] = {}
         self._entrances: dict[Names | bytes, Entrance] = {}
 
@@ -81,11 +96,15 @@ class Routes:
         """
         kind, *names = field.split("/")
         if kind == "function" and len(names) == 3:
-            route = FunctionRoute.from_dict(value)
+            route = FunctionRoute.from_dict(_shared(value))
             header_block(route.headers.items())  # here rather than at the first request: say who wrote what cannot be
-            self._functions[(names[0], names[1], names[2])] = route
+            service, version, function = names
+            self._count((service,), (service, version), by=(service, version, function) not in self._functions)
+            self._functions[service, version, function] = route
         elif kind == "alias" and len(names) == 2:
-            self._aliases[(names[0], names[1])] = AliasRoute.from_dict(value)
+            alias = AliasRoute.from_dict(value)
+            self._count((names[0],), by=(names[0], names[1]) not in self._aliases)
+            self._aliases[names[0], names[1]] = alias
         elif kind == "trigger" and len(names) == 3:
             trigger = TriggerRoute.from_dict(value)
             if trigger.auth_type == "jwt":
@@ -94,7 +113,8 @@ class Routes:
         elif kind == "domain" and len(names) == 1:
             self.domains[names[0].encode()] = Domain(DomainRoute.from_dict(value))
         elif kind == "async" and len(names) == 3:
-            self._async[Names(*names)] = AsyncRoute.from_dict(value)
+            of = Names(*names)
+            self._async[of] = self._async_of[of.service, of.function][of.qualifier] = AsyncRoute.from_dict(value)
         else:
             raise ValueError(f"field {field!r}: function/…, alias/…, trigger/…, domain/… and async/… are allowed")
         self._changed()
@@ -104,15 +124,19 @@ class Routes:
         kind, *names = field.split("/")
         key: Any = tuple(names)
         if kind == "function":
-            self._functions.pop(key, None)
+            if self._functions.pop(key, None) is not None:
+                self._count(key[:1], key[:2], by=-1)
         elif kind == "alias":
-            self._aliases.pop(key, None)
+            if self._aliases.pop(key, None) is not None:
+                self._count(key[:1], by=-1)
         elif kind == "trigger":
             self._remove_trigger(key)
         elif kind == "domain":
             self.domains.pop(names[0].encode(), None)
         elif kind == "async" and len(names) == 3:
-            self._async.pop(Names(*names), None)
+            of = Names(*names)
+            self._async.pop(of, None)
+            _take_out(self._async_of, (of.service, of.function), of.qualifier)
         self._changed()
 
     def clear(self) -> None:
@@ -120,6 +144,9 @@ class Routes:
         self._aliases.clear()
         self._triggers.clear()
         self._async.clear()
+        self._known.clear()
+        self._triggers_of.clear()
+        self._async_of.clear()
         self.subdomains.clear()
         self.domains.clear()
         self._changed()
@@ -136,9 +163,8 @@ class Routes:
 
     def async_age_s_min(self, service: str, function: str) -> float:
         """The smallest age at which an event of this function may expire, over all qualifiers."""
-        ages = [ASYNC_EVENT_AGE_S_MAX]
-        ages += [r.event_age_s_max for n, r in self._async.items() if (n.service, n.function) == (service, function)]
-        return min(ages)
+        routes = self._async_of.get((service, function), {})
+        return min([ASYNC_EVENT_AGE_S_MAX, *(route.event_age_s_max for route in routes.values())])
 
     def headers_of(self, names: Names, version: str) -> dict[str, str]:
         """What the instances of a function version are told with each request; nothing of one that is no more."""
@@ -187,21 +213,41 @@ class Routes:
                 return destination
         return choice.main
 
+    def has(self, names: Names) -> bool:
+        """Whether requests by these names go anywhere."""
+        alias = self._aliases.get((names.service, names.qualifier))
+        version = names.qualifier if alias is None else alias.version
+        return (names.service, version, names.function) in self._functions
+
+    def is_fixed(self, names: Names) -> bool:
+        """Whether requests by these names all go to one version, until something changes."""
+        choice = self._choices.get(names)
+        return choice is not None and not choice.others
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _changed(self) -> None:
+        self.generation += 1
         self._choices = {}
         self._entrances = {}
+
+    def _count(self, *keys: tuple[str, ...], by: int) -> None:
+        for key in keys:
+            self._known[key] += by
+            if not self._known[key]:
+                del self._known[key]
 
     def _put_trigger(self, key: tuple[str, str, str], trigger: TriggerRoute) -> None:
         self._remove_trigger(key)
         self._triggers[key] = trigger
+        self._triggers_of[_names_of(trigger)][trigger.name] = trigger
         if trigger.subdomain:
             self.subdomains[trigger.subdomain.lower().encode()] = trigger
 
     def _remove_trigger(self, key: tuple[str, str, str]) -> None:
         trigger = self._triggers.pop(key, None)
         if trigger is not None:
+            _take_out(self._triggers_of, _names_of(trigger), trigger.name)
             label = trigger.subdomain.lower().encode()
             if self.subdomains.get(label) is trigger:
                 del self.subdomains[label]
@@ -210,9 +256,8 @@ class Routes:
         if ask.names is None:
             return _entrance(self.subdomains[ask.subdomain])
         service, qualifier, function = ask.names
-        for trigger in self._triggers.values():
-            if (trigger.service, trigger.qualifier or LATEST, trigger.function) == ask.names:
-                return _entrance(trigger)
+        for trigger in self._triggers_of.get(ask.names, {}).values():
+            return _entrance(trigger)
         self._find_choice(ask.names)  # something before the trigger may be what is missing
         message = f"no http trigger of function '{function}' in service '{service}' has the qualifier '{qualifier}'"
         raise not_found("Trigger", message)
@@ -245,9 +290,9 @@ class Routes:
     def _missing(self, names: Names, version: str) -> Refusal:
         """The outermost thing that does not exist. A service without functions leaves no trace here."""
         service, qualifier, function = names
-        if not any(key[0] == service for key in (*self._functions, *self._aliases)):
+        if (service,) not in self._known:
             return not_found("Service", f"service '{service}' does not exist")
-        if version != LATEST and not any(key[:2] == (service, version) for key in self._functions):
+        if version != LATEST and (service, version) not in self._known:
             if qualifier.isdecimal():
                 return not_found("Version", f"version '{version}' does not exist in service '{service}'")
             if (service, qualifier) not in self._aliases:
@@ -255,9 +300,27 @@ class Routes:
         return not_found("Function", f"function '{function}' does not exist in service '{service}'")
 
 
+def _shared(value: dict[str, Any]) -> dict[str, Any]:
+    """With one object for each header that many functions have alike: ten thousand of them take half the memory."""
+    headers = value.get("headers")
+    return value if not headers else value | {"headers": {intern(name): intern(text) for name, text in headers.items()}}
+
+
+def _take_out(table: dict[K, dict[str, V]], key: K, name: str) -> None:
+    group = table.get(key)
+    if group is not None:
+        group.pop(name, None)
+        if not group:
+            del table[key]
+
+
+def _names_of(trigger: TriggerRoute) -> Names:
+    return Names(trigger.service, trigger.qualifier or LATEST, trigger.function)
+
+
 def _entrance(trigger: TriggerRoute) -> Entrance:
     return Entrance(
-        names=Names(trigger.service, trigger.qualifier or LATEST, trigger.function),
+        names=_names_of(trigger),
         methods=frozenset(method.upper().encode() for method in trigger.methods),
         is_signed=trigger.auth_type not in ("anonymous", "jwt"),
         internet_disabled=trigger.internet_disabled,

@@ -69,6 +69,7 @@ class GatewaySettings:
     async_deliveries_max: int = _number(16, 1, 1000, "results on their way to destinations, at once")
     async_stream_length_max: int = _number(10_000, 1, 10_000_000, "entries kept of a stream that is a destination")
 
+    access_log: str = _text("a file that gets a line of JSON for each request to a function; none by default")
     nonces_max: int = _number(200_000, 2, 100_000_000, "of signed requests, remembered so that none is sent again")
     report_every_s: float = _number(1.0, 0.01, 60.0, "between two usage reports")
     shutdown_timeout_s: float = _number(30.0, 0.0, 3600.0, "for what is in flight, after SIGTERM")

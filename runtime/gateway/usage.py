@@ -10,6 +10,7 @@ class Usage:
         "_since_s",
         "arrived",
         "background",
+        "demand",
         "demand_peak",
         "demand_request_s",
         "failed",
@@ -26,6 +27,7 @@ class Usage:
         self.in_flight = 0
         self.in_flight_provisioned = 0
         self.queued = 0
+        self.demand = 0  # slots that would be taken now if there were enough: in flight, queued and in the background
         self.background = 0  # asynchronous events that wait in the store for a slot: demand, and no place in the queue
         self.begin_interval()
 
@@ -45,29 +47,32 @@ class Usage:
             self.demand_request_s += self.demand * elapsed_s
             self.provisioned_request_s += self.in_flight_provisioned * elapsed_s
 
-    def enter(self, now_s: float, *, provisioned: bool) -> None:
+    def enter(self, now_s: float, provisioned: bool) -> None:
         self.advance(now_s)
         self.in_flight += 1
+        self.demand = demand = self.demand + 1
         if provisioned:
             self.in_flight_provisioned += 1
-        demand = self.demand
         if demand > self.demand_peak:
             self.demand_peak = demand
 
-    def leave(self, now_s: float, *, provisioned: bool) -> None:
+    def leave(self, now_s: float, provisioned: bool) -> None:
         self.advance(now_s)
         self.in_flight -= 1
+        self.demand -= 1
         if provisioned:
             self.in_flight_provisioned -= 1
 
     def enqueue(self, now_s: float) -> None:
         self.advance(now_s)
         self.queued += 1
+        self.demand += 1
         self.demand_peak = max(self.demand_peak, self.demand)
 
     def dequeue(self, now_s: float, queued_at_s: float) -> None:
         self.advance(now_s)
         self.queued -= 1
+        self.demand -= 1
         self.queue_wait_s += now_s - queued_at_s
 
     def relabel(self, now_s: float, more_provisioned: int) -> None:
@@ -78,13 +83,9 @@ class Usage:
     def set_background(self, now_s: float, events: int) -> None:
         """So many asynchronous events wait now."""
         self.advance(now_s)
+        self.demand += events - self.background
         self.background = events
         self.demand_peak = max(self.demand_peak, self.demand)
-
-    @property
-    def demand(self) -> int:
-        """Slots that would be taken now if there were enough of them."""
-        return self.in_flight + self.queued + self.background
 
     @property
     def is_idle(self) -> bool:

@@ -136,7 +136,7 @@ class Worker:
             raise
         self.needs_no_slot()
         try:
-            return saved, await attempt(self._gateway, lease, destination, running, stored.payload)
+            return saved, await attempt(self._gateway, lease, destination, saved)
         finally:
             self._give_back(lease)
 

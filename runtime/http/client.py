@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
-import httptools
-
-from runtime.http.fields import find
-from runtime.http.framing import Headers
+from runtime.http.chunked import BodyMalformed, ChunkedBody
+from runtime.http.framing import Headers, has_no_body
+from runtime.http.head import END, HeadMalformed, Response, check_begin_of_response, parse_response
 
 RESPONSE_HEAD_BYTES_MAX: Final = 65_536
+
+# A longer head is not remembered: what a connection may keep is bounded.
+REMEMBERED_BYTES_MAX: Final = 4096
 
 
 class ConnectionFailed(Exception):
@@ -23,8 +27,15 @@ class ResponseMalformed(ConnectionFailed):
     """What came was no HTTP; whoever sent it lives."""
 
 
+class NotSent(Exception):
+    """The other side had closed the connection before: nothing of the request has reached it."""
+
+
 class Asker(Protocol):
     """Whoever sent the request. It is told of the response until it calls `release` or `abort`."""
+
+    def interim_arrived(self, response: Response) -> None:
+        """A head of the 100s; the one that counts comes after it. Not told: 100, as nothing is held back here."""
 
     def response_arrived(self) -> None:
         """The head is there, or more of the body (`take_body`), or the end (`ended`): as much as came in one piece."""
@@ -42,27 +53,29 @@ class ClientConnection(asyncio.Protocol):
     """One connection. `ask`, then `write` for the rest of a body; the response arrives at the asker.
 
     `put_back` gets the connection when a response is complete and another request may follow; `lost` when it is gone.
+    An instance's next answer mostly has the very head of the one before, which is remembered as the server's side does.
     """
 
     __slots__ = (
         "_asker",
-        "_head_bytes",
+        "_body",
         "_head_only",
-        "_interim",
+        "_held",
+        "_last",
+        "_left",
         "_lost",
-        "_parser",
         "_pieces",
         "_poll",
         "_put_back",
         "_reading_paused",
         "_reusable",
+        "_unix_fd",
         "_writing_paused",
         "ended",
-        "has_head",
-        "headers",
-        "reason",
+        "idle_since_s",
+        "response",
         "reused",
-        "status",
+        "trailers",
         "transport",
     )
 
@@ -71,34 +84,58 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, put_back: Callable[[ClientConnection], None], lost: Callable[[ClientConnection], None]) -> None:
         self._put_back = put_back
         self._lost = lost
-        self._parser: Any = httptools.HttpResponseParser(self)
         self._poll: select.poll | None = None
+        self._unix_fd = -1
         self._asker: Asker | None = None
         self._reading_paused = False
         self._writing_paused = False
-        self.reused = False  # has it carried a request before this one?
-        self._begin(head_only=False)
-
-    def _begin(self, *, head_only: bool) -> None:
-        self.status = 0
-        self.reason = b""
-        self.headers: Headers = []
-        self.has_head = False
-        self.ended = False
-        self._pieces: list[bytes] = []
-        self._head_bytes = 0
-        self._head_only = head_only
-        self._interim = False
+        self._last: Response | None = None  # the head before
+        self._held = b""  # of a head that is not complete
+        self._head_only = False
         self._reusable = False
+        self._left: int | None = None  # bytes of the body still to come; None: until the connection ends
+        self._body: ChunkedBody | None = None  # the body, when it comes in chunks
+        self._pieces: list[bytes] = []
+        self.response: Response | None = None  # the head, once it is there
+        self.ended = False
+        self.trailers: Headers = []  # the fields behind a chunked body, once it has ended
+        self.reused = False  # has it carried a request before this one?
+        self.idle_since_s = 0.0  # for the pool
 
     # -- the asker's side ----------------------------------------------------------------------------------------------
 
+    @property
+    def status(self) -> int:
+        return 0 if self.response is None else self.response.status
+
+    @property
+    def headers(self) -> Headers:
+        return [] if self.response is None else self.response.fields
+
     def ask(self, asker: Asker, data: bytes, *, head_only: bool) -> None:
-        """Send a request: its head, and what is there of its body. `head_only`: the response has no body (HEAD)."""
+        """Send a request: its head, and what is there of its body. `head_only`: the response has no body (HEAD).
+
+        Raises:
+            NotSent: the connection is closed. Told for certain over a unix socket; over TCP ask `is_quiet` before.
+        """
         assert self._asker is None, "a connection carries one request at a time"
+        if self._unix_fd >= 0 and not self.transport.is_closing():
+            # Not by the transport, which would tell of a closed socket too late to know whether anything was sent.
+            try:
+                sent = os.write(self._unix_fd, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise NotSent(str(error)) from error
+            data = data[sent:]
+        elif self.transport.is_closing():
+            raise NotSent("the connection is closed")
         self._asker = asker
-        self._begin(head_only=head_only)
-        self.transport.write(data)
+        self.response = None
+        self.ended = False
+        self._head_only = head_only
+        if data:
+            self.transport.write(data)
 
     def write(self, parts: list[bytes]) -> None:
         self.transport.writelines(parts)
@@ -115,7 +152,8 @@ class ClientConnection(asyncio.Protocol):
         assert self.ended, "a response that has not ended is given up with abort()"
         self._asker = None
         if self._reusable and not self._writing_paused and not self.transport.is_closing():
-            self.resume_reading()
+            if self._reading_paused:
+                self.resume_reading()
             self.reused = True
             self._put_back(self)
         else:
@@ -132,11 +170,14 @@ class ClientConnection(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Whether this connection, unused, is still open, as of this instant.
 
-        The loop would tell too, but later: in between, a request could go to an instance that has just died. Costs a
-        system call, so it is asked only for requests that must not be sent twice.
+        The loop would tell too, but later: in between, a request could go to an instance that has just died. Over TCP
+        it costs a system call, so it is asked only for requests that must not be sent twice; over a unix socket `ask`
+        will know by itself.
         """
         if self.transport.is_closing():
             return False
+        if self._unix_fd >= 0:
+            return True
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -156,25 +197,27 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family == socket.AF_UNIX:
+            self._unix_fd = sock.fileno()
 
     def data_received(self, data: bytes) -> None:
         asker = self._asker
-        if asker is None:
-            self.transport.abort()  # nobody asked
-            return
-        if not self.has_head:
-            self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        if asker is None or self.ended:
+            # Nobody asked, or it is more than was asked for: whose it is nobody can say.
             self._reusable = False
-            if not self.ended:
-                self._fail(f"the response is not valid HTTP/1.1: {error}")
+            if asker is None:
+                self.transport.abort()
+            return
+        try:
+            if self.response is not None:
+                self._read_body(data)
+            elif not self._read_head(asker, data):
                 return
-        if self.has_head:
-            asker.response_arrived()
-        elif self._head_bytes > RESPONSE_HEAD_BYTES_MAX:
-            self._fail(f"the response's head is too large: at most {RESPONSE_HEAD_BYTES_MAX} bytes are allowed")
+        except (HeadMalformed, BodyMalformed) as malformed:
+            self._fail(f"the response is not valid HTTP/1.1: {malformed}")
+            return
+        asker.response_arrived()
 
     def eof_received(self) -> bool:
         return False
@@ -185,13 +228,12 @@ class ClientConnection(asyncio.Protocol):
         asker, self._asker = self._asker, None
         if asker is None or self.ended:
             pass
-        elif exc is None and self.has_head and self._ends_with_connection():
-            self.ended = True
+        elif exc is None and self.response is not None and self._body is None and self._left is None:
+            self.ended = True  # the end of the connection is the end of the body
             self._asker = asker
             asker.response_arrived()
         else:
             asker.response_failed(ConnectionFailed(str(exc) if exc else "the connection was closed"))
-        self._parser = None  # each has the other: left so, only the garbage collector could free them
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -203,57 +245,81 @@ class ClientConnection(asyncio.Protocol):
         if self._asker is not None:
             self._asker.upstream_resumed()
 
-    # -- the parser's side ---------------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        if self.ended:
-            self._reusable = False  # more than was asked for
-
-    def on_status(self, reason: bytes) -> None:
-        if not self.has_head:
-            self.reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.has_head:  # otherwise a trailer: not passed on
-            self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self.ended:
-            return
-        status = self._parser.get_status_code()
-        if status < 200:
-            # 100, 102, 103: what counts comes after it.
-            self._interim = True
-            self.headers = []
-            self.reason = b""
-            return
-        self.status = status
-        self.has_head = True
-        if self._head_only:
-            self._end()
-            # This parser expects the body that was announced and will not come; the next response gets a new one.
-            self._parser = httptools.HttpResponseParser(self)
-
-    def on_body(self, body: bytes) -> None:
-        if self.ended:
-            self._reusable = False
-        else:
-            self._pieces.append(body)
-
-    def on_message_complete(self) -> None:
-        if self._interim:
-            self._interim = False
-        elif not self.ended:
-            self._end()
-
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _end(self) -> None:
-        self.ended = True
-        self._reusable = self._parser.should_keep_alive()
+    def _read_head(self, asker: Asker, data: bytes) -> bool:
+        """Read heads until the one that counts, then what is there of the body. Gives whether that one is there."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        while True:
+            last = self._last
+            if last is not None and data.startswith(last.raw):
+                response = last
+            else:
+                end = data.find(END) + len(END)
+                if end < len(END) or end > RESPONSE_HEAD_BYTES_MAX:
+                    self._hold(data)
+                    return False
+                response = parse_response(data[:end])
+                if response.status >= 200 and end <= REMEMBERED_BYTES_MAX:
+                    self._last = response
+            data = data[len(response.raw) :]
+            if response.status >= 200:
+                break
+            if response.status == 101:
+                raise HeadMalformed("status 101 answers a request that asked for no other protocol")
+            if response.status != 100:
+                asker.interim_arrived(response)
+        self.response = response
+        self._reusable = response.keep_alive
+        self._begin_body(response, data)
+        return True
 
-    def _ends_with_connection(self) -> bool:
-        return find(self.headers, b"content-length") is None and find(self.headers, b"transfer-encoding") is None
+    def _hold(self, data: bytes) -> None:
+        if len(data) > RESPONSE_HEAD_BYTES_MAX:
+            raise HeadMalformed(f"the head is too large: at most {RESPONSE_HEAD_BYTES_MAX} bytes are allowed")
+        check_begin_of_response(data)
+        self._held = data
+
+    def _begin_body(self, response: Response, data: bytes) -> None:
+        """How long the body is (RFC 9112, section 6.3), and what is there of it."""
+        if self.trailers:
+            self.trailers = []
+        if self._head_only or has_no_body(response.status):
+            self._left = 0
+        elif response.is_chunked:
+            self._body = ChunkedBody()
+        else:
+            self._left = response.content_length
+        self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        left, body = self._left, self._body
+        if body is not None:
+            self._pieces += body.feed(data)
+            if not body.ended:
+                return
+            self.trailers = body.trailers
+            self._body, data = None, body.rest
+        elif left is None:
+            self._reusable = False
+            if data:
+                self._pieces.append(data)
+            return
+        elif len(data) < left:
+            self._left = left - len(data)
+            if data:
+                self._pieces.append(data)
+            return
+        else:
+            if left:
+                self._pieces.append(data[:left])
+            data = data[left:]
+        self._left = 0
+        self.ended = True
+        if data:
+            self._reusable = False  # more than was asked for
 
     def _fail(self, reason: str) -> None:
         asker, self._asker = self._asker, None

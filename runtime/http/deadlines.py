@@ -39,9 +39,9 @@ class Deadlines(Generic[T]):
     def __contains__(self, item: T) -> bool:
         return item in self._since
 
-    def add(self, item: T) -> None:
-        """Start the time of an item that is not inside."""
-        self._since[item] = monotonic()
+    def add(self, item: T, now_s: float | None = None) -> None:
+        """Start the time of an item that is not inside. `now_s` spares a look at the clock, which is monotonic's."""
+        self._since[item] = monotonic() if now_s is None else now_s
         if self._timer is None and self._after_s != math.inf:
             self._timer = self._loop.call_later(self._after_s + _ROUNDING_S, self._ring)
 

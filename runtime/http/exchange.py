@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runtime.http.framing import CONTINUE, Headers
+from runtime.http.head import Request
 
 if TYPE_CHECKING:
-    from runtime.http.server import ServerConnection
+    from runtime.http.connection import ServerConnection
 
 
 class Owner(Protocol):
@@ -46,30 +47,39 @@ class Exchange:
         "complete",
         "gone",
         "headers",
-        "http_1_0",
         "keep_alive",
         "method",
         "owner",
         "problem",
         "received",
+        "request",
         "target",
-        "upgrade",
+        "trailers",
     )
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: ServerConnection, request: Request) -> None:
         self._connection = connection
+        self.request = request  # the head; the same object for each request of a connection that has the same head
+        self.method = request.method
+        self.target = request.target
+        self.headers = request.fields
+        self.keep_alive = request.keep_alive  # may the connection be used again? `connection: close` clears it
         self.owner: Owner | None = None
-        self.method = b""
-        self.target = b""
-        self.headers: Headers = []
-        self.http_1_0 = False
-        self.keep_alive = True  # may the connection be used again? An owner that answers `connection: close` clears it
-        self.upgrade = False  # asks for a WebSocket
         self.received: list[bytes] = []  # of the body, not taken yet
         self.body_bytes = 0  # of the body so far, taken or not
         self.complete = False  # has the whole request arrived?
         self.gone = False  # the client is
         self.problem: Problem | None = None
+        self.trailers: Headers = []  # the fields behind a chunked body, once it is complete
+
+    @property
+    def http_1_0(self) -> bool:
+        return self.request.http_1_0
+
+    @property
+    def upgrade(self) -> bool:
+        """Whether it asks for a WebSocket."""
+        return self.request.upgrade
 
     @property
     def client_ip(self) -> bytes:

@@ -30,7 +30,6 @@ _USES: Final[dict[bytes, Use]] = {
     b"proxy-authenticate": Use.HOP,
     b"proxy-authorization": Use.HOP,
     b"te": Use.HOP,
-    b"trailer": Use.HOP,  # trailers are not passed on, so they are not announced either
     b"connection": Use.CONNECTION,
     b"content-length": Use.CONTENT_LENGTH,
     b"transfer-encoding": Use.TRANSFER_ENCODING,

@@ -40,7 +40,12 @@ def header(name: str, value: object) -> bytes:
 
 
 def header_block(headers: Iterable[tuple[str, object]]) -> bytes:
-    return b"".join(header(name, value) for name, value in headers)
+    """Header lines. Raises ValueError as `header` does."""
+    pairs = list(headers)
+    block = "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("latin-1")
+    if block.count(b"\r") != len(pairs) or block.count(b"\n") != len(pairs) or b"\0" in block:
+        return b"".join(header(name, value) for name, value in pairs)  # which says what is wrong
+    return block
 
 
 def chunk(data: bytes) -> bytes:
@@ -55,6 +60,13 @@ def chunks(pieces: Iterable[bytes]) -> list[bytes]:
         if piece:
             parts += (b"%x\r\n" % len(piece), piece, CRLF)
     return parts
+
+
+def last_chunk(trailers: Headers) -> bytes:
+    """The end of a chunked body, with the fields that come behind it."""
+    if not trailers:
+        return LAST_CHUNK
+    return b"".join((b"0\r\n", *(part for name, value in trailers for part in (name, b": ", value, CRLF)), CRLF))
 
 
 def joined(parts: list[bytes]) -> list[bytes]:

@@ -7,6 +7,8 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
+from runtime.contract import INITIALIZER_FAILED
+
 LOG_LINES_MAX: Final = 10
 _LOG_CHARS_MAX: Final = 2000
 MISSED: Final = "Function instance exited while the node was away"
@@ -44,7 +46,7 @@ def unhealthy(health_path: str, failures: int, last_error: str, log_end: bytes) 
 
 
 def initializer_failed(what: str, log_end: bytes) -> str:
-    return f"Function initializer failed: POST /initialize {what}. Logs: {last_lines(log_end)}"
+    return f"{INITIALIZER_FAILED}: POST /initialize {what}. Logs: {last_lines(log_end)}"
 
 
 def last_lines(log_end: bytes) -> str:

@@ -97,7 +97,10 @@ def _readings(head: RequestHead) -> Iterator[str]:
     query = None if head.base_path is None else head.query
     paths = [head.path]
     if head.base_path and head.path.startswith(head.base_path):
-        paths.append(head.path[len(head.base_path) :] or "/")
+        below = head.path[len(head.base_path) :] or "/"
+        paths.append(below)
+        if below.startswith("//"):  # a trigger's URL ends with a slash, and one client puts its whole path behind it
+            paths.append(below[1:])
     for signed_path in dict.fromkeys(reading for each in paths for reading in (each, unquote(each))):
         for sort_query in (True, False) if query else (True,):
             yield string_to_sign(head.method, signed_path, head.headers, resource_query=query, sort_query=sort_query)

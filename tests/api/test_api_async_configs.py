@@ -8,7 +8,7 @@ import pytest
 
 from control_plane.registry.memory import MemoryRegistry
 from runtime.contract import API_VERSION_3, AsyncRoute, async_field
-from tests.api.conftest import TIME, Api
+from tests.api.conftest import FUNCTION, TIME, Api
 
 CONFIG = "/services/s.LATEST/functions/f/async-invoke-config"
 STREAM = "acs:redis:::streams/results"
@@ -95,3 +95,17 @@ async def test_a_function_or_a_qualifier_that_does_not_exist_has_no_config(api: 
     await api.function()
     assert (await api.refused("PUT", CONFIG.replace("/f/", "/g/"), {}))[1] == "FunctionNotFound"
     assert (await api.refused("GET", CONFIG.replace("LATEST", "prod")))[1] == "AliasNotFound"
+
+
+async def test_functions_with_stateful_invocations_are_listed_a_page_at_a_time(api: Api) -> None:
+    await api.function()
+    for function in ("g", "h"):
+        await api.made("POST", "/services/s/functions", FUNCTION | {"functionName": function})
+    for function, stateful in (("f", True), ("g", False), ("h", True)):
+        path = f"/services/s.LATEST/functions/{function}/async-invoke-config"
+        await api.made("PUT", path, {"statefulInvocation": stateful})
+    listed = "/stateful-async-invocation-functions"
+    page = await api.made("GET", f"{listed}?limit=1")
+    assert page["data"] == [{"serviceName": "s", "functionName": "f", "qualifier": "LATEST"}]
+    page = await api.made("GET", f"{listed}?limit=1&nextToken={page['nextToken']}")
+    assert page == {"data": [{"serviceName": "s", "functionName": "h", "qualifier": "LATEST"}]}

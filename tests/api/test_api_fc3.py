@@ -61,6 +61,21 @@ async def test_a_function_that_is_refused_leaves_no_service(fc3: Api) -> None:
     assert (await fc3.made("GET", "/services"))["services"] == []
 
 
+async def test_a_function_that_exists_already_is_refused_and_its_service_stays_as_it_is(fc3: Api) -> None:
+    await fc3.made("POST", "/functions", FUNCTION | {"role": "r"})
+    before = await fc3.made("GET", "/functions/f")
+    assert (await fc3.refused("POST", "/functions", FUNCTION | {"role": "other"}))[0] == 409
+    assert await fc3.made("GET", "/functions/f") == before
+
+
+async def test_a_change_of_a_function_that_is_refused_leaves_its_service_as_it_is(fc3: Api) -> None:
+    await fc3.made("POST", "/functions", FUNCTION | {"role": "r"})
+    before = await fc3.made("GET", "/functions/f")
+    assert (await fc3.refused("PUT", "/functions/f", {"role": "other", "timeout": 0}))[0] == 400
+    assert (await fc3.refused("PUT", "/functions/f", {"timeout": 9, "logConfig": "x"}))[0] == 400
+    assert await fc3.made("GET", "/functions/f") == before
+
+
 async def test_what_is_changed_at_once_is_refused_to_who_has_not_read_it(either: Api) -> None:
     await either.function()
     await either.made("POST", "/services/s/functions/f/triggers", TRIGGER)

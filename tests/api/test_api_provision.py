@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
+from runtime.contract import API_VERSION_3
 from tests.api.conftest import FUNCTION, Api
 
 POLICY = {
@@ -144,3 +146,46 @@ async def test_what_clients_ask_on_the_way_is_answered(either: Api) -> None:
     status, code, _ = await either.refused("GET", "/services/s.LATEST/functions/f/async-invoke-config")
     assert (status, code) == (404, "AsyncConfigNotExists")
     assert await either.made("GET", "/services/s/functions/f/async-invoke-configs") == {"configs": []}
+
+
+@pytest.mark.parametrize("ids", ["instanceIds=c-2&instanceIds=c-9", "instanceIds.1=c-2&instanceIds.2=c-9"])
+async def test_instances_are_narrowed_by_ids_and_status_however_a_client_spells_a_list(api: Api, ids: str) -> None:
+    api.version = API_VERSION_3
+    await api.made("POST", "/functions", FUNCTION)
+    for number, state in ((1, "READY"), (2, "READY"), (3, "INITIALIZING")):
+        api.fleet.views.append(replace(instance_view(f"c-{number}", service="f"), state=state))
+
+    async def listed(query: str) -> list[str]:
+        answer = await api.made("GET", f"/functions/f/instances?{query}")
+        return [instance["instanceId"] for instance in answer["instances"]]
+
+    assert await listed(ids) == ["c-2"]
+    assert await listed('instanceIds=["c-2","c-3"]') == ["c-2", "c-3"]
+    assert await listed('instanceStatus=["Running"]') == ["c-1", "c-2"]
+    assert await listed("instanceStatus=Creating&instanceIds=[]") == ["c-3"]
+    for wrong in ("[1]", "[", "[{}]"):
+        refused = await api.refused("GET", f"/functions/f/instances?instanceIds={wrong}")
+        assert refused == (400, "InvalidArgument", f"instanceIds is '{wrong}': must be a list of strings")
+
+
+@pytest.mark.parametrize(
+    ("version", "path"),
+    [
+        ("2016-08-15", "/services/f.LATEST/functions/f/provision-config"),
+        ("2021-04-06", "/services/f/functions/f/provision-config?qualifier=LATEST"),
+        (API_VERSION_3, "/functions/f/provision-config"),
+    ],
+)
+async def test_a_config_is_put_only_if_it_still_is_the_one_that_was_read(api: Api, version: str, path: str) -> None:
+    await api.made("POST", "/services", {"serviceName": "f"})
+    await api.made("POST", "/services/f/functions", FUNCTION)
+    api.version = version
+    await api.made("GET", path)
+    of_none = {"headers": {"if-match": api.last.headers["etag"]}}
+    assert (await api.call("PUT", path, {"target": 1}, **of_none))[0] == 200
+    of_one = {"headers": {"if-match": api.last.headers["etag"]}}
+    status, answer = await api.call("PUT", path, {"target": 2}, **of_none)
+    assert (status, answer["Code"]) == (412, "PreconditionFailed")
+    assert (await api.made("GET", path))["target"] == 1
+    assert api.last.headers["etag"] == of_one["headers"]["if-match"]
+    assert (await api.call("PUT", path, {"target": 2}, **of_one))[1]["target"] == 2

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
 from redis.asyncio import Redis
 
-from control_plane.nonces import KEY_PREFIX, SharedNonces
 from runtime.access.nonces import REMEMBERED_S
+from runtime.access.shared_nonces import KEY_PREFIX, SharedNonces, connect
 from tests.support.store import PrivateStore
 
 
@@ -29,3 +34,23 @@ async def test_while_the_store_is_away_a_process_remembers_its_own(private_store
     assert not await nonces.use("key", "n", 1000.0)
     await redis.aclose()
     private_store.start()
+
+
+async def test_a_store_that_is_silent_is_not_waited_for_and_then_not_asked_for_a_while() -> None:
+    asked: list[None] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(None)
+        await reader.read()
+        writer.close()
+
+    folder = Path(tempfile.mkdtemp(prefix="stoke-n-"))
+    async with await asyncio.start_unix_server(say_nothing, folder / "s"):
+        redis = connect(f"unix://{folder}/s")
+        nonces = SharedNonces(redis, answer_s=0.05)
+        assert await nonces.use("key", "a", 1000.0)
+        assert await nonces.use("key", "b", 1000.0)
+        assert not await nonces.use("key", "a", 1000.0), "this process remembers its own"
+        assert len(asked) == 1
+        await redis.aclose()
+    shutil.rmtree(folder)

@@ -30,3 +30,23 @@ def test_the_cold_start_is_told_for_a_fork_a_fresh_interpreter_and_a_bare_server
     found = run("coldstart", tmp_path / "c.json", "--rounds", "1")
     assert [len(found[name]) for name in ("zygote_s", "fresh_s", "bare_s")] == [1, 1, 1]
     assert found["times_faster"] > 0
+
+
+def test_a_large_registry_is_asked_weighed_and_started_beside_a_small_one(tmp_path: Path) -> None:
+    small = ("--functions", "50", "--rounds", "2", "--starts", "1", "--settle-s", "0.1")
+    found = run("registry", tmp_path / "r.json", *small)
+    assert found["latency"]["invoke the warm function"]["ratio"] > 0
+    assert {name: routes["routes"] for name, routes in found["routes"].items()} == {
+        "10 functions": 21,
+        "50 functions": 101,
+    }, "a function and a trigger each, and the one that is invoked"
+    for name in ("10 functions", "50 functions"):
+        assert len(found["start_s"][name]["first_invocation"]) == len(found["gateway_restart_s"][name]) == 1
+        assert {"control-plane", "gateway"} <= set(found["memory_mib"][name])
+
+
+def test_asynchronous_invocations_are_counted_as_they_are_accepted_and_as_they_end(tmp_path: Path) -> None:
+    small = ("--events", "20", "--rounds", "1", "--instances", "1", "--connections", "2")
+    found = run("asynchronous", tmp_path / "a.json", *small)
+    assert set(found["median"]) == {"accepted", "executed", "both at once"}
+    assert all(each["per_s"] > 0 and each["cpu_us_each"]["gateway"] >= 0 for each in found["median"].values())

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
+from control_plane.registry import keys
 from tests.support.stoke import Stoke, eventually, zipped
 
 HANDLER = "def handler(event, context):\n    return event[::-1]\n"
@@ -52,3 +54,19 @@ def test_a_function_of_fc_3_is_served_from_its_creation_to_its_removal(stoke: St
     stoke.client.delete(f"{stoke.endpoint}{TREE}/functions/f")
     assert stoke.call("GET", f"{TREE}/functions")["functions"] == []
     eventually(lambda: invoke().status_code == 404, "the gateway has forgotten the function")
+
+
+def test_a_control_plane_that_starts_lists_the_functions_of_an_older_store(stoke: Stoke) -> None:
+    function = {"functionName": "old", "runtime": "custom", "handler": "x"}
+    stoke.call("POST", f"{TREE}/functions", function)
+    with redis.Redis.from_url(stoke.stoke_json()["store"]) as store:
+        store.delete(keys.FC3_FUNCTIONS, keys.INDEX_VERSION)  # as it was before there was an index of these names
+    assert stoke.call("GET", f"{TREE}/functions")["functions"] == []
+    stoke.await_restart("control-plane", stoke.kill("control-plane"))
+
+    def names() -> list[str]:
+        answer = stoke.client.get(f"{stoke.endpoint}{TREE}/functions")
+        return [each["functionName"] for each in answer.json()["functions"]] if answer.status_code == 200 else []
+
+    eventually(lambda: names() == ["old"], "the function is listed again")
+    assert stoke.client.delete(f"{stoke.endpoint}{TREE}/functions/old").status_code == 204

@@ -19,10 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from control_plane.credentials import write_secret_key
 from runtime.access.records import KeyRecord, key_field, seal
 from runtime.access.sealing import read_box
+from runtime.access.shared_nonces import KEY_PREFIX
 from runtime.contract import ROUTES_KEY
 from runtime.signature import RequestHead, authorization, sign
 from runtime.signature.acs3 import string_to_sign
-from tests.support.gateway import KEY_ID, SECRET, Reply, World, read_reply, request_bytes, world
+from tests.support.gateway import KEY_ID, SECRET, GatewayProcess, Reply, World, read_reply, request_bytes, world
 from tests.support.store import PrivateStore
 
 INVOKE = "/2016-08-15/services/s/functions/f/invocations"
@@ -133,6 +134,41 @@ async def test_a_request_that_was_overheard_cannot_be_sent_again(w: World) -> No
     assert told(await w.ask("POST", INVOKE, headers, b"x")) == (200, "")
     assert told(await w.ask("POST", INVOKE, headers, b"x")) == (403, "SignatureNonceUsed")
     assert len(instance.requests) == 1
+
+
+async def test_a_request_that_was_overheard_cannot_be_sent_to_another_gateway(
+    w: World, private_store: PrivateStore
+) -> None:
+    instance = await w.start_instance("i1")
+    other = GatewayProcess(private_store.url, "unix:/none", w.directory, "--id", "other")
+    other.start()
+    try:
+        second = World(other, w.store, w.directory)
+        await second.settle()
+        for body in (b"x", b"y" * 300_000):
+            headers = acs3(body, f"nonce-{len(body)}")
+            assert told(await w.ask("POST", INVOKE, headers, body)) == (200, "")
+            assert told(await second.ask("POST", INVOKE, headers, body)) == (403, "SignatureNonceUsed")
+            assert instance.requests[-1].body == body
+        assert len(instance.requests) == 2
+        used = len(await w.store.keys(f"{KEY_PREFIX}*"))
+        assert told(await second.ask("POST", INVOKE, fc(KEY_ID, SECRET))) == (200, "")
+        assert len(await w.store.keys(f"{KEY_PREFIX}*")) == used, "only ACS3 has nonces, so only it asks the store"
+    finally:
+        other.stop()
+
+
+async def test_while_the_store_is_away_a_gateway_goes_by_the_nonces_it_has_seen(
+    w: World, private_store: PrivateStore
+) -> None:
+    await w.start_instance("i1")
+    private_store.kill()
+    try:
+        headers = acs3(b"x", "away")
+        assert told(await w.ask("POST", INVOKE, headers, b"x")) == (200, "")
+        assert told(await w.ask("POST", INVOKE, headers, b"x")) == (403, "SignatureNonceUsed")
+    finally:
+        private_store.start()
 
 
 async def test_a_changed_body_never_reaches_the_function(w: World) -> None:

@@ -289,15 +289,6 @@ async def test_a_client_that_leaves_in_flight_leaves_its_slot_taken_until_the_in
     assert instance.in_flight_peak == 1
 
 
-async def test_a_wait_that_is_too_long_ends_with_the_reason(store_url: str) -> None:
-    async with world(store_url, "--queue-wait-s", "0.3") as w:
-        await w.put_instance("i1", "", InstanceState.FAILED, reason="exit status 1")
-        await w.settle()
-        reply = await w.ask("GET", f"{TRIGGER}/")
-        assert (reply.status, reply.json()["Code"]) == (429, "ResourceExhausted")
-        assert reply.json()["Message"].endswith("within 0.3 s; the last one that was started failed: exit status 1")
-
-
 async def test_those_who_wait_for_a_function_that_is_deleted_are_told(w: World) -> None:
     asking = asyncio.create_task(w.ask("GET", f"{TRIGGER}/"))
     async with w.reports() as report:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from runtime.http.client import ClientConnection
+from runtime.http.client import ClientConnection, ConnectionFailed, NotSent
 from runtime.http.deadlines import Deadlines
+from runtime.http.head import Response
 from runtime.http.pool import NoResources, Pool, Unreachable, close_idle
 
 
@@ -71,23 +72,62 @@ def test_nobody_there_and_no_descriptors_left_are_told_apart(path: Path) -> None
     uvloop.run(scenario())
 
 
-def test_the_last_used_connection_is_taken_first_and_a_dead_one_not_at_all(path: Path) -> None:
+async def two_used(listener: socket.socket, connections: Pool) -> ClientConnection:
+    """Two idle connections, the second used last; the other side closes both, unnoticed by this side's loop."""
+    first, second = await connections.connect(), await connections.connect()
+    connections.put_back(first)
+    connections.put_back(second)
+    assert connections.take(must_be_alive=True) is second
+    connections.put_back(second)
+    for _ in (first, second):
+        listener.accept()[0].close()
+    return second
+
+
+def test_the_last_used_connection_is_taken_first_and_a_dead_one_not_at_all() -> None:
+    async def scenario() -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            connections = pool(f"tcp:127.0.0.1:{listener.getsockname()[1]}")
+            await two_used(listener, connections)
+            assert connections.take(must_be_alive=True) is None
+
+    uvloop.run(scenario())
+
+
+def test_over_a_unix_socket_a_dead_connection_is_known_by_what_could_not_be_sent(path: Path) -> None:
+    """No question before each request is needed there: the other side has read nothing of what it refuses."""
+
     async def scenario() -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen()
             connections = pool(f"unix:{path}")
-            first, second = await connections.connect(), await connections.connect()
-            connections.put_back(first)
-            connections.put_back(second)
+            second = await two_used(listener, connections)
             assert connections.take(must_be_alive=True) is second
-            connections.put_back(second)
-            for _ in (first, second):
-                listener.accept()[0].close()
-            # The other side is gone, and this side's loop has had no chance to notice.
-            assert connections.take(must_be_alive=True) is None
+            with pytest.raises(NotSent):
+                second.ask(NoAsker(), b"POST / HTTP/1.1\r\n\r\n", head_only=False)
+            second.close()
 
     uvloop.run(scenario())
+
+
+class NoAsker:
+    """Nothing is asked, so nobody is told."""
+
+    def interim_arrived(self, response: Response) -> None:
+        raise AssertionError
+
+    def response_arrived(self) -> None:
+        raise AssertionError
+
+    def response_failed(self, error: ConnectionFailed) -> None:
+        raise AssertionError(error)
+
+    def upstream_paused(self) -> None: ...
+
+    def upstream_resumed(self) -> None: ...
 
 
 def test_an_unused_connection_is_closed_in_time(path: Path) -> None:

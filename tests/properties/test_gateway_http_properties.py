@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.exchange import Exchange
 from runtime.http.framing import chunks
+from runtime.http.head import Response
 from runtime.http.server import Server
 
 
@@ -140,7 +141,9 @@ def test_a_request_that_came_half_behind_another_is_read_on_when_its_turn_comes(
     connection = Server(LOOP, exchanges.append).connection()
     wire = Wire()
     connection.connection_made(cast(asyncio.Transport, wire))
-    connection.data_received(b"GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\ncontent-length: 6\r\n\r\nabc")
+    connection.data_received(
+        b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\nPOST /2 HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc"
+    )
     assert [exchange.target for exchange in exchanges] == [b"/1"]
     paused = [wire.paused]
     exchanges[0].finish()
@@ -178,8 +181,10 @@ class Asker:
         self.heads = 0
         self.failed: ConnectionFailed | None = None
 
+    def interim_arrived(self, response: Response) -> None: ...
+
     def response_arrived(self) -> None:
-        self.heads += not self.body and self.connection.has_head
+        self.heads += not self.body and self.connection.response is not None
         self.body += b"".join(self.connection.take_body())
 
     def response_failed(self, error: ConnectionFailed) -> None:

@@ -96,6 +96,7 @@ class Request:
     names: list[str]  # all names, as often as they came
     body: bytes
     connection: int  # which of the instance's connections
+    trailers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -103,6 +104,8 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes
+    trailers: dict[str, str] = field(default_factory=dict)
+    interim: list[int] = field(default_factory=list)  # statuses of the 100s that came before
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -171,36 +174,49 @@ class Instance:
 async def read_request(reader: asyncio.StreamReader, connection: int = 0) -> Request:
     line, headers, names = await _read_head(reader)
     method, target, _ = line.split(" ")
-    return Request(method, target, headers, names, await _read_body(reader, headers), connection)
+    body, trailers = await _read_body(reader, headers)
+    return Request(method, target, headers, names, body, connection, trailers)
 
 
 async def read_reply(reader: asyncio.StreamReader, *, head_only: bool = False) -> Reply:
     """One response; one without a length ends with the connection."""
-    line, headers, _ = await _read_head(reader)
-    status = int(line.split(" ")[1])
+    interim: list[int] = []
+    while True:
+        line, headers, _ = await _read_head(reader)
+        status = int(line.split(" ")[1])
+        if not 102 <= status < 200:
+            break
+        interim.append(status)
     if head_only or status in (204, 304) or status < 200:
-        return Reply(status, headers, b"")
+        return Reply(status, headers, b"", {}, interim)
     if "content-length" not in headers and "transfer-encoding" not in headers:
-        return Reply(status, headers, await reader.read())
-    return Reply(status, headers, await _read_body(reader, headers))
+        return Reply(status, headers, await reader.read(), {}, interim)
+    return Reply(status, headers, *await _read_body(reader, headers), interim)
 
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], list[str]]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    line, *rest = head[:-4].split("\r\n")
-    pairs = [(name.lower(), value.strip()) for name, _, value in (each.partition(":") for each in rest)]
-    return line, dict(pairs), [name for name, _ in pairs]
+    line = (await reader.readuntil(b"\r\n")).decode("latin-1")
+    pairs = await _read_fields(reader)
+    return line.rstrip(), dict(pairs), [name for name, _ in pairs]
 
 
-async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+async def _read_fields(reader: asyncio.StreamReader) -> list[tuple[str, str]]:
+    """Until the empty line; names in lower case."""
+    pairs: list[tuple[str, str]] = []
+    while line := (await reader.readuntil(b"\r\n")).decode("latin-1").rstrip():
+        name, _, value = line.partition(":")
+        pairs.append((name.lower(), value.strip()))
+    return pairs
+
+
+async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
     if headers.get("transfer-encoding") != "chunked":
-        return await reader.readexactly(int(headers.get("content-length", "0")))
+        return await reader.readexactly(int(headers.get("content-length", "0"))), {}
     body = b""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         body += await reader.readexactly(size)
         await reader.readexactly(2)
-    await reader.readexactly(2)
-    return body
+    return body, dict(await _read_fields(reader))
 
 
 class Client:
@@ -280,10 +296,8 @@ class World:
     async def put_instance(
         self, instance_id: str, address: str, state: InstanceState = InstanceState.READY, **more: Any
     ) -> None:
-        values = {"function": "f", "version": LATEST, "kind": Kind.PROVISIONED, "slots": 1, **more}
-        record = InstanceRecord(
-            instance_id=instance_id, service="s", revision="r", state=state, node="n", address=address, **values
-        )
+        values = {"service": "s", "function": "f", "version": LATEST, "kind": Kind.PROVISIONED, "slots": 1, **more}
+        record = InstanceRecord(instance_id=instance_id, revision="r", state=state, node="n", address=address, **values)
         self.records[instance_id] = record
         await self.write(INSTANCES_KEY, instance_id, record.to_json())
 

@@ -26,6 +26,7 @@ from runtime.gateway.refusal import Refusal
         ("GET", "/2021-04-06/services/s/functions/f", "", Need(Right.LOOK, "s")),
         ("PUT", "/2016-08-15/services/s.prod/functions/f/provision-config", "", Need(Right.CHANGE, "s")),
         ("DELETE", "/2016-08-15/services/s", "", Need(Right.CHANGE, "s")),
+        ("GET", "/2016-08-15/tempBucketToken", "", Need(Right.CHANGE, asks_later=True)),
         ("POST", "/2016-08-15/services/s.prod/functions/f/invocations", "", Need(Right.INVOKE, "s")),
         ("GET", "/2016-08-15/services/s/functions/f/instances/i/exec", "", Need(Right.CHANGE, "s")),
         ("GET", "/2016-08-15/services/s/functions/exec", "", Need(Right.LOOK, "s")),

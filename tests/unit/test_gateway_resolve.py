@@ -45,6 +45,13 @@ def test_a_header_that_names_no_function_is_refused_with_what_is_allowed(value: 
     assert (refused.value.status, refused.value.code) == (400, "InvalidArgument")
 
 
+def test_code_that_is_uploaded_is_for_the_api() -> None:
+    assert asked(b"/1000/code-uploads/0f", method=b"PUT") == ApiAsk()
+    for method, target in ((b"GET", b"/1000/code-uploads/0f"), (b"PUT", b"/1000/other/0f"), (b"PUT", b"/code-uploads")):
+        with pytest.raises(Refusal):
+            asked(target, method=method)
+
+
 def test_a_sub_domain_counts_before_the_path() -> None:
     for host in (b"f-s.cn-local.example", b"F-S.cn-local.example:80"):
         assert asked(b"/2016-08-15/services", host=host) == TriggerAsk(None, b"f-s", b"/2016-08-15/services", b"")

@@ -79,6 +79,15 @@ def test_the_readings_of_several_clients_are_accepted() -> None:
     check({**HEADERS, "Authorization": f"FC id:{sign('secret', text)}"}, resource_query="b=2&a=1")
 
 
+def test_a_trigger_may_be_signed_by_the_path_that_a_client_put_behind_its_url() -> None:
+    # `s invoke` signs "/x" and asks urlInternet + "/x", and urlInternet ends with a slash.
+    base = "/2016-08-15/proxy/s/f"
+    check(signed("/x", ""), path=f"{base}//x", resource_query="", base_path=base)
+    check(signed("/", ""), path=f"{base}//", resource_query="", base_path=base)
+    with pytest.raises(SignatureRefused):
+        check(signed("/y", ""), path=f"{base}//x", resource_query="", base_path=base)
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [

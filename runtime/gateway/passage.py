@@ -1,0 +1,91 @@
+"""A request's way as far as its head alone decides it: which version it goes to, and the lines that are passed on.
+
+Clients say the same head again and again over one connection. What was worked out for it is kept with it, so that only
+what differs from request to request is done for each: a slot, an id, the body.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from runtime.contract import HEADER_BASE_PATH, HEADER_CLIENT_IP, PATH_INVOKE
+from runtime.gateway.gate import Gate
+from runtime.gateway.headers import RequestHead
+from runtime.gateway.metrics import Series
+from runtime.gateway.resolve import Names, TriggerAsk
+from runtime.gateway.routes import Destination
+from runtime.http.deadlines import Deadlines
+from runtime.http.exchange import Exchange
+
+if TYPE_CHECKING:
+    from runtime.gateway.invocation import Invocation
+
+# Header lines, encoded once; what differs is put in.
+_INVOKE_LINE: Final = f"POST {PATH_INVOKE} HTTP/1.1\r\n".encode()
+_CLIENT_IP: Final = f"{HEADER_CLIENT_IP}: %b\r\n".encode()
+_BASE_PATH: Final = f"{HEADER_BASE_PATH}: %b\r\n".encode()
+
+# RFC 9110, section 9.2.1: what may be sent twice without asking.
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+
+
+class Passage:
+    """`trigger` is how the function was asked for; None for InvokeFunction."""
+
+    __slots__ = (
+        "body_bytes_max",
+        "destination",
+        "framing",
+        "gate",
+        "generation",
+        "head",
+        "lines",
+        "may_be_sent_twice",
+        "names",
+        "running",
+        "series",
+        "trigger",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        trigger: TriggerAsk | None,
+        destination: Destination,
+        gate: Gate,
+        running: Deadlines[Invocation],
+        names: Names,
+        series: Series,
+        *,
+        body_bytes_max: int,
+        generation: int,
+    ) -> None:
+        self.head = head
+        self.trigger = trigger
+        self.destination = destination
+        self.gate = gate
+        self.running = running  # the time limit of the function
+        self.names = names
+        self.series = series  # what is counted for it
+        self.body_bytes_max = body_bytes_max
+        self.generation = generation  # of the routes that it was found in
+        self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)
+        self.lines = self._lines(exchange)
+        length = head.content_length
+        # What follows the lines before a body whose length was announced and that is there; b"" otherwise.
+        self.framing = b"" if length is None or head.is_chunked else b"content-length: %d\r\n\r\n" % length
+
+    def _lines(self, exchange: Exchange) -> bytes:
+        """The request line and the header lines to the instance, but for the request's id and the framing."""
+        trigger, destination = self.trigger, self.destination
+        more = _CLIENT_IP % exchange.client_ip
+        if trigger is None:
+            line, fixed = _INVOKE_LINE, destination.invoke_headers
+        else:
+            line, fixed = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target), destination.http_headers
+            if trigger.base_path:
+                more += _BASE_PATH % trigger.base_path
+        if self.head.host is None:
+            more += b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
+        return b"".join((line, *self.head.passed, more, fixed))

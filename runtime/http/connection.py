@@ -1,0 +1,327 @@
+"""One client of a server: bytes in, exchanges out, one at a time and in order.
+
+A request that cannot be read comes as an exchange with a `problem`, so that all answers are written in one place, the
+handler.
+
+A client's next request mostly has the very head of the one before. A connection remembers its last head, and bytes that
+begin with it are not taken apart again: neither here nor, by `Request.note`, by whoever handles the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from runtime.http.chunked import BodyMalformed, ChunkedBody
+from runtime.http.exchange import Exchange, Problem
+from runtime.http.head import END, NO_REQUEST, HeadMalformed, Request, check_begin_of_request, parse_request
+
+if TYPE_CHECKING:
+    from runtime.http.server import Server
+
+# A longer head is not remembered: what a connection may keep is bounded.
+REMEMBERED_BYTES_MAX: Final = 4096
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client. What it pipelines waits unread until the answer before is finished."""
+
+    __slots__ = (
+        "_body",
+        "_current",
+        "_held",
+        "_in_head",
+        "_last",
+        "_left",
+        "_lingers",
+        "_owner_pauses",
+        "_reading",
+        "_reading_paused",
+        "_receiving",
+        "_server",
+        "_writing_paused",
+        "client_ip",
+        "idle_since_s",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._last: Request | None = None  # the head before
+        self._current: Exchange | None = None  # the one being answered
+        self._receiving: Exchange | None = None  # the one being answered, while its body is not complete
+        self._left = 0  # bytes of that body still to come
+        self._body: ChunkedBody | None = None  # that body, when it comes in chunks
+        self._held = b""  # a head that is not complete, or what came behind a complete request
+        self._in_head = False
+        self._reading = False
+        self._owner_pauses = False  # whoever answers has enough of the request's body for now
+        self._reading_paused = False
+        self._writing_paused = False
+        self._lingers = False
+        self.idle_since_s = math.inf  # of the monotonic clock; infinity while something is going on
+        self.client_ip = b""
+
+    # -- the transport's side ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        server = self._server
+        if server.closing or len(server.connections) >= server.limits.connections_max:
+            self.transport.abort()
+            return
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.client_ip = str(peer[0]).encode()
+        self.idle_since_s = monotonic()
+        server.remember(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            return
+        if self._receiving is not None:
+            data = self._receive(self._receiving, data)
+        elif self._held:
+            data = self._held + data
+            self._held = b""
+        if data:
+            self._read(data)
+
+    def eof_received(self) -> bool:
+        return False  # a client that closes its side is taken for gone, as other proxies do
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._server.forget(self)
+        self._held = b""
+        self._receiving = None
+        current, self._current = self._current, None
+        if current is not None:
+            current.gone = True
+            owner, current.owner = current.owner, None
+            if owner is not None:
+                owner.client_gone()
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        if self._current is not None and self._current.owner is not None:
+            self._current.owner.client_paused()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self._current is None:
+            self._read_held()  # it waited for the client to read the answer before
+        elif self._current.owner is not None:
+            self._current.owner.client_resumed()
+
+    # -- the exchange's side -------------------------------------------------------------------------------------------
+
+    def finished(self, exchange: Exchange) -> None:
+        assert exchange is self._current, "only the exchange whose turn it is may be finished"
+        self._current = None
+        exchange.owner = None  # each has the other: left so, only the garbage collector could free them
+        if not exchange.complete:
+            self._linger()
+        elif not exchange.keep_alive or self._server.closing:
+            self.transport.close()
+        else:
+            self.idle_since_s = monotonic()
+            if self._held:
+                self._read_held()
+            if self._reading_paused:
+                self._owner_pauses = False
+                self._adjust_reading()
+
+    def pause_reading(self) -> None:
+        self._owner_pauses = True
+        self._adjust_reading()
+
+    def resume_reading(self) -> None:
+        if self._owner_pauses:
+            self._owner_pauses = False
+            self._adjust_reading()
+
+    def reset(self) -> None:
+        """End the connection with RST: after FIN, an answer that ends with its connection would look whole."""
+        with contextlib.suppress(OSError):  # not a TCP socket, or gone already
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def close_when_idle(self) -> None:
+        """Close now, or as soon as the request being answered is."""
+        if self._current is None:
+            self.transport.close()
+        else:
+            self._current.keep_alive = False
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        """Hand on requests until one is not answered at once. A loop, as a hundred may be answered at once."""
+        self._reading = True
+        while data:
+            if self._current is not None or self._writing_paused:
+                self._held = data
+                self._adjust_reading()
+                break
+            last = self._last
+            if last is not None and data.startswith(last.raw):
+                request = last
+            else:
+                found = self._find_head(data)
+                if found is None:
+                    break
+                request, data = found
+            data = self._begin(request, data)
+            if self._current is None and data and self.transport.is_closing():
+                break
+        self._reading = False
+
+    def _read_held(self) -> None:
+        if not self._reading and self._held and not self.transport.is_closing():
+            data, self._held = self._held, b""
+            self._read(data)
+            self._adjust_reading()
+
+    def _begin(self, request: Request, data: bytes) -> bytes:
+        """Hand one request on, with what is there of its body. Gives what came behind it."""
+        exchange = Exchange(self, request)
+        rest = data[len(request.raw) :]
+        length = request.content_length
+        if request.is_chunked:
+            self._receiving, self._body = exchange, ChunkedBody()
+            rest = self._receive(exchange, rest)
+        elif not length:
+            exchange.complete = True
+        elif len(rest) == length:
+            exchange.received.append(rest)
+            exchange.body_bytes = length
+            exchange.complete = True
+            rest = b""
+        else:
+            self._receiving, self._left = exchange, length
+            rest = self._receive(exchange, rest)
+        if self._server.closing:
+            exchange.keep_alive = False
+        self._current = exchange
+        self.idle_since_s = math.inf
+        self._server.handle(exchange)
+        return rest
+
+    def _receive(self, exchange: Exchange, data: bytes) -> bytes:
+        """More of a body, or its end. Gives what came behind it."""
+        if not data:
+            return data
+        body = self._body
+        if body is not None:
+            try:
+                pieces = body.feed(data)
+            except BodyMalformed as malformed:
+                self._body_is_unreadable(exchange, str(malformed))
+                return b""
+            exchange.received += pieces
+            exchange.body_bytes += sum(map(len, pieces))
+            exchange.complete, rest = body.ended, body.rest
+            if body.ended:
+                exchange.trailers = body.trailers
+        else:
+            rest = data[self._left :]
+            if rest:
+                data = data[: self._left]
+            self._left -= len(data)
+            exchange.received.append(data)
+            exchange.body_bytes += len(data)
+            exchange.complete = not self._left
+        if exchange.complete:
+            self._receiving = self._body = None
+        if exchange.owner is not None:
+            exchange.owner.body_arrived()
+        return rest
+
+    def _find_head(self, data: bytes) -> tuple[Request, bytes] | None:
+        """The head that `data` begins with, and the data without empty lines before it; None: not all is there."""
+        while data.startswith(b"\r\n"):  # RFC 9112, section 2.2: some clients send one too many
+            data = data[2:]
+        end = data.find(END) + len(END)
+        bytes_max = self._server.limits.head_bytes_max
+        if end > bytes_max or (end < len(END) and len(data) > bytes_max):
+            self._unreadable(_head_too_large(bytes_max))
+            return None
+        try:
+            if end < len(END):
+                check_begin_of_request(data)
+                self._wait_for_head(data)
+                return None
+            request = parse_request(data[:end])
+        except HeadMalformed as malformed:
+            self._unreadable(_malformed(malformed.status, str(malformed)))
+            return None
+        if self._in_head:
+            self._in_head = False
+            self._server.in_head.discard(self)
+        self._last = request if end <= REMEMBERED_BYTES_MAX else None
+        return request, data
+
+    def _wait_for_head(self, data: bytes) -> None:
+        self._held = data
+        if data and not self._in_head:
+            self._in_head = True
+            self.idle_since_s = math.inf
+            self._server.in_head.add(self)
+
+    def _unreadable(self, problem: Problem) -> None:
+        """Nothing more can be read from this client; it is told why."""
+        exchange = self._current = Exchange(self, NO_REQUEST)
+        exchange.problem = problem
+        exchange.keep_alive = False
+        self._held = b""
+        self._in_head = False
+        self._server.in_head.discard(self)
+        self.idle_since_s = math.inf
+        self._server.handle(exchange)
+
+    def _body_is_unreadable(self, exchange: Exchange, message: str) -> None:
+        self._receiving = self._body = None
+        exchange.keep_alive = False
+        if exchange is self._current:
+            self.transport.abort()  # its request is on the way already: the end that it waits for will not come
+        else:
+            exchange.problem = _malformed(400, message)
+
+    def _adjust_reading(self) -> None:
+        """Read on unless the owner has enough or a request waits already: what a client pipelines waits with it."""
+        pause = self._owner_pauses or (bool(self._held) and not self._in_head)
+        if pause is not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = pause
+            if pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def _linger(self) -> None:
+        """The answer is written but the request is not read to its end: let the client read it, then close."""
+        if self.transport.is_closing():
+            return
+        self._lingers = True
+        self._receiving = None
+        self._held = b""
+        self._owner_pauses = False
+        self._server.lingering.add(self)
+        self._adjust_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+
+def _malformed(status: int, message: str) -> Problem:
+    return Problem(status, "InvalidArgument", f"the request is not valid HTTP/1.1: {message}")
+
+
+def _head_too_large(bytes_max: int) -> Problem:
+    return Problem(431, "EntityTooLarge", f"the request's head is too large: at most {bytes_max} bytes are allowed")

@@ -1,0 +1,302 @@
+"""What the head of a message says (RFC 9112, sections 2 to 6; RFC 9110, section 5). Pure: bytes in, a head out.
+
+A head that two readers could take differently is refused here, so that nothing ambiguous is ever passed on: one grammar
+for the whole of it, line ends that are CRLF and nothing else, one length.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from runtime.http.fields import find
+from runtime.http.framing import Headers
+
+END: Final = b"\r\n\r\n"
+
+# Every quantifier keeps what it took (possessive), so that no bytes, however chosen, are read more than twice.
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_VALUE: Final = rb"(?:[^\x00-\x20\x7f]++|[ \t]++(?![ \t]*\r\n))*+"
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
+_FIELD: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")[ \t]*+\r\n")
+_FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
+# Longer numbers than a length can be would cost time to read (RFC 9110, section 8.6, warns of overflow).
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+
+_NO_BODY_LENGTH: Final = 0
+
+
+class HeadMalformed(Exception):
+    """A head that is not HTTP/1.1, or could be read in two ways. `status` is what its sender should be told."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Request:
+    """The head of a request. `note` is whatever its reader wants to find again when the same head comes again."""
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "fields",
+        "host",
+        "http_1_0",
+        "is_chunked",
+        "keep_alive",
+        "method",
+        "note",
+        "raw",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, raw: bytes, method: bytes, target: bytes, fields: Headers, *, http_1_0: bool) -> None:
+        self.raw = raw
+        self.method = method
+        self.target = target  # in origin form, or "*"
+        self.fields = fields
+        self.http_1_0 = http_1_0
+        self.host: bytes | None = None
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.keep_alive = not http_1_0
+        self.expects_continue = False
+        self.upgrade = False  # asks for a WebSocket; other protocols that are offered are not taken (RFC 9110, 7.8)
+        self.note: Any = None
+
+
+class Response:
+    """The head of a response. `note` is as in `Request`."""
+
+    __slots__ = ("content_length", "fields", "is_chunked", "keep_alive", "note", "raw", "reason", "status")
+
+    def __init__(self, raw: bytes, status: int, reason: bytes, fields: Headers, *, http_1_0: bool) -> None:
+        self.raw = raw
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.keep_alive = not http_1_0
+        self.note: Any = None
+
+
+NO_REQUEST: Final = Request(b"", b"", b"", [], http_1_0=False)
+"""Stands for a request that could not be read."""
+
+
+def parse_request(raw: bytes) -> Request:
+    """`raw` is a whole head, its empty line included.
+
+    Raises:
+        HeadMalformed: it breaks a rule; the message says which.
+    """
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
+        raise _bad_request_line(raw)
+    method, target, major, minor = line.groups()
+    if major != b"1":
+        raise HeadMalformed(f"version HTTP/{major.decode()}.{minor.decode()}: HTTP/1.1 and HTTP/1.0 are allowed", 505)
+    request = Request(raw, method, target, _fields(raw, line.end()), http_1_0=minor == b"0")
+    for name, value in request.fields:
+        read = _REQUEST_FIELDS.get(name) or _REQUEST_FIELDS.get(name.lower())
+        if read is not None:
+            read(request, value)
+    if request.host is None and not request.http_1_0:
+        raise HeadMalformed("header Host is missing")
+    if request.is_chunked:
+        if request.content_length is not None:
+            raise HeadMalformed("headers Content-Length and Transfer-Encoding: one of the two is allowed")
+        if request.http_1_0:
+            raise HeadMalformed("header Transfer-Encoding in HTTP/1.0: Content-Length is allowed")
+    if not target.startswith(b"/"):
+        request.target = _origin_form(request)
+    return request
+
+
+def parse_response(raw: bytes) -> Response:
+    """`raw` is a whole head, its empty line included.
+
+    Raises:
+        HeadMalformed: it breaks a rule; the message says which.
+    """
+    line = _STATUS_LINE.match(raw)
+    if line is None:
+        shown = _shown(raw.partition(b"\r")[0])
+        raise HeadMalformed(f"status line {shown}: HTTP/1.1 STATUS REASON is allowed")
+    minor, status, reason = line.groups()
+    response = Response(raw, int(status), reason or b"", _fields(raw, line.end()), http_1_0=minor == b"0")
+    for name, value in response.fields:
+        lower = name.lower()
+        if lower == b"content-length":
+            response.content_length = _length(response.content_length, value)
+        elif lower == b"transfer-encoding":
+            _read_coding(response, value)
+        elif lower == b"connection":
+            _read_connection(response, value)
+    if response.is_chunked and response.content_length is not None:
+        raise HeadMalformed("headers Content-Length and Transfer-Encoding: one of the two is allowed")
+    return response
+
+
+def parse_trailers(raw: bytes) -> Headers:
+    """The fields after a chunked body; `raw` ends with the empty line.
+
+    Raises:
+        HeadMalformed: one of them is none.
+    """
+    return _fields(raw, 0)
+
+
+def check_begin_of_request(data: bytes) -> None:
+    """Refuse what is no head already, though its end is not there: it would be waited for in vain.
+
+    Raises:
+        HeadMalformed: the first line is no request line, or a line ends with LF alone.
+    """
+    if b"\r\n" in data and _REQUEST_LINE.match(data) is None:
+        raise _bad_request_line(data)
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise HeadMalformed("a line of the head ends with LF: CRLF is allowed")
+
+
+def check_begin_of_response(data: bytes) -> None:
+    """The same for a response.
+
+    Raises:
+        HeadMalformed: the first line is no status line.
+    """
+    if not b"HTTP/1.".startswith(data[:7]):
+        raise HeadMalformed(f"status line {_shown(data[:20])}: HTTP/1.1 STATUS REASON is allowed")
+
+
+# -- the fields that say how a message is read -------------------------------------------------------------------------
+
+
+def _fields(raw: bytes, at: int) -> Headers:
+    if _FIELDS.fullmatch(raw, at) is None:
+        raise _bad_fields(raw[at:])
+    return _FIELD.findall(raw, at)
+
+
+def _read_host(request: Request, value: bytes) -> None:
+    if request.host is not None:
+        raise HeadMalformed("header Host is given more than once: once is allowed")
+    if _HOST.fullmatch(value) is None:
+        raise HeadMalformed(f"header Host {_shown(value)}: HOST[:PORT] is allowed")
+    request.host = value
+
+
+def _read_length(request: Request, value: bytes) -> None:
+    request.content_length = _length(request.content_length, value)
+
+
+def _length(known: int | None, value: bytes) -> int:
+    if known is not None:
+        raise HeadMalformed("header Content-Length is given more than once: once is allowed")
+    if _LENGTH.fullmatch(value) is None:
+        raise HeadMalformed(f"header Content-Length {_shown(value)}: 1 to 18 digits are allowed")
+    return int(value)
+
+
+def _read_coding(message: Request | Response, value: bytes) -> None:
+    if message.is_chunked:
+        raise HeadMalformed("header Transfer-Encoding is given more than once: once is allowed")
+    if value.lower() != b"chunked":
+        # A length is known only if chunked comes last, and once; 501 for other codings (RFC 9112, 6.1 and 6.3).
+        codings = [coding.strip() for coding in value.lower().split(b",")]
+        can_be_read = codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings
+        raise HeadMalformed(
+            f"header Transfer-Encoding {_shown(value)}: chunked is allowed", 501 if can_be_read else 400
+        )
+    message.is_chunked = True
+
+
+def _read_connection(message: Request | Response, value: bytes) -> None:
+    options = value.lower()
+    if options == b"keep-alive":
+        message.keep_alive = True
+    elif b"close" in options and b"close" in [option.strip() for option in options.split(b",")]:
+        message.keep_alive = False
+    elif b"keep-alive" in options and b"keep-alive" in [option.strip() for option in options.split(b",")]:
+        message.keep_alive = True
+
+
+def _read_expect(request: Request, value: bytes) -> None:
+    if value.lower() != b"100-continue":
+        raise HeadMalformed(f"header Expect {_shown(value)}: 100-continue is allowed", 417)
+    request.expects_continue = not request.http_1_0
+
+
+def _read_upgrade(request: Request, value: bytes) -> None:
+    connection = find(request.fields, b"connection") or b""
+    named = b"upgrade" in [option.strip() for option in connection.lower().split(b",")]
+    request.upgrade = named and value.lower() == b"websocket" and not request.http_1_0
+
+
+_REQUEST_FIELDS: Final = {
+    written: read
+    for name, read in (
+        ("Host", _read_host),
+        ("Content-Length", _read_length),
+        ("Transfer-Encoding", _read_coding),
+        ("Connection", _read_connection),
+        ("Expect", _read_expect),
+        ("Upgrade", _read_upgrade),
+    )
+    for written in (name.encode(), name.lower().encode())
+}
+
+
+def _origin_form(request: Request) -> bytes:
+    """The path of `http://host/path`, as clients say to a proxy. Its host must be the Host header's.
+
+    RFC 9112, section 3.2.2, lets the target's host win. A server behind that goes by the header would answer for
+    another host than the one that was checked here, so two different ones are refused.
+    """
+    if request.target == b"*" and request.method == b"OPTIONS":
+        return request.target
+    scheme, separator, rest = request.target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise HeadMalformed(f"target {_shown(request.target)}: /PATH and http://HOST/PATH are allowed")
+    at = min((place for place in (rest.find(b"/"), rest.find(b"?")) if place >= 0), default=len(rest))
+    host, path = rest[:at], rest[at:]
+    if request.host is None:
+        request.host = host
+    if host.lower() != request.host.lower():
+        raise HeadMalformed(
+            f"target {_shown(request.target)} with header Host {_shown(request.host)}: one host is allowed"
+        )
+    return path if path.startswith(b"/") else b"/" + path
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------------
+
+
+def _bad_request_line(raw: bytes) -> HeadMalformed:
+    line = raw.partition(b"\r")[0]
+    return HeadMalformed(f"request line {_shown(line)}: METHOD TARGET HTTP/1.1 is allowed, with one space between")
+
+
+def _bad_fields(lines: bytes) -> HeadMalformed:
+    for line in lines.split(b"\r\n"):
+        if not line:
+            break
+        if line[:1] in (b" ", b"\t"):
+            return HeadMalformed(f"header line {_shown(line)}: a value in several lines is not allowed")
+        name, colon, _ = line.partition(b":")
+        if not colon:
+            return HeadMalformed(f"header line {_shown(line)}: NAME: VALUE is allowed")
+        if re.fullmatch(_TOKEN, name) is None:
+            return HeadMalformed(f"header name {_shown(name)}: letters, digits and !#$%&'*+-.^_`|~ are allowed")
+        if _FIELD.fullmatch(line + b"\r\n") is None:
+            return HeadMalformed(f"header {_shown(name)} has a control character in its value: none is allowed")
+    return HeadMalformed("the head does not end with an empty line")
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:100].decode("latin-1"))

@@ -1,0 +1,117 @@
+"""What one sees of a gateway from outside: its metrics and its access log."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from runtime.contract import ROUTES_KEY
+from tests.support.gateway import KEY_ID, SECRET, Request, World, plain, world
+
+METRICS = "/stoke/v1/gateway/metrics"
+TRIGGER = "/2016-08-15/proxy/s/f"
+INVOKE = "/2016-08-15/services/s/functions/f/invocations"
+
+
+@pytest.fixture
+def log_path(tmp_path: Path) -> Path:
+    return tmp_path / "access.log"
+
+
+@pytest.fixture
+async def w(store_url: str, log_path: Path) -> AsyncIterator[World]:
+    async with world(store_url, "--access-log", str(log_path)) as made:
+        yield made
+
+
+def basic(key_id: str, secret: str) -> dict[str, str]:
+    return {"authorization": "Basic " + base64.b64encode(f"{key_id}:{secret}".encode()).decode()}
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def count(w: World, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    reply = await w.ask("GET", METRICS, basic(KEY_ID, SECRET))
+    assert (reply.status, reply.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    samples = [s for family in text_string_to_metric_families(reply.body.decode()) for s in family.samples]
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+async def test_every_request_is_counted_once_by_what_became_of_it(w: World) -> None:
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.target.endswith("/die"):
+            writer.transport.abort()
+        else:
+            writer.write(plain(b"hello", "404 Not Found" if request.target.endswith("/no") else "200 OK"))
+
+    await w.start_instance("i1", answer)
+    for _ in range(3):
+        assert (await w.ask("POST", f"{TRIGGER}/", body=b"abc")).status == 200
+    assert (await w.ask("POST", f"{TRIGGER}/no")).status == 404
+    assert (await w.ask("POST", f"{TRIGGER}/die")).status == 502
+    assert (await w.ask("GET", "/nowhere")).status == 400
+    by_function = {"service": "s", "function": "f", "qualifier": "LATEST"}
+    assert await count(w, "stoke_requests_total", status="200", **by_function) == 3
+    assert await count(w, "stoke_requests_total", status="404", **by_function) == 1
+    assert await count(w, "stoke_requests_total", status="502", **by_function) == 1
+    assert await count(w, "stoke_request_duration_seconds_count", **by_function) == 5
+    assert await count(w, "stoke_request_bytes_total", **by_function) == 9
+    assert await count(w, "stoke_response_bytes_total", **by_function) == 20
+    assert await count(w, "stoke_upstream_errors_total", kind="died", **by_function) == 1
+    assert await count(w, "stoke_refusals_total", code="BadGateway") == 1
+    assert await count(w, "stoke_refusals_total", code="PathNotSupported") == 1
+    assert await count(w, "stoke_requests_in_flight") == 0
+
+
+async def test_only_whoever_may_look_sees_the_figures(w: World) -> None:
+    for headers in ({}, basic(KEY_ID, "wrong"), basic("nobody", SECRET), {"authorization": "Basic ?"}):
+        reply = await w.ask("GET", METRICS, headers)
+        assert (reply.status, reply.json()["ErrorCode"]) == (403, "AccessDenied")
+    assert (await w.ask("POST", METRICS, basic(KEY_ID, SECRET))).status == 405
+
+
+async def test_a_deleted_functions_figures_go_with_it(w: World) -> None:
+    await w.start_instance("i1")
+    await w.ask("POST", f"{TRIGGER}/")
+    assert await count(w, "stoke_requests_total", function="f") == 1
+    await w.write(ROUTES_KEY, "function/s/LATEST/f", "")
+    await w.settle()
+    assert await count(w, "stoke_requests_total", function="f") == 0
+
+
+async def test_the_access_log_has_a_line_for_each_request_and_follows_a_rotation(w: World, log_path: Path) -> None:
+    await w.start_instance("i1")
+
+    replies = [await w.ask("POST", f"{TRIGGER}/a?b=c", {"traceparent": "00-1-2-01"}, b"abc") for _ in range(2)]
+    replies.append(await w.ask("POST", INVOKE, body=b"abc"))
+    await w.until(lambda: len(lines(log_path)) == 3)
+    assert [line["requestId"] for line in lines(log_path)] == [reply.headers["x-fc-request-id"] for reply in replies]
+    first, _, last = lines(log_path)
+    assert (first["method"], first["target"], first["status"]) == ("POST", f"{TRIGGER}/a?b=c", 200)
+    assert (first["instanceId"], first["requestBytes"], first["traceparent"]) == ("i1", 3, "00-1-2-01")
+    assert last["target"] == INVOKE
+    moved = log_path.with_suffix(".1")
+    os.rename(log_path, moved)
+    await w.ask("POST", f"{TRIGGER}/again")
+    await w.until(lambda: len(lines(log_path)) == 1)
+    assert len(lines(moved)) == 3
+
+
+async def test_a_stopping_gateway_writes_what_it_has_seen(w: World, log_path: Path) -> None:
+    await w.start_instance("i1")
+    seen = len([await w.ask("POST", f"{TRIGGER}/") for _ in range(50)])
+    process = w.gateway.process
+    assert process is not None
+    process.terminate()
+    await asyncio.to_thread(process.wait, 10.0)
+    assert len(lines(log_path)) == seen
