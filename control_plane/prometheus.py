@@ -80,7 +80,7 @@ class Prometheus:
         while True:
             self._new.clear()
             began_s = self._clock.monotonic_s()
-            self._forget(began_s)
+            self.forget(began_s)
             await self.ask_all()
             wait_s = began_s + ASKED_EVERY_S - self._clock.monotonic_s()
             if wait_s > 0.0 and not self._new.is_set():
@@ -94,7 +94,8 @@ class Prometheus:
             for wait in waits:
                 wait.cancel()
 
-    def _forget(self, now_s: float) -> None:
+    def forget(self, now_s: float) -> None:
+        """Drop the queries that no policy has had lately; `now_s` is monotonic."""
         for key in [k for k, asked in self._asked.items() if now_s - asked.wanted_at_s > FORGOTTEN_AFTER_S]:
             del self._asked[key]
 

@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
-from statistics import fmean, pstdev
+from itertools import pairwise
+from statistics import fmean, median, pstdev
 from typing import Final, NamedTuple
 
 from provision.config import Season
@@ -23,7 +24,7 @@ from provision.windows import Piece, sliding_mean_max
 
 STEP_S: Final = 10
 RECENT_STEPS: Final = 30  # five minutes, which is all that a trend is read from
-TREND_STEPS_MIN: Final = 6
+GROUPS: Final = 6  # of steps, that a trend is read from
 # Beyond that an instance that starts would be given up: FC's longest health check and initializer together.
 AHEAD_S_MAX: Final = 600.0
 # A rise that the scatter before it does not explain, and never more than as much again.
@@ -34,9 +35,10 @@ MISSING_COSTS: Final = 4.0
 # How today compares with what is usual, by the last half hour; never taken for less than half or more than twice.
 LEVEL_BUCKETS: Final = 6
 LEVEL_MAX: Final = 2.0
+# Errors that differ by less than this part of the demand are alike: what a bucket has of its neighbour is no error.
+WORSE_PART: Final = 0.01
 TREND_HALF_LIFE_S: Final = 3600.0
 _WEIGHT_MIN: Final = 1.0 - 1e-6  # of what was seen of a step: a second of usage, or one reading
-_ROUNDING: Final = 1e-9
 
 
 class Promise(NamedTuple):
@@ -54,11 +56,12 @@ class Score(NamedTuple):
     weight: float = 0.0
     error: float = 0.0
     without: float = 0.0
+    came: float = 0.0  # of demand, to measure the two by
 
     @property
     def is_trusted(self) -> bool:
-        """It does no worse than none; at first there is nothing against it."""
-        return self.error <= self.without + _ROUNDING * (1.0 + self.without)
+        """It does no worse than none, give or take a hair; at first nothing is against it."""
+        return self.error <= self.without + WORSE_PART * self.came
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ def _judged(score: Score, said: float | None, none: float, came: float, half_lif
         score.weight * keep + 1.0,
         score.error * keep + _cost(max(said, none), came),
         score.without * keep + _cost(none, came),
+        score.came * keep + came,
     )
 
 
@@ -242,24 +246,28 @@ def _promised(foresight: Foresight, zone: tzinfo, series: Series, step: int, lau
 
 
 def _trend(recent: Sequence[float | None], ahead: int) -> float | None:
-    """The rise from the older to the newer half of the last steps, gone on with; None where too little was seen.
+    """The rise over the last steps, gone on with; None where too little was seen.
 
-    10, 20, 30, 40, 50, 60: from 20 to 50 in three steps; on at 10 a step from 60, that is 80 two steps ahead.
+    The steps are taken in six groups. The slope is the smaller one of two: from the older half to the newer, if that is
+    more than the scatter before it, and the median from group to group, which a sudden jump does not move.
+    10, 20, 30, 40, 50, 60: 10 a step by both; two steps on from 60 that is 80. 2, 2, 2, 20, 20, 20: 20 stays 20.
     """
-    count = min(RECENT_STEPS, max(TREND_STEPS_MIN, 2 * ahead)) // 2 * 2
-    seen = [(place, mean) for place, mean in enumerate(recent[-count:]) if mean is not None]
-    if len(recent) < count or len(seen) < max(TREND_STEPS_MIN, count * 2 // 3):
+    each = min(RECENT_STEPS, GROUPS * math.ceil(2 * ahead / GROUPS)) // GROUPS
+    if len(recent) < GROUPS * each:
         return None
-    old = [mean for place, mean in seen if place < count // 2]
-    new = [mean for place, mean in seen if place >= count // 2]
-    if len(old) < 2 or len(new) < 2:
-        return None
-    before, after = fmean(old), fmean(new)
-    rise = after - before
+    groups = []
+    for start in range(len(recent) - GROUPS * each, len(recent), each):
+        seen = [mean for mean in recent[start : start + each] if mean is not None]
+        if not seen:
+            return None
+        groups.append(fmean(seen))
+    old, new = groups[: GROUPS // 2], groups[GROUPS // 2 :]
+    rise = fmean(new) - fmean(old)
     if rise <= TREND_SCATTERS * pstdev(old):
-        return after
-    slope = rise / (count / 2)
-    last = after + slope * (count / 2 - 1) / 2
+        return fmean(new)
+    half_steps = each * GROUPS / 2
+    slope = max(0.0, min(rise / half_steps, median(b - a for a, b in pairwise(groups)) / each))
+    last = fmean(new) + slope * (half_steps - 1) / 2
     return min(last + slope * ahead, TREND_GROWTH_MAX * max(last, 0.0))
 
 
