@@ -44,3 +44,13 @@ def useful(pace: Pace, left: Numbers, there: Numbers, share: Numbers) -> Numbers
     busy = np.ceil(left / pace.slots - _ROUNDING)
     launched: Numbers = np.where(left > _ROUNDING, np.maximum(np.minimum(missing, busy), 0.0), 0.0)
     return launched
+
+
+def needed(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, share: Numbers) -> Numbers:
+    """The fewest instances for which no launch would be of use: what is above them can be given back.
+
+    100 inside and 5 a second of 1 s each, launch 8 s, limit 4 s: 140 in 12 s, so 12.
+    """
+    work = inside + arrivals_per_s * pace.launch_s
+    count: Numbers = np.ceil(work / (pace.rate * (pace.launch_s + pace.limit_s * share)) - _ROUNDING)
+    return count

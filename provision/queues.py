@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from provision.launches import Numbers, left_at_ready, useful
+from provision.launches import needed as needed_of
 from provision.pace import Pace
 from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, Shadow, floors_between
 
@@ -196,7 +197,9 @@ class _Run:
         left = left_at_ready(pace, inside, rates[self._rate], ready, coming_s)
         more = np.minimum(useful(pace, left, there, self._share), np.maximum(0.0, self._shadow.most - there))
         # 2. give back what is of none
-        needed = np.where(waits, there, np.minimum(there, np.ceil(inside / pace.slots - _EMPTY)))
+        busy = np.ceil(inside / pace.slots - _EMPTY)
+        enough = np.minimum(busy, needed_of(pace, inside, rates[self._rate], self._share))
+        needed = np.where(waits, there, np.minimum(there, enough))
         held = np.maximum(needed, needed + (table[_HELD] - needed) * self._kept)
         held = np.where(held - needed < 0.5, needed, held)
         held = np.where(more > 0.0, there + more, held)
@@ -250,7 +253,7 @@ class _Run:
         table[_COST] += table[_READY] * weight_s
         self._seconds += seconds
         if self._seconds >= BURST_S:
-            self._seconds = 0.0
+            self._seconds %= BURST_S
             table[_SQUARES] += table[_BURST] ** 2
             table[_BURST] = 0.0
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from provision.config import TargetTrackingPolicy
 from provision.launches import left_at_ready, useful
+from provision.launches import needed as needed_of
 from provision.pace import Pace
 from provision.queues import advance, fresh, late_shares
 from provision.shadow import MANNERS, RATES_S, SHARES, Shadow, SloMemory, Way
@@ -147,7 +148,10 @@ def _reaction(
     left = left_at_ready(pace, *columns)
     more = float(useful(pace, left, np.array([there]), np.array([way.share]))[0])
 
-    needed = there if traffic.waiting else min(there, math.ceil(traffic.in_flight / pace.slots))
+    needed = math.ceil(traffic.in_flight / pace.slots)
+    if shadow.requests >= REQUESTS_FEW:  # else the rate is not known well enough to give anything back by it
+        needed = min(needed, int(needed_of(pace, *(np.array([value]) for value in (inside, rate, way.share)))[0]))
+    needed = int(there) if traffic.waiting else min(int(there), needed)
     kept = math.exp(-max(0.0, view.now - memory.held_at) / pace.launch_s)
     held = max(needed, needed + (memory.held - needed) * kept)
     if held - needed < 0.5:

@@ -9,7 +9,7 @@ import pytest
 
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
-from provision.launches import left_at_ready, useful
+from provision.launches import left_at_ready, needed, useful
 from provision.pace import Pace
 from provision.queues import advance, bucket_s, faded, fresh, late_shares
 from provision.shadow import MANNERS, floors_between
@@ -91,6 +91,18 @@ def test_instances_that_start_count_with_the_time_they_will_have_worked() -> Non
     assert launched(inside=60.0, per_s=0.0, ready=5.0) == 0.0  # 57.5 - 40 are left, and 5 answer 20 in 4 s
     assert launched(inside=90.0, per_s=0.0, ready=5.0) == 7.0
     assert launched(inside=90.0, per_s=0.0, ready=5.0, coming_s=8.0) == 4.0
+
+
+def test_what_would_be_launched_again_at_once_is_not_given_back() -> None:
+    """100 inside and 5 a second: 140 in a launch time and the limit are 12 instances' work."""
+    columns = (np.array([100.0]), np.array([5.0]), np.array([1.0]))
+    assert needed(SECOND, *columns)[0] == 12.0
+    assert launched(inside=100.0, per_s=5.0, ready=12.0) == 0.0
+
+
+def test_a_moment_with_many_in_work_holds_nothing_where_all_have_time_to_wait() -> None:
+    pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
+    assert needed(pace, np.array([4.0]), np.array([3.4]), np.array([1.0]))[0] == 1.0
 
 
 def test_never_more_launches_than_requests_are_left() -> None:
