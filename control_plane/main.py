@@ -22,7 +22,7 @@ from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
-from control_plane.backends.node import NodeBackend
+from control_plane.backends.node import NodeBackend, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
@@ -71,7 +71,8 @@ class ControlPlane:
         self.nonces = connect_nonces(settings.store)
         self.clock = SystemClock()
         self.usage = UsageBook()
-        self.backend = NodeBackend(NodeClient(settings.node.removeprefix("unix:")))
+        node = NodeClient(settings.node.removeprefix("unix:"))
+        self.backend = NodeBackend(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.keeper = FleetKeeper(
             self.backend,
@@ -108,6 +109,7 @@ class ControlPlane:
             invocations=StoredInvocations(
                 AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
             ),
+            shells=NodeShells(node),
         )
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
@@ -124,6 +126,12 @@ class ControlPlane:
                 uds=str(self.settings.socket),
                 access_log=False,
                 log_config=None,
+                ws="wsproto",
+                ws_max_size=self.settings.exec_message_bytes_max,
+                ws_per_message_deflate=False,
+                # Told to every shell's client, so that nobody between takes the connection for idle. Its answer is not
+                # waited for: it stands behind input that a busy process may leave unread.
+                ws_ping_timeout=None,
                 lifespan="off",
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=5,

@@ -17,6 +17,7 @@ from runtime.access.records import AccessKey, KeyRecord
 from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.shell import ShellOrder, Stream
 
 
 class Clock(Protocol):
@@ -100,7 +101,7 @@ class Query:
     next_token: str = ""
 
 
-RegistryListener = Callable[[], Awaitable[None] | None]
+RegistryListener = Callable[[frozenset[str]], Awaitable[None] | None]  # the services that something has changed in
 
 
 class Registry(Protocol):
@@ -306,6 +307,26 @@ class Fleet(Protocol):
         """The machine and its devices, as last read; None while it has not been reached yet."""
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...
+
+
+class Shell(Protocol):
+    """A process beside an instance. It ends at the latest when this is closed."""
+
+    async def send(self, stream: Stream, data: bytes = b"") -> None:
+        """To the process; returns when there is room for more. Raises OSError when it has ended."""
+
+    async def receive(self) -> tuple[Stream, bytes] | None:
+        """What it says next: STDOUT, STDERR, at last EXIT or ERROR. None when there is nothing more."""
+
+    async def close(self) -> None: ...
+
+
+class Shells(Protocol):
+    """What can start processes beside instances."""
+
+    async def open(self, order: ShellOrder) -> Shell:
+        """Raises NotFound (no such instance runs), InvalidArgument (the command), RequestError (too many are there),
+        Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ from provision.wishes import READING_AGE_MAX_S, SAMPLE_AGE_MAX_S, View
 
 __all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Reading", "Seen", "step"]
 
+# A queue is a surge when so many times the requests are there that the provisioned instances take: 2 is also where
+# Knative panics. A shorter queue is gone before an instance more would be there, or the average soon tells of it.
+SURGE_TIMES: Final = 2.0
 # A wall clock further back than this was wrong and has been put right; waiting for the old time could take years.
 CLOCK_STEP_MAX_S: Final = 3600.0
 
@@ -63,6 +66,7 @@ class Seen:
     finished: float = 0.0  # requests in the interval
     queue_wait_s_sum: float = 0.0  # of the requests whose wait ended in the interval
     waiting: int = 0  # requests without a slot now
+    pressed: int = 0  # most requests at once in the interval while some had no slot, 0 = all had one
     samples: tuple[MetricSample, ...] = ()  # the newest of each instance; one seen before counts once
     newest_ready_at: float | None = None  # when the last of the ready instances became so
     capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
@@ -150,7 +154,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
 # -- what was seen ----------------------------------------------------------------------------------------------------
 
 
-def _keep_s(config: ProvisionConfig) -> int:
+def kept_s(config: ProvisionConfig) -> int:
     """For how many seconds what was seen is of use: the window, its first sliding averages, and the current second."""
     windows = (policy.stable_window_s + policy.panic_window_s for policy in config.target_tracking_policies)
     return max([STABLE_WINDOW_S, *windows]) + 1
@@ -170,8 +174,9 @@ def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usa
         seen.finished * per_s,
         seen.queue_wait_s_sum * per_s,
         float(seen.waiting),
+        seen.pressed if seen.pressed >= SURGE_TIMES * slots else 0,
     )
-    return usage.add(now, seen.interval_s, means, _keep_s(config))
+    return usage.add(now, seen.interval_s, means, kept_s(config))
 
 
 def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, seen: Seen) -> dict[str, Gauge]:
@@ -180,7 +185,7 @@ def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, se
     An instance that has just become ready takes over a part of what the others had, so what was read before the second
     after it says nothing of how busy they are now.
     """
-    first = math.floor(now) - _keep_s(config) + 1
+    first = math.floor(now) - kept_s(config) + 1
     read = _read(config, before, now, first, seen.readings)
     tracked = {policy.metric_type.measured for policy in config.target_tracking_policies}
     gauges = {metric.value: before.get(metric.value, Gauge()) for metric in tracked if metric.is_sampled}

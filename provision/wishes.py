@@ -64,7 +64,8 @@ def wish(policy: TargetTrackingPolicy, view: View) -> Wish:
     """What the policy's metric asks for."""
     match policy.metric_type:
         case MetricType.CONCURRENCY:
-            return _of_requests(policy, view, view.usage.demand(), view.slots_per_instance * policy.metric_target)
+            wished = _of_requests(policy, view, view.usage.demand(), view.slots_per_instance * policy.metric_target)
+            return _of_pressure(policy, view, wished)
         case MetricType.REQUEST_RATE:
             return _of_requests(policy, view, view.usage.arrivals(), policy.metric_target)
         case MetricType.WAITING:
@@ -95,6 +96,22 @@ def _of_requests(policy: TargetTrackingPolicy, view: View, pieces: list[Piece], 
     if wished.grow is None:
         return replace(wished, why=f"no usage seen in {policy.stable_window_s} s")
     return _if_seen(policy, wished, view.usage.covered_s(view.now, policy.stable_window_s))
+
+
+def _of_pressure(policy: TargetTrackingPolicy, view: View, wished: Wish) -> Wish:
+    """A surge that queues needs no average to be seen. As many instances count at once as would hold all requests that
+    are there, without the room that metricTarget leaves, and for as long as the stable window remembers it.
+
+    On-demand instances start for those that wait in any case, so these cost no launch of their own. What more the
+    target asks for, the average says within the panic window.
+    """
+    now = view.usage.pressed(view.now, policy.panic_window_s) / view.slots_per_instance
+    most = view.usage.pressed(view.now, policy.stable_window_s) / view.slots_per_instance
+    if now and wished.panic is not None and now > wished.panic:
+        wished = replace(wished, panic=now, why=f"{wished.why} waiting={whole(now)}")
+    if wished.shrink is not None and most > wished.shrink:
+        wished = replace(wished, shrink=most)
+    return wished
 
 
 def _of_waiting(policy: TargetTrackingPolicy, view: View) -> Wish:

@@ -39,6 +39,8 @@ LATEST: Final = "LATEST"
 
 HEADER_REQUEST_ID: Final = "x-fc-request-id"
 HEADER_INSTANCE_ID: Final = "x-fc-instance-id"
+HEADER_LOG_TYPE: Final = "x-fc-log-type"
+HEADER_LOG_RESULT: Final = "x-fc-log-result"
 HEADER_ERROR_TYPE: Final = "x-fc-error-type"
 HEADER_INVOCATION_DURATION: Final = "x-fc-invocation-duration"  # ms
 HEADER_SERVICE_VERSION: Final = "x-fc-invocation-service-version"

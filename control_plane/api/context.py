@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Page, Query, Registry
+from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Page, Query, Registry, Shells
 from control_plane.uploads import Uploads
 
 T = TypeVar("T")
@@ -55,6 +55,7 @@ class Context:
     invocations: AsyncInvocations
     keys: AccessKeys | None = None
     url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # signs the URLs of code
+    shells: Shells | None = None
     uploads: Uploads = field(default_factory=Uploads)
 
 

@@ -105,6 +105,7 @@ class StokeControl:
             demand_peak=observation.demand_peak,
             interval_s=observation.interval_s,
             provisioned_in_flight=observation.provisioned_in_flight,
+            pressed=observation.pressed,
             newest_ready_at=None if newest_s is None else self._began_utc_s + newest_s,
             capacity_limit=scenario.capacity,
             arrived=observation.arrived,

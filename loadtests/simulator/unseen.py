@@ -1,4 +1,4 @@
-"""The SLO policy on traffic that nobody has looked at while it was made: `python -m loadtests.simulator.unseen`.
+"""The SLO policy on traffic beside the traces that its promise is about: `python -m loadtests.simulator.unseen`.
 
 The Azure traces backwards, slower and faster; requests whose rate jumps between levels, comes in bursts of every size,
 or steps up; and a day with a tide. Each under several service, launch and wait times, beside the static number of

@@ -105,6 +105,23 @@ class Scene:
         return self.view.provision_status(NAME, await self.registry.get_provision(NAME))
 
 
+async def deployed(
+    target: int | None = None,
+    *policies: dict[str, Any],
+    launch_s: float = 0.1,
+    memory_mib: int = 64 * 1024,
+    **fields: Any,
+) -> Scene:
+    """A scene that has begun, with one function; provisioned, if a target is given."""
+    scene = Scene(launch_s=launch_s)
+    scene.backend.memory_mib = memory_mib
+    await scene.begin()
+    await scene.deploy(**fields)
+    if target is not None:
+        await scene.provision(target, *policies)
+    return scene
+
+
 async def until(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():

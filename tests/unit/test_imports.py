@@ -11,13 +11,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # The control plane shares the contract with the data plane, and what speaks for it: how a request is signed and by
-# which keys, how the private store is started, how a node is called, and how asynchronous invocations are kept.
+# which keys, how the private store is started, how a node is called and a shell spoken to, and how asynchronous
+# invocations are kept.
 SHARED = (
     "runtime.contract",
     "runtime.access",
     "runtime.signature",
     "runtime.store",
     "runtime.node.client",
+    "runtime.shell",
     "runtime.async_invocation",
 )
 OURS = ("control_plane", "functions", "loadtests", "provision", "runtime")
