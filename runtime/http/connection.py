@@ -274,6 +274,10 @@ class ServerConnection(asyncio.Protocol):
         if self._in_head:
             self._in_head = False
             self._server.in_head.discard(self)
+        last = self._last
+        if last is not None and last.target == request.target:
+            if last.method == request.method and last.host == request.host and last.http_1_0 is request.http_1_0:
+                request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 
