@@ -275,9 +275,8 @@ class ServerConnection(asyncio.Protocol):
             self._in_head = False
             self._server.in_head.discard(self)
         last = self._last
-        if last is not None and last.target == request.target:
-            if last.method == request.method and last.host == request.host and last.http_1_0 is request.http_1_0:
-                request.note_before = last.note
+        if last is not None and last.note is not None and request.asks_as(last):
+            request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 

@@ -73,6 +73,15 @@ class Request:
         self.note: Any = None
         self.note_before: Any = None
 
+    def asks_as(self, other: Request) -> bool:
+        """Whether both ask for the same by the same version of HTTP."""
+        return (
+            self.target == other.target
+            and self.method == other.method
+            and self.host == other.host
+            and self.http_1_0 is other.http_1_0
+        )
+
 
 class Response:
     """The head of a response. `note` is as in `Request`."""
