@@ -15,13 +15,12 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from provision.budget import BURST_S
 from provision.launches import Numbers, left_at_ready, useful
 from provision.launches import needed as needed_of
 from provision.pace import Pace
 from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, Shadow, floors_between
 
-# Bursts are what is counted: requests beyond the limit in one such span are one burst's.
-BURST_S: Final = 30.0
 BUCKET_S_LEAST: Final = 0.25
 STEPS_MAX: Final = 64  # of a launch
 STEPS_GOOD: Final = 16  # of the shorter of launch and limit
@@ -72,10 +71,10 @@ def fresh(pace: Pace, least: int, most: int, at: float) -> Shadow:
     return Shadow(least, most, top, pace.limit_s, pace.slots, size_s, steps, math.floor(at / size_s), at)
 
 
-def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float) -> Shadow:
+def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float, slower: float = 1.0) -> Shadow:
     """Take in the requests that arrived, spread over the time from `since` until `until` (UTC seconds).
 
-    A bucket counts once it is over. Time that nobody has seen is left out.
+    A bucket counts once it is over. Time that nobody has seen is left out. The past fades `slower` than usual.
     """
     size_s = shadow.size_s
     if since > shadow.until + size_s:
@@ -96,7 +95,7 @@ def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: flo
         counts[bucket - shadow.next] += per_s * max(0.0, share_s)
     done = over // batch * batch - shadow.next
     if done > 0:
-        shadow = _through(replace(shadow, next=shadow.next + done), pace, counts[:done])
+        shadow = _through(replace(shadow, next=shadow.next + done), pace, counts[:done], slower)
         counts = counts[done:]
     return replace(shadow, until=until, counts=tuple(counts))
 
@@ -112,10 +111,10 @@ def _is_idle(shadow: Shadow) -> bool:
     return not table[_INSIDE].any() and bool((table[_READY] == floor).all())
 
 
-def _through(shadow: Shadow, pace: Pace, counts: list[float]) -> Shadow:
+def _through(shadow: Shadow, pace: Pace, counts: list[float], slower: float) -> Shadow:
     if not counts:
         return shadow
-    run = _Run(shadow, pace)
+    run = _Run(shadow, pace, slower)
     for index, count in enumerate(counts):
         if not count and run.is_idle():
             rest = counts[index:]
@@ -130,8 +129,8 @@ def _through(shadow: Shadow, pace: Pace, counts: list[float]) -> Shadow:
 class _Run:
     """The table while buckets are taken in."""
 
-    def __init__(self, shadow: Shadow, pace: Pace) -> None:
-        self._shadow, self._pace = shadow, pace
+    def __init__(self, shadow: Shadow, pace: Pace, slower: float) -> None:
+        self._shadow, self._pace, self._slower = shadow, pace, slower
         self._floors = shadow.floors
         self._floor, self._rate, self._share = _columns(self._floors)
         columns = len(self._floor)
@@ -245,12 +244,12 @@ class _Run:
 
     def _fade(self, seconds: float) -> None:
         table = self._table
-        factor, weight_s = faded(self._requests, seconds)
+        factor, weight_s = faded(self._requests, seconds / self._slower)
         self._requests *= factor
         for row in (_LATE, _COST, _BURST):
             table[row] *= factor
         table[_SQUARES] *= factor * factor
-        table[_COST] += table[_READY] * weight_s
+        table[_COST] += table[_READY] * (weight_s * self._slower)
         self._seconds += seconds
         if self._seconds >= BURST_S:
             self._seconds %= BURST_S

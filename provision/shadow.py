@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Self
 
+from provision.budget import Budget
 from provision.pace import Pace
 
 # Seconds over which arrivals are averaged to see what comes: a burst shows in one, chance in a steady rate averages out
@@ -116,22 +117,28 @@ class SloMemory:
     answered: float = 0.0
     held: float = 0.0  # instances that were needed, fading
     held_at: float = 0.0  # UTC seconds
+    budget: Budget = field(default_factory=Budget)
+    excess: float = 0.0  # of the budget, when the way was chosen
     chosen: tuple[float, Way] | None = field(default=None, compare=False)  # by percentile, from the shadow as it is
 
     def to_values(self) -> list[Any]:
         """As JSON has it."""
         shadow = None if self.shadow is None else self.shadow.to_values()
-        return [shadow, self.served_s, self.answered, self.held, self.held_at]
+        return [shadow, self.served_s, self.answered, self.held, self.held_at, self.excess, self.budget.to_values()]
 
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
         """Raises ValueError or TypeError for another form."""
-        shadow, *numbers = values
-        return cls(None if shadow is None else Shadow.from_values(shadow), *numbers)
+        shadow, served_s, answered, held, held_at, *budget = values
+        found = cls(None if shadow is None else Shadow.from_values(shadow), served_s, answered, held, held_at)
+        if not budget:  # of an older version
+            return found
+        excess, values = budget
+        return replace(found, excess=excess, budget=Budget.from_values(values))
 
     def after_a_clock_was_set(self) -> Self:
         """Without anything that holds a time."""
-        return replace(self, shadow=None, held_at=0.0)
+        return replace(self, shadow=None, held_at=0.0, budget=Budget(), excess=0.0)
 
 
 def _packed(numbers: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from provision.budget import Budget
 from provision.config import TargetTrackingPolicy
 from provision.launches import left_at_ready, useful
 from provision.launches import needed as needed_of
@@ -36,8 +37,13 @@ TIME_FACTOR: Final = 1.05
 # How many deviations what a few bursts have shown is raised by.
 DEVIATIONS: Final = 1.0
 # What it may cost to avoid a share that is twice as large as allowed, as a part of all: the share is a bound that a
-# single burst may have raised, and a tenth of the instances is the price of such doubt.
+# single burst may have raised, and a tenth of the instances is the price of such doubt. Where more were really late
+# than allowed, the excess is added to it (`budget.py`).
 DOUBT: Final = 0.1
+# A share that is so many times as large as allowed is no matter of price.
+TIMES_MAX: Final = 20.0
+# The most times that forgetting slows down where too many were late.
+SLOWER_MAX: Final = 10.0
 REQUESTS_FEW: Final = 20.0  # to say anything by
 # The manner for as long as little was seen: the one that launches soonest and most.
 SOONEST: Final = 0
@@ -56,29 +62,39 @@ def by_slo(
     if pace is None:
         return _unknown(policy, memory, view)
     shadow = memory.shadow
+    budget, excess = memory.budget, memory.excess
     if shadow is None or not shadow.is_of(pace, policy.min_capacity, policy.max_capacity):
+        budget, excess = Budget(), 0.0
         shadow = fresh(pace, policy.min_capacity, policy.max_capacity, view.now - traffic.interval_s)
     if traffic.interval_s > 0.0:
-        shadow = advance(shadow, pace, view.now - traffic.interval_s, view.now, traffic.arrived)
+        slower = min(SLOWER_MAX, 1.0 + excess)
+        shadow = advance(shadow, pace, view.now - traffic.interval_s, view.now, traffic.arrived, slower)
+        budget = budget.after(view.now, traffic.arrived, traffic.waiting, pace.limit_s)
     chosen, known = memory.chosen, memory.shadow
-    if chosen is None or known is None or shadow.table is not known.table or chosen[0] != policy.percentile:
-        chosen = (policy.percentile, choose(shadow, policy.percentile, pace))
+    if known is None or shadow.table is not known.table:
+        chosen, excess = None, budget.excess(1.0 - policy.percentile)
+    if chosen is None or chosen[0] != policy.percentile:
+        chosen = (policy.percentile, choose(shadow, policy.percentile, pace, excess))
     way = chosen[1]
     said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
     why = (way.why, *launches)
-    memory = replace(memory, shadow=shadow, held=held, held_at=view.now, chosen=chosen)
+    memory = replace(memory, shadow=shadow, budget=budget, excess=excess, held=held, held_at=view.now, chosen=chosen)
     return memory, Standing(said), why
 
 
-def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
-    """The cheapest way by what it would have cost and how many would have waited too long under it."""
+def choose(shadow: Shadow, percentile: float, pace: Pace, excess: float = 0.0) -> Way:
+    """The cheapest way by what it would have cost and how many would have waited too long under it.
+
+    `excess`: by how many times the share that was really late exceeds the one allowed (`Budget.excess`).
+    """
     floors = shadow.floors
     if shadow.requests < REQUESTS_FEW:
         few = f"floor {floors[0]}: {shadow.requests:.0f} of {REQUESTS_FEW:.0f} requests seen"
         return _way(floors, 0, SOONEST, few)
     allowed = 1.0 - percentile
     shares, costs = late_shares(shadow, DEVIATIONS)
-    prices = (costs + _ROUNDING) * (1.0 + DOUBT * np.maximum(0.0, shares / allowed - 1.0))
+    prices = (costs + _ROUNDING) * (1.0 + (DOUBT + excess) * np.maximum(0.0, shares / allowed - 1.0))
+    prices = np.where(shares <= max(TIMES_MAX * allowed, float(shares.min())), prices, np.inf)
     if shadow.requests * allowed < 1.0:  # too few to tell manners apart
         index, manner = int(np.argmin(prices[:, SOONEST])), SOONEST
     else:

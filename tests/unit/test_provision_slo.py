@@ -12,7 +12,7 @@ from provision.decide import Memory, Seen, step
 from provision.launches import left_at_ready, needed, useful
 from provision.pace import Pace
 from provision.queues import advance, bucket_s, faded, fresh, late_shares
-from provision.shadow import MANNERS, floors_between
+from provision.shadow import MANNERS, Way, floors_between
 from provision.slo import choose
 from tests.unit.provision_story import START
 
@@ -154,6 +154,26 @@ def test_a_floor_is_chosen_that_keeps_bursts_within_the_limit() -> None:
     assert 12 <= way.floor <= 14
     assert f"floor {way.floor}: up to 0.0% of recent requests" in way.why
     assert f"with {way.floor - 1}" in way.why
+
+
+def after_bursts(excess: float, quiet_s: int, last: float = 90.0) -> Way:
+    """Ten bursts a minute apart, of 60 requests but for the last, and then nothing for a time."""
+    shadow = fresh(SECOND, 0, 100, START)
+    for second in range(600):
+        arrived = (last if second == 540 else 60.0) if second % 60 == 0 else 0.0
+        shadow = advance(shadow, SECOND, START + second, START + second + 1.0, arrived)
+    shadow = advance(shadow, SECOND, START + 600.0, START + 600.0 + quiet_s, 0.0)
+    return choose(shadow, 0.99, SECOND, excess)
+
+
+def test_however_long_nobody_asks_no_way_is_taken_that_most_were_late_with() -> None:
+    """What stands ready costs more and more the longer it is not needed, but it is no matter of price."""
+    assert after_bursts(excess=0.0, quiet_s=3600).floor >= 11
+
+
+def test_where_too_many_were_really_late_the_share_is_held_to_what_is_allowed() -> None:
+    assert after_bursts(excess=0.0, quiet_s=0, last=66.0).floor == 12
+    assert after_bursts(excess=10.0, quiet_s=0, last=66.0).floor == 13
 
 
 def test_a_large_burst_is_imagined_with_as_many_floors_as_it_needs() -> None:
