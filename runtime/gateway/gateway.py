@@ -47,6 +47,8 @@ from runtime.http.pool import Pool, close_idle
 
 log = logging.getLogger(__name__)
 
+_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
 
 class Gateway:
     """One gateway's state. `handle` is the server's handler; `load` and `change` are the feed's listener."""
@@ -134,6 +136,9 @@ class Gateway:
             raise Refusal(*exchange.problem)
         if exchange.upgrade:
             raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
+        if exchange.target == b"*":
+            answers.methods(exchange, _METHODS)
+            return
         head = sort_request(exchange.request)
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes

@@ -7,10 +7,21 @@ one connection only (RFC 9110, section 7.6.1) and without `x-fc-*` from clients,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
-from runtime.http.fields import Use, named_by_connection, use_of
+from runtime.http.fields import Use, find, named_by_connection, use_of
 from runtime.http.framing import Headers
 from runtime.http.head import Request
+
+# What a message's head has to say, if anything does: behind a body it comes too late (RFC 9110, section 6.5.1). Those
+# that say how a message is read, and ours, never pass at all.
+_NOT_IN_TRAILERS: Final = frozenset(
+    b"""
+    age cache-control content-encoding content-range content-type cookie date expires if-match if-modified-since
+    if-none-match if-range if-unmodified-since location max-forwards pragma range retry-after set-cookie trailer vary
+    warning www-authenticate
+    """.split()
+)
 
 
 class RequestHead:
@@ -67,6 +78,8 @@ def sort_request(request: Request) -> RequestHead:
             head.authorization = value
     if hidden:
         head.passed = _without(passed, hidden - {b"host"})
+    if request.http_1_0 and find(request.fields, b"host") is None:
+        head.passed += (b"host", b": ", request.host or b"localhost", b"\r\n")  # an instance is spoken to in HTTP/1.1
     return head
 
 
@@ -91,8 +104,10 @@ def sort_response(headers: Headers, said_here: frozenset[bytes]) -> bytes:
 
 
 def sort_trailers(fields: Headers) -> Headers:
-    """The fields behind a body that go on: not those that say how it is read (RFC 9110, section 6.5.1)."""
-    return [(name, value) for name, value in fields if use_of(name) is Use.PLAIN]
+    """The fields behind a body that go on."""
+    return [
+        (name, value) for name, value in fields if use_of(name) is Use.PLAIN and name.lower() not in _NOT_IN_TRAILERS
+    ]
 
 
 def lines(headers: Headers) -> list[bytes]:

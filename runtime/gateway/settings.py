@@ -45,6 +45,8 @@ class GatewaySettings:
     held_body_bytes_max: int = _number(65_536, 0, 1 << 30, "held of a body that waits or may have to be sent again")
     head_bytes_max: int = _number(65_536, 1024, _MIB, "of a request's line and header fields")
     head_timeout_s: float = _number(10.0, 0.01, 3600.0, "from the first byte of a request's head to its last")
+    body_timeout_s: float = _number(60.0, 0.01, 3600.0, "between two pieces of a request's body")
+    write_timeout_s: float = _number(60.0, 0.01, 3600.0, "that a client may leave what is buffered for it unread")
     idle_timeout_s: float = _number(75.0, 0.01, 86_400.0, "that a client's connection may stay unused")
     connections_max: int = _number(10_000, 1, 1_000_000, "from clients, at once")
 
@@ -99,6 +101,8 @@ class GatewaySettings:
         return ServerLimits(
             head_bytes_max=self.head_bytes_max,
             head_timeout_s=self.head_timeout_s,
+            body_timeout_s=self.body_timeout_s,
+            write_timeout_s=self.write_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
             connections_max=self.connections_max,
         )

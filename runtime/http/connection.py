@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from runtime.http.chunked import BodyMalformed, ChunkedBody
 from runtime.http.exchange import Exchange, Problem
+from runtime.http.framing import CONTINUE
 from runtime.http.head import END, NO_REQUEST, HeadMalformed, Request, check_begin_of_request, parse_request
 
 if TYPE_CHECKING:
@@ -110,11 +111,14 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        self._server.unread.restart(self)
         if self._current is not None and self._current.owner is not None:
             self._current.owner.client_paused()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        if not self.transport.is_closing():  # else the rest has what is left of its time
+            self._server.unread.discard(self)
         if self._current is None:
             self._read_held()  # it waited for the client to read the answer before
         elif self._current.owner is not None:
@@ -129,7 +133,7 @@ class ServerConnection(asyncio.Protocol):
         if not exchange.complete:
             self._linger()
         elif not exchange.keep_alive or self._server.closing:
-            self.transport.close()
+            self.close()
         else:
             self.idle_since_s = monotonic()
             if self._held:
@@ -154,12 +158,37 @@ class ServerConnection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
+    def send_continue(self) -> None:
+        """Ask the client for a body that it holds back. Its time begins."""
+        self.transport.write(CONTINUE)
+        if self._receiving is not None and not self._reading_paused:
+            self._server.in_body.restart(self)
+
+    # -- the server's side ---------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close when all that was written has been sent, for which there is the usual time."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._server.unread.restart(self)
+
     def close_when_idle(self) -> None:
         """Close now, or as soon as the request being answered is."""
         if self._current is None:
-            self.transport.close()
+            self.close()
         else:
             self._current.keep_alive = False
+
+    def head_is_late(self) -> None:
+        """A head's time is over."""
+        self._unreadable(_too_slow(f"the head was not there within {self._server.limits.head_timeout_s:g} s"))
+
+    def body_is_late(self) -> None:
+        """The time between two pieces of a body is over."""
+        exchange = self._receiving
+        assert exchange is not None, "only a body that is not complete is waited for"
+        message = f"nothing more of the body came within {self._server.limits.body_timeout_s:g} s"
+        self._answer_instead(exchange, _too_slow(message))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -208,6 +237,8 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._receiving, self._left = exchange, length
             rest = self._receive(exchange, rest)
+        if self._receiving is not None and not request.expects_continue:
+            self._server.in_body.restart(self)
         if self._server.closing:
             exchange.keep_alive = False
         self._current = exchange
@@ -241,6 +272,9 @@ class ServerConnection(asyncio.Protocol):
             exchange.complete = not self._left
         if exchange.complete:
             self._receiving = self._body = None
+            self._server.in_body.discard(self)
+        else:
+            self._server.in_body.restart(self)
         if exchange.owner is not None:
             exchange.owner.body_arrived()
         return rest
@@ -252,7 +286,7 @@ class ServerConnection(asyncio.Protocol):
         end = data.find(END) + len(END)
         bytes_max = self._server.limits.head_bytes_max
         if end > bytes_max or (end < len(END) and len(data) > bytes_max):
-            self._unreadable(_head_too_large(bytes_max))
+            self._unreadable(_head_too_large(data[:bytes_max]))
             return None
         try:
             if end < len(END):
@@ -288,12 +322,27 @@ class ServerConnection(asyncio.Protocol):
         self._server.handle(exchange)
 
     def _body_is_unreadable(self, exchange: Exchange, message: str) -> None:
-        self._receiving = self._body = None
-        exchange.keep_alive = False
+        problem = _malformed(400, message)
         if exchange is self._current:
-            self.transport.abort()  # its request is on the way already: the end that it waits for will not come
+            self._answer_instead(exchange, problem)
         else:
-            exchange.problem = _malformed(400, message)
+            self._receiving = self._body = None
+            exchange.keep_alive = False
+            exchange.problem = problem
+
+    def _answer_instead(self, exchange: Exchange, problem: Problem) -> None:
+        """The request, on its way already, will never be whole: whoever answers it is told that the client is gone."""
+        self._current = self._receiving = self._body = None
+        self._server.in_body.discard(self)
+        exchange.gone = True
+        owner, exchange.owner = exchange.owner, None
+        if owner is not None:
+            owner.client_gone()
+        if exchange.answered:
+            self.reset()
+        else:
+            self._owner_pauses = False
+            self._unreadable(problem)
 
     def _adjust_reading(self) -> None:
         """Read on unless the owner has enough or a request waits already: what a client pipelines waits with it."""
@@ -301,8 +350,11 @@ class ServerConnection(asyncio.Protocol):
         if pause is not self._reading_paused and not self.transport.is_closing():
             self._reading_paused = pause
             if pause:
+                self._server.in_body.discard(self)  # it is we who hold the body up
                 self.transport.pause_reading()
             else:
+                if self._receiving is not None:
+                    self._server.in_body.restart(self)
                 self.transport.resume_reading()
 
     def _linger(self) -> None:
@@ -311,6 +363,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self._lingers = True
         self._receiving = None
+        self._server.in_body.discard(self)
         self._held = b""
         self._owner_pauses = False
         self._server.lingering.add(self)
@@ -323,5 +376,18 @@ def _malformed(status: int, message: str) -> Problem:
     return Problem(status, "InvalidArgument", f"the request is not valid HTTP/1.1: {message}")
 
 
-def _head_too_large(bytes_max: int) -> Problem:
-    return Problem(431, "EntityTooLarge", f"the request's head is too large: at most {bytes_max} bytes are allowed")
+def _too_slow(message: str) -> Problem:
+    return Problem(408, "RequestTimeout", message)
+
+
+def _head_too_large(begin: bytes) -> Problem:
+    """Which part of it is: RFC 9112, section 3, has a status for a method and one for a target."""
+    if b"\r\n" in begin:
+        status, what = 431, "head"
+    elif b" " in begin:
+        status, what = 414, "target"
+    else:
+        status, what = 501, "method"
+    return Problem(
+        status, "EntityTooLarge", f"the request's {what} is too large: at most {len(begin)} bytes are allowed"
+    )

@@ -52,10 +52,16 @@ def use_of(name: bytes) -> Use:
     if known is not None:
         return known
     lower = name.lower()
-    use = Use.FC if lower.startswith(b"x-fc-") else _USES.get(lower, Use.PLAIN)
+    use = _use_of(lower)
+    if use is Use.PLAIN and b"_" in lower and _use_of(lower.replace(b"_", b"-")) is not Use.PLAIN:
+        use = Use.HOP  # a server of the CGI kind (WSGI) would take it for the field that has hyphens
     if len(_remembered) < _REMEMBERED_MAX and len(name) <= _REMEMBERED_BYTES_MAX:
         _remembered[name] = use
     return use
+
+
+def _use_of(lower: bytes) -> Use:
+    return Use.FC if lower.startswith(b"x-fc-") else _USES.get(lower, Use.PLAIN)
 
 
 def named_by_connection(value: bytes) -> set[bytes]:

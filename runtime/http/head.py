@@ -15,13 +15,15 @@ from runtime.http.framing import Headers
 END: Final = b"\r\n\r\n"
 
 # Every quantifier keeps what it took (possessive), so that no bytes, however chosen, are read more than twice.
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE: Final = rb"(?:[^\x00-\x20\x7f]++|[ \t]++(?![ \t]*\r\n))*+"
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n")
+# In a target no byte that a URI cannot have (RFC 3986, section 2) and that servers behind would read in ways of their
+# own: 8-bit ones, "#" (where a URI's fragment begins, which is never sent), a backslash (to some the same as a slash).
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x5b\x5d-\x7e]++) HTTP/([0-9])\.([0-9])\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
-_FIELD: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")[ \t]*+\r\n")
-_FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
+_FIELD: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*+(" + _VALUE + rb")[ \t]*+\r\n")
+_FIELDS: Final = re.compile(rb"(?:" + TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
 # Longer numbers than a length can be would cost time to read (RFC 9110, section 8.6, warns of overflow).
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -138,8 +140,11 @@ def parse_response(raw: bytes) -> Response:
             _read_coding(response, value)
         elif lower == b"connection":
             _read_connection(response, value)
-    if response.is_chunked and response.content_length is not None:
-        raise HeadMalformed("headers Content-Length and Transfer-Encoding: one of the two is allowed")
+    if response.is_chunked:
+        if response.content_length is not None:
+            raise HeadMalformed("headers Content-Length and Transfer-Encoding: one of the two is allowed")
+        if minor == b"0":
+            response.keep_alive = False  # whoever stands between may not know chunks (RFC 9112, section 6.1)
     return response
 
 
@@ -291,7 +296,7 @@ def _bad_fields(lines: bytes) -> HeadMalformed:
         name, colon, _ = line.partition(b":")
         if not colon:
             return HeadMalformed(f"header line {_shown(line)}: NAME: VALUE is allowed")
-        if re.fullmatch(_TOKEN, name) is None:
+        if re.fullmatch(TOKEN, name) is None:
             return HeadMalformed(f"header name {_shown(name)}: letters, digits and !#$%&'*+-.^_`|~ are allowed")
         if _FIELD.fullmatch(line + b"\r\n") is None:
             return HeadMalformed(f"header {_shown(name)} has a control character in its value: none is allowed")

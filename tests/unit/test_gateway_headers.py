@@ -8,6 +8,8 @@ from runtime.gateway.headers import RequestHead, sort_request, sort_response, so
 from runtime.http.framing import chunks, header, joined, last_chunk, status_line
 from runtime.http.head import parse_request
 
+NO_HOST = b"host: localhost\r\n"  # what is said for a client of HTTP/1.0 that says none
+
 
 def head_of(*headers: tuple[bytes, bytes]) -> RequestHead:
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
@@ -15,7 +17,7 @@ def head_of(*headers: tuple[bytes, bytes]) -> RequestHead:
 
 
 def passed(*headers: tuple[bytes, bytes]) -> bytes:
-    return b"".join(head_of(*headers).passed)
+    return b"".join(head_of(*headers).passed).removesuffix(NO_HOST)
 
 
 def test_ordinary_fields_and_host_go_on_as_they_are() -> None:
@@ -37,10 +39,23 @@ def test_fields_named_by_connection_stay_behind_but_never_host() -> None:
 
 def test_x_fc_and_authorization_are_kept_apart() -> None:
     head = head_of((b"X-Fc-Trace-Id", b"t"), (b"Authorization", b"FC a:b"))
-    assert head.passed == []
+    assert b"".join(head.passed) == NO_HOST
     assert head.fc_value(b"x-fc-trace-id") == b"t"
     assert head.fc_value(b"x-fc-other") is None
     assert head.authorization == b"FC a:b"
+
+
+@pytest.mark.parametrize("name", [b"X_Fc_Request_Id", b"x-fc_key", b"Content_Length", b"transfer_encoding", b"HOST_"])
+def test_a_name_that_wsgi_takes_for_one_of_ours_stays_behind(name: bytes) -> None:
+    kept = b"HOST_: x\r\n" if name == b"HOST_" else b""
+    assert passed((name, b"x")) == kept
+    assert passed((b"my_own", b"x")) == b"my_own: x\r\n"
+
+
+def test_a_client_of_http_1_0_may_leave_out_host_but_an_instance_gets_one() -> None:
+    assert head_of().passed == [b"host", b": ", b"localhost", b"\r\n"]
+    absolute = sort_request(parse_request(b"GET http://a.example/ HTTP/1.0\r\n\r\n"))
+    assert b"".join(absolute.passed) == b"host: a.example\r\n"
 
 
 def test_framing_is_read_and_not_passed_on() -> None:
@@ -53,6 +68,7 @@ def test_framing_is_read_and_not_passed_on() -> None:
 
 def test_what_says_how_a_message_is_read_does_not_come_behind_its_body() -> None:
     fields = [(b"X-Checksum", b"1"), (b"Content-Length", b"3"), (b"Host", b"x"), (b"Connection", b"close")]
+    fields += [(b"Content-Type", b"a/b"), (b"Set-Cookie", b"a=b"), (b"Trailer", b"X"), (b"x-fc-status", b"1")]
     assert sort_trailers(fields) == [(b"X-Checksum", b"1")]
 
 

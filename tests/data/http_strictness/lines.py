@@ -1,0 +1,141 @@
+"""Cases about the request line, Host, field lines and methods. The names are those of Http11Probe's list."""
+
+from __future__ import annotations
+
+from tests.data.http_strictness.case import HOST, WAITS, Case, case, chunked, get, post
+
+_KEY = (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Version: 13")
+_UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket", *_KEY)
+_NOT_YET = "WebSockets are not served yet, and said not to be"
+_OWN = "what a method, a type or a condition means is the function's affair"
+_STRICT = "a choice of the reader's; lines end in one way"
+
+REQUEST_LINE: list[Case] = [
+    case("COMP-BASELINE", "9112 3", get(), 200),
+    case("RFC9112-2.2-BARE-LF-REQUEST-LINE", "9112 2.2", get(line=b"GET / HTTP/1.1\nX: y"), 400, why=_STRICT),
+    case("RFC9112-3-MULTI-SP-REQUEST-LINE", "9112 3", get(line=b"GET  / HTTP/1.1"), 400),
+    case("COMP-REQUEST-LINE-TAB", "9112 3", get(line=b"GET\t/ HTTP/1.1"), 400),
+    case("RFC9112-3-CR-ONLY-LINE-ENDING", "9112 2.2", b"GET / HTTP/1.1\rHost: " + HOST + b"\r\n\r\n", 400),
+    case("RFC9112-3-MISSING-TARGET", "9112 3", get(line=b"GET HTTP/1.1"), 400),
+    case("RFC9112-3.2-FRAGMENT-IN-TARGET", "9112 3.2", get(line=b"GET /a#b HTTP/1.1"), 400),
+    case("COMP-SPACE-IN-TARGET", "9112 3.2", get(line=b"GET /a b HTTP/1.1"), 400),
+    case("COMP-LONG-URL-OK", "9112 3", get(line=b"GET /" + b"u" * 7999 + b" HTTP/1.1"), 200),
+    case("RFC9112-2.3-INVALID-VERSION", "9110 15.6.6", get(line=b"GET / HTTP/9.9"), 505),
+    case("RFC9112-2.3-HTTP09-REQUEST", "9112 3", b"GET /\r\n", 400),
+    case("COMP-VERSION-MISSING-MINOR", "9112 2.3", get(line=b"GET / HTTP/1"), 400),
+    case("COMP-VERSION-LEADING-ZEROS", "9112 2.3", get(line=b"GET / HTTP/01.01"), 400),
+    case("COMP-VERSION-WHITESPACE", "9112 2.3", get(line=b"GET / HTTP/ 1.1"), 400),
+    case("COMP-VERSION-CASE", "9112 2.3", get(line=b"GET / http/1.1"), 400),
+    case("COMP-HTTP12-VERSION", "9110 2.5", get(line=b"GET / HTTP/1.2"), 200, why="a higher minor version is read as 1.1"),
+    case("COMP-LEADING-CRLF", "9112 2.2", b"\r\n\r\n" + get(), 200, why="empty lines before a request are read over"),
+    case("COMP-ASTERISK-WITH-GET", "9112 3.2.4", get(line=b"GET * HTTP/1.1"), 400),
+    case("COMP-OPTIONS-STAR", "9112 3.2.4", get(line=b"OPTIONS * HTTP/1.1"), 200, answer_has=("allow",), by_gateway=True),
+    case("COMP-ABSOLUTE-FORM", "9112 3.2.2", get(line=b"GET http://" + HOST + b"/ HTTP/1.1"), 200),
+    case("SMUG-ABSOLUTE-URI-HOST-MISMATCH", "9112 3.2.2", get(line=b"GET http://other.example/ HTTP/1.1"), 400,
+         why="the target's host may win; a server behind that goes by Host would answer for another"),
+    case("COMP-METHOD-CASE", "9110 9.1", get(line=b"get / HTTP/1.1"), 405),
+    case("COMP-UNKNOWN-METHOD", "9110 9.1", get(line=b"FOOBAR / HTTP/1.1"), 405),
+    case("COMP-METHOD-CONNECT", "9110 9.3.6", b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", 400),
+    case("COMP-METHOD-TRACE", "9110 9.3.8", get(line=b"TRACE / HTTP/1.1"), 405),
+    case("COMP-TRACE-WITH-BODY", "9110 9.3.8", post(b"Content-Length: 5", line=b"TRACE / HTTP/1.1"), 405, closes=False),
+    case("COMP-TRACE-SENSITIVE", "9110 9.3.8", get(b"Authorization: Bearer s", line=b"TRACE / HTTP/1.1"), 405),
+    case("COMP-405-ALLOW", "9110 15.5.6", get(line=b"DELETE / HTTP/1.1"), 405, answer_has=("allow",)),
+    case("MAL-NUL-IN-URL", "9112 3.2", get(line=b"GET /a\0b HTTP/1.1"), 400),
+    case("MAL-NON-ASCII-URL", "9112 3.2", get(line="GET /naïf HTTP/1.1".encode()), 400),
+    case("MAL-URL-OVERLONG-UTF8", "9112 3.2", get(line=b"GET /\xc0\xaf HTTP/1.1"), 400),
+    case("MAL-URL-BACKSLASH", "9112 3.2", get(line=b"GET /a\\b HTTP/1.1"), 400),
+    case("MAL-URL-PERCENT-NULL", "3986 2.1", get(line=b"GET /a%00b HTTP/1.1"), 200, why="passed on as it came, encoded"),
+    case("MAL-URL-PERCENT-CRLF", "3986 2.1", get(line=b"GET /a%0d%0aX:%20y HTTP/1.1"), 200, hides=("x",),
+         why="passed on as it came, encoded"),
+    case("MAL-LONG-URL", "9112 3", get(line=b"GET /" + b"u" * 100_000 + b" HTTP/1.1"), 414),
+    case("MAL-LONG-METHOD", "9112 3", get(line=b"M" * 100_000 + b" / HTTP/1.1"), 501),
+    case("MAL-BINARY-GARBAGE", "9112 3", bytes(range(256)), 400),
+    case("MAL-INCOMPLETE-REQUEST", "9112 8", get(b"X: y")[:-4], *WAITS),
+    case("MAL-EMPTY-REQUEST", "9112 8", b"", *WAITS),
+    case("MAL-WHITESPACE-ONLY-LINE", "9112 2.2", b" \t \r\n\r\n", 400),
+    case("MAL-H2-PREFACE", "9113 3.4", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+]  # fmt: skip
+
+HOSTS: list[Case] = [
+    case("RFC9112-7.1-MISSING-HOST", "9112 3.2", b"GET / HTTP/1.1\r\n\r\n", 400),
+    case("RFC9110-5.4-DUPLICATE-HOST", "9112 3.2", get(b"Host: other.example"), 400),
+    case("COMP-DUPLICATE-HOST-SAME", "9112 3.2", get(b"Host: " + HOST), 400),
+    case("COMP-HOST-WITH-USERINFO", "9112 3.2", get(host=b"u@" + HOST), 400),
+    case("COMP-HOST-WITH-PATH", "9112 3.2", get(host=HOST + b"/a"), 400),
+    case("COMP-HOST-EMPTY-VALUE", "9110 4.2.1", get(host=b""), 400),
+    case("SMUG-MULTIPLE-HOST-COMMA", "9110 7.2", get(host=HOST + b", other.example"), 400),
+    case("COMP-HTTP10-NO-HOST", "9112 3.2", b"GET / HTTP/1.0\r\nx-fc-invocation-target: 2016-08-15/proxy/s/f\r\n\r\n",
+         200, closes=True, sees={"host": "localhost"}, why="HTTP/1.0 has no Host; the function is spoken to in HTTP/1.1"),
+]  # fmt: skip
+
+FIELDS: list[Case] = [
+    case("RFC9112-2.2-BARE-LF-HEADER", "9112 2.2", get(b"X: y\nZ: z"), 400, why=_STRICT),
+    case("RFC9112-5.1-OBS-FOLD", "9112 5.2", get(b"X: y", b" z"), 400),
+    case("RFC9110-5.6.2-SP-BEFORE-COLON", "9112 5.1", get(b"X : y"), 400),
+    case("RFC9112-5-EMPTY-HEADER-NAME", "9112 5", get(b": y"), 400),
+    case("RFC9112-5-INVALID-HEADER-NAME", "9110 5.1", get(b"X[y: z"), 400),
+    case("RFC9112-5-HEADER-NO-COLON", "9112 5", get(b"X"), 400),
+    case("COMP-WHITESPACE-BEFORE-HEADERS", "9112 2.2", b"GET / HTTP/1.1\r\n\t\r\nHost: " + HOST + b"\r\n\r\n", 400),
+    case("SMUG-BARE-CR-HEADER-VALUE", "9112 2.2", post(b"Content-Length: 5", b"X: y\rz"), 400),
+    case("MAL-LONG-HEADER-VALUE", "6585 5", get(b"X: " + b"y" * 100_000), 431),
+    case("MAL-LONG-HEADER-NAME", "6585 5", get(b"X" * 100_000 + b": y"), 431),
+    case("MAL-MANY-HEADERS", "6585 5", get(*(b"X-%d: y" % n for n in range(10_000))), 431),
+    case("MAL-CONTROL-CHARS-HEADER", "9110 5.5", get(b"X: a\x07\x08\x0bb"), 400),
+    case("MAL-NUL-IN-HEADER-VALUE", "9110 5.5", get(b"X: a\0b"), 400),
+    case("MAL-NON-ASCII-HEADER-NAME", "9110 5.1", get("Ë: y".encode()), 400),
+    case("NORM-TAB-IN-NAME", "9110 5.1", post(b"Content-Length: 5", b"Content\tLength: 9"), 400),
+    case("COMP-DUPLICATE-CT", "9110 5.3", post(b"Content-Length: 5", b"Content-Type: a/b", b"Content-Type: a/c"), 200,
+         why="says nothing of where a message ends; the function sees both"),
+    case("COMP-EXPECT-UNKNOWN", "9110 10.1.1", get(b"Expect: 200-ok"), 417),
+    case("COOK-NUL", "9110 5.5", get(b"Cookie: a=\0"), 400),
+    case("COOK-CONTROL-CHARS", "9110 5.5", get(b"Cookie: a=\x01\x02"), 400),
+    case("COOK-OVERSIZED", "6585 5", get(b"Cookie: a=" + b"b" * 65_536), 431),
+    *(
+        case(name, "6265 5.4", get(b"Cookie: " + said), 200, sees={"cookie": said.decode()}, why=_OWN)
+        for name, said in (
+            ("COOK-ECHO", b"a=b"),
+            ("COOK-EMPTY", b""),
+            ("COOK-MANY-PAIRS", b"; ".join(b"n%d=v" % n for n in range(1000))),
+            ("COOK-MALFORMED", b"=;=;;"),
+            ("COOK-PARSED-BASIC", b"n=v"),
+            ("COOK-PARSED-MULTI", b"a=b; c=d; e=f"),
+            ("COOK-PARSED-EMPTY-VAL", b"a="),
+            ("COOK-PARSED-SPECIAL", b"a=b c; d=e=f"),
+        )
+    ),
+    case("COOK-MULTI-HEADER", "6265 5.4", get(b"Cookie: a=b", b"Cookie: c=d"), 200, sees={"cookie": "c=d"}, why=_OWN),
+]  # fmt: skip
+
+CONTENT: list[Case] = [
+    case("COMP-UPGRADE-POST", "6455 4.1", post(*_UPGRADE, body=b""), 501, closes=False, why=_NOT_YET),
+    case("COMP-UPGRADE-MISSING-CONN", "9110 7.8", get(b"Upgrade: websocket", *_KEY), 200, hides=("upgrade",)),
+    case("COMP-UPGRADE-UNKNOWN", "9110 7.8", get(b"Connection: Upgrade", b"Upgrade: own/1.0"), 200, hides=("upgrade",)),
+    case("COMP-UPGRADE-INVALID-VER", "6455 4.4", get(*_UPGRADE[:3], b"Sec-WebSocket-Version: 99"), 501, closes=False, why=_NOT_YET),
+    case("COMP-UPGRADE-HTTP10", "9110 7.8", get(*_UPGRADE, line=b"GET / HTTP/1.0"), 200, closes=True, hides=("upgrade",)),
+    case("COMP-CONNECTION-CLOSE", "9112 9.6", get(b"Connection: close"), 200, closes=True, answer_has=("connection",)),
+    case("COMP-HTTP10-DEFAULT-CLOSE", "9112 9.3", get(line=b"GET / HTTP/1.0"), 200, closes=True),
+    case("COMP-NO-1XX-HTTP10", "9110 15.2", post(b"Expect: 100-continue", b"Content-Length: 5", line=b"POST / HTTP/1.0"), 200,
+         closes=True, body=b"hello"),
+    case("COMP-HEAD-NO-BODY", "9110 9.3.2", get(line=b"HEAD / HTTP/1.1"), 200),
+    case("COMP-DATE-HEADER", "9110 6.6.1", get(), 200, answer_has=("date",)),
+    case("COMP-DATE-FORMAT", "9110 5.6.7", get(), 200, answer_has=("date",)),
+    case("COMP-NO-CL-IN-204", "9110 8.6", get(line=b"OPTIONS / HTTP/1.1"), 204, answer_lacks=("content-length",)),
+    case("COMP-OPTIONS-ALLOW", "9110 9.3.7", get(line=b"OPTIONS / HTTP/1.1"), 204, answer_has=("allow",), why=_OWN),
+    case("COMP-CONTENT-TYPE", "9110 8.3", get(), 200, answer_has=("content-type",), why=_OWN),
+    case("COMP-RANGE-POST", "9110 14.2", post(b"Content-Length: 5", b"Range: bytes=0-1"), 200, body=b"hello", why=_OWN),
+    case("COMP-RANGE-INVALID", "9110 14.2", get(b"Range: bytes=x-y"), 200, why=_OWN),
+    case("MAL-RANGE-OVERLAPPING", "9110 14.2", get(b"Range: bytes=" + b",".join([b"0-"] * 1000)), 200, why=_OWN),
+    case("COMP-ACCEPT-NONSENSE", "9110 12.5.1", get(b"Accept: own/none"), 200, why=_OWN),
+    case("COMP-POST-UNSUPPORTED-CT", "9110 15.5.16", post(b"Content-Length: 5", b"Content-Type: own/none"), 200, why=_OWN),
+    case("CAP-ETAG-304", "9110 13.1.2", get() + get(b'If-None-Match: "e"'), 200, 304, why=_OWN),
+    case("CAP-LAST-MODIFIED-304", "9110 13.1.3", get() + get(b"If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT"), 200, 304, why=_OWN),
+    case("CAP-ETAG-IN-304", "9110 15.4.5", get() + get(b'If-None-Match: "e"'), 200, 304, answer_has=("etag",), why=_OWN),
+    case("CAP-INM-PRECEDENCE", "9110 13.1.2", get() + get(b'If-None-Match: "e"', b"If-Modified-Since: never"), 200, 304, why=_OWN),
+    case("CAP-INM-WILDCARD", "9110 13.1.2", get() + get(b"If-None-Match: *"), 200, 304, why=_OWN),
+    case("CAP-IMS-FUTURE", "9110 13.1.3", get() + get(b"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"), 200, 200, why=_OWN),
+    case("CAP-IMS-INVALID", "9110 13.1.3", get() + get(b"If-Modified-Since: never"), 200, 200, why=_OWN),
+    case("CAP-INM-UNQUOTED", "9110 8.8.3", get() + get(b"If-None-Match: e"), 200, 200, why=_OWN),
+    case("CAP-ETAG-WEAK", "9110 13.1.2", get() + get(b'If-None-Match: W/"e"'), 200, 304, why=_OWN),
+    case("SMUG-PIPELINE-SAFE", "9112 9.3.2", get() + get(), 200, 200),
+    case("COMP-CHUNKED-TRAILER-VALID", "9112 7.1.2", chunked(b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"), 200, body=b"hello"),
+]  # fmt: skip
