@@ -85,7 +85,8 @@ class Supervisor:
     def endpoint(self) -> str:
         """Where this machine reaches it: of all its addresses, the loopback one."""
         host = self._near_host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "https" if self.options.tls_certificate else "http"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     @property
     def _near_host(self) -> str:
@@ -100,7 +101,7 @@ class Supervisor:
         part = Part("gateway", [], self.run_dir, self.data / "logs" / "gateway.log")
         if not part.adopt():
             return False
-        adoptable = self.port == self._port_of_before()
+        adoptable = self.port == self._port_of_before() and self._tls() == self._tls_of_before()
         if not adoptable:
             part.signal(signal.SIGTERM)
             select.select([part.pidfd], [], [], STOP_TIMEOUT_S)
@@ -122,8 +123,14 @@ class Supervisor:
         )
         return [
             sys.executable, "-m", "runtime.gateway", *listening, "--store", store_url,
-            "--control-plane", f"unix:{control_plane}", "--data", str(self.data),
+            "--control-plane", f"unix:{control_plane}", "--data", str(self.data), *self._tls_arguments(),
         ]  # fmt: skip
+
+    def _tls_arguments(self) -> list[str]:
+        options = self.options
+        if not options.tls_certificate:
+            return []
+        return ["--tls-certificate", options.tls_certificate, "--tls-key", options.tls_key]
 
     def _begin(self, name: str, arguments: list[str]) -> None:
         fds = [self._listener.fileno()] if name == "gateway" and self._listener else []
@@ -147,7 +154,7 @@ class Supervisor:
             self._turn(0.02)
 
     def _serves(self) -> bool:
-        connection = http.client.HTTPConnection(self._near_host, self.port, timeout=2.0)
+        connection = self._connection()
         try:
             connection.request("GET", "/stoke/v1/status")
             return connection.getresponse().status == 200
@@ -156,6 +163,15 @@ class Supervisor:
         finally:
             connection.close()
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self.options.tls_certificate:
+            return http.client.HTTPConnection(self._near_host, self.port, timeout=2.0)
+        import ssl  # which a supervisor without TLS does without
+
+        # Whether it answers is the question, not who it is: the socket is our own.
+        context = ssl._create_unverified_context()  # noqa: S323
+        return http.client.HTTPSConnection(self._near_host, self.port, timeout=2.0, context=context)
+
     def _write_stoke_json(self, store_url: str, control_plane: Path, node: Path) -> None:
         values = {
             "endpoint": self.endpoint,
@@ -163,6 +179,7 @@ class Supervisor:
             "control_plane_socket": str(control_plane),
             "node_socket": str(node),
             "pid": os.getpid(),
+            **self._tls(),
         }
         write_private(self.data / "stoke.json", json.dumps(values, indent=2))
 
@@ -172,6 +189,20 @@ class Supervisor:
             return int(json.loads((self.data / "stoke.json").read_text())["endpoint"].rpartition(":")[2])
         except (OSError, ValueError, KeyError, TypeError):
             return 0
+
+    def _tls(self) -> dict[str, str]:
+        """The files, as `stoke.json` has them; empty without TLS."""
+        options = self.options
+        if not options.tls_certificate:
+            return {}
+        return {"tls_certificate": options.tls_certificate, "tls_key": options.tls_key}
+
+    def _tls_of_before(self) -> dict[str, str]:
+        try:
+            before = json.loads((self.data / "stoke.json").read_text())
+            return {name: str(before[name]) for name in ("tls_certificate", "tls_key") if name in before}
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def _take_lock(self) -> int:
         """One supervisor a data folder. Raises BlockingIOError where another one runs."""
@@ -240,6 +271,12 @@ class Supervisor:
             os.waitpid(info.si_pid, os.WNOHANG)
 
     # -- the way down -----------------------------------------------------------------------------------------------
+
+    def read_certificate_again(self) -> None:
+        """Tell the gateway. May be called from a signal handler."""
+        for part in self.parts.values():
+            if part.name.startswith("gateway") and part.is_running:
+                part.signal(signal.SIGHUP)
 
     def ask_to_stop(self) -> None:
         """May be called from a signal handler."""
@@ -337,6 +374,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.ask_to_stop())
+    if options.tls_certificate:
+        signal.signal(signal.SIGHUP, lambda *_: supervisor.read_certificate_again())
     failure = ""
     try:
         supervisor.start()

@@ -18,7 +18,9 @@ import uvloop
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
+from runtime.gateway.tls import read_certificate, tls_options
 from runtime.http.server import Server
+from runtime.http.tls import Certificate
 
 log = logging.getLogger("runtime.gateway")
 
@@ -39,16 +41,21 @@ def main() -> int:
         settings = dataclasses.replace(settings, id=f"gateway-{os.getpid()}")
     _allow_many_files()
     try:
+        certificate = read_certificate(settings)
+    except ValueError as error:
+        sys.stderr.write(f"stoke gateway: {error}\n")
+        return 2
+    try:
         sock = listening_socket(settings)
     except OSError as error:
         sys.stderr.write(f"stoke gateway: cannot listen: {error}\n")
         return 1
-    uvloop.run(serve(settings, sock))
+    uvloop.run(serve(settings, sock, certificate))
     return 0
 
 
-async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
-    """Serve at the socket until SIGTERM or SIGINT, and a little longer."""
+async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Certificate | None = None) -> None:
+    """Serve at the socket until SIGTERM or SIGINT, and a little longer. With a certificate, over TLS."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -64,7 +71,8 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
             await asyncio.wait_for(gateway.loaded.wait(), wait_s)
         if gateway.loaded.is_set() or store.is_away:
             break
-    listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG)
+    tls = {} if certificate is None else tls_options(loop, settings, certificate)
+    listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG, **tls)
     host, port = sock.getsockname()[:2]
     log.info("listening host=%s port=%s", host, port)
     gc.collect()

@@ -49,6 +49,9 @@ class GatewaySettings:
     write_timeout_s: float = _number(60.0, 0.01, 3600.0, "that a client may leave what is buffered for it unread")
     idle_timeout_s: float = _number(75.0, 0.01, 86_400.0, "that a client's connection may stay unused")
     connections_max: int = _number(10_000, 1, 1_000_000, "from clients, at once")
+    tls_certificate: str = _text("a PEM file with the certificate chain to speak TLS with; SIGHUP reads it again")
+    tls_key: str = _text("the PEM file with its private key")
+    tls_handshake_timeout_s: float = _number(10.0, 0.01, 600.0, "for a TLS handshake")
 
     queue_length_max: int = _number(1000, 0, 1_000_000, "requests that may wait for a slot, of one function version")
     queue_wait_s: float = _number(60.0, 0.01, 86_400.0, "that a request waits for a slot, a cold start included")
@@ -91,6 +94,9 @@ class GatewaySettings:
                 f"--listen {self.listen!r}: without credentials.json or secret.key in --data {self.data!r} nobody "
                 f"could sign a request, so {', '.join(_LOOPBACK)} are allowed"
             )
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            missing = "--tls-key" if self.tls_certificate else "--tls-certificate"
+            raise ValueError(f"{missing} is missing: --tls-certificate and --tls-key are allowed together")
         if not self.store.startswith(_STORE_SCHEMES):
             raise ValueError(f"--store {self.store!r}: redis://…, rediss://… and unix://PATH are allowed")
         if not self.control_plane.startswith(("unix:", "tcp:")):

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # The control plane shares the contract with the data plane, and what speaks for it: how a request is signed and by
-# which keys, how the private store is started, how a node is called, and how asynchronous invocations are kept.
+# which keys, how the private store is started, how a node is called, how asynchronous invocations are kept, and what
+# files TLS takes.
 SHARED = (
     "runtime.contract",
     "runtime.access",
@@ -19,6 +20,7 @@ SHARED = (
     "runtime.store",
     "runtime.node.client",
     "runtime.async_invocation",
+    "runtime.http.tls",
 )
 OURS = ("control_plane", "functions", "loadtests", "provision", "runtime")
 ALLOWED = {
