@@ -92,7 +92,7 @@ class ServerConnection(asyncio.Protocol):
         elif self._held:
             data = self._held + data
             self._held = b""
-        if data:
+        if data and not self.transport.is_closing():  # nothing behind a request that ends the connection is read
             self._read(data)
 
     def eof_received(self) -> bool:

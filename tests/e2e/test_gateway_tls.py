@@ -123,9 +123,9 @@ async def test_who_does_not_finish_a_handshake_or_speaks_no_tls_is_let_go(w: Wor
 async def test_a_tls_older_than_1_2_is_refused(w: World, files: Files) -> None:
     old = files.trust()
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         await asyncio.open_connection("127.0.0.1", w.gateway.port, ssl=old, server_hostname="localhost")

@@ -115,3 +115,12 @@ def test_random_bytes_behind_a_good_beginning_are_an_answer_or_a_wait() -> None:
     for sent in CASES:
         at = chance.randrange(len(sent) + 1)
         read_here([sent[:at] + chance.randbytes(64)])
+
+
+@pytest.mark.parametrize("line", [b"POST / HTTP/1.0\r\n", b"POST / HTTP/1.1\r\nConnection: close\r\n"])
+def test_nothing_behind_a_request_that_ends_its_connection_is_read(line: bytes) -> None:
+    first = line + b"Host: x\r\nContent-Length: 4\r\n\r\nbody"
+    behind = b"GET /behind HTTP/1.1\r\nHost: x\r\n\r\n"
+    for cut in range(len(first) + 1):
+        read = read_here([first[:cut], first[cut:] + behind])
+        assert (len(read.requests), read.is_refused) == (1, False)
