@@ -53,9 +53,9 @@ def whole(exchange: Exchange, content_type: str, body: bytes) -> None:
     exchange.finish()
 
 
-def methods(exchange: Exchange, allowed: str) -> None:
+def methods(exchange: Exchange) -> None:
     """Answer `OPTIONS *`, which asks about the server as a whole (RFC 9110, section 9.3.7), and finish the exchange."""
-    lines = header_block([("allow", allowed), ("content-length", 0)])
+    lines = header_block([("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"), ("content-length", 0)])
     exchange.write([b"".join((status_line(200), date_header(), lines, connection_line(exchange)))])
     exchange.finish()
 

@@ -29,6 +29,7 @@ from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
+from runtime.gateway.log_type import pass_log_type
 from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
@@ -38,6 +39,7 @@ from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
 from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
+from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
 from runtime.gateway.upstreams import Upstreams
 from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
@@ -47,8 +49,6 @@ from runtime.http.pool import Pool, close_idle
 
 log = logging.getLogger(__name__)
 
-_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
-
 
 class Gateway:
     """One gateway's state. `handle` is the server's handler; `load` and `change` are the feed's listener."""
@@ -57,7 +57,7 @@ class Gateway:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: GatewaySettings,
-        publish: Callable[[UsageReport], Awaitable[None]],
+        publish: Callable[[UsageReport], Awaitable[bool]],
     ) -> None:
         self._loop = loop
         self.settings = settings
@@ -77,6 +77,7 @@ class Gateway:
         self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
         self.api_requests: Deadlines[ApiRequest] = Deadlines(loop, settings.api_timeout_s, ApiRequest.not_answered)
         self._running: dict[float, Deadlines[Invocation]] = {}
+        self.switched = Quiet(loop, settings.websocket_idle_s)
         self._api_idle: Deadlines[ClientConnection] = Deadlines(loop, settings.instance_idle_s, close_idle)
         self.control_plane = Pool(
             loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
@@ -134,12 +135,15 @@ class Gateway:
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
-        if exchange.upgrade:
-            raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
         if exchange.target == b"*":
-            answers.methods(exchange, _METHODS)
+            answers.methods(exchange)
             return
         head = sort_request(exchange.request)
+        before = exchange.request.note_before
+        if before is not None and before.generation == self.routes.generation and head.is_plain:
+            passage = exchange.request.note = before.again(head)
+            Invocation(self, exchange, passage).begin()
+            return
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -156,7 +160,7 @@ class Gateway:
             answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
-            ApiRequest(self, exchange, head).begin()
+            (ApiUpgrade if wants_upgrade(exchange) else ApiRequest)(self, exchange, head).begin()
 
     def _enter_trigger(self, exchange: Exchange, head: RequestHead, asked: TriggerAsk) -> None:
         self._check_loaded()
@@ -203,7 +207,12 @@ class Gateway:
             if asynchronous:
                 Acceptance(self, exchange, head, destination, names, body, trigger).begin()
                 return
+            if trigger is None and head.fc:
+                pass_log_type(head)
             passage = self._passage(exchange, head, trigger, names, destination)
+            if wants_upgrade(exchange):
+                InvocationUpgrade(self, exchange, passage, body).begin()
+                return
             if is_open and self.routes.is_fixed(names):
                 exchange.request.note = passage
             Invocation(self, exchange, passage, body).begin()
@@ -263,7 +272,7 @@ class Gateway:
         """The deadlines of the functions with this timeout."""
         deadlines = self._running.get(timeout_s)
         if deadlines is None:
-            deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, Invocation.timed_out)
+            deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, lambda each: each.timed_out())
         return deadlines
 
     def give_back(self, lease: Lease, now_s: float) -> None:
@@ -320,6 +329,7 @@ class Gateway:
         self.waiting.clear()
         self.api_requests.clear()
         self._api_idle.clear()
+        self.switched.clear()
         for deadlines in self._running.values():
             deadlines.clear()
 

@@ -27,7 +27,16 @@ _NOT_IN_TRAILERS: Final = frozenset(
 class RequestHead:
     """A client's header fields, sorted by what is done with them."""
 
-    __slots__ = ("authorization", "content_length", "expects_continue", "fc", "host", "is_chunked", "passed")
+    __slots__ = (
+        "authorization",
+        "content_length",
+        "expects_continue",
+        "fc",
+        "host",
+        "is_chunked",
+        "passed",
+        "upgrades",
+    )
 
     def __init__(self) -> None:
         self.passed: list[bytes] = []  # header lines in parts, Host among them
@@ -37,6 +46,12 @@ class RequestHead:
         self.content_length: int | None = None
         self.is_chunked = False
         self.expects_continue = False
+        self.upgrades = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in it says how the request is to be treated, but only what it says to the function."""
+        return not (self.fc or self.authorization is not None or self.upgrades)
 
     @property
     def has_body(self) -> bool:
@@ -64,6 +79,7 @@ def sort_request(request: Request) -> RequestHead:
     head.content_length = request.content_length
     head.is_chunked = request.is_chunked
     head.expects_continue = request.expects_continue
+    head.upgrades = request.upgrade
     passed = head.passed
     hidden: set[bytes] | None = None
     for name, value in request.fields:
@@ -78,8 +94,8 @@ def sort_request(request: Request) -> RequestHead:
             head.authorization = value
     if hidden:
         head.passed = _without(passed, hidden - {b"host"})
-    if request.http_1_0 and find(request.fields, b"host") is None:
-        head.passed += (b"host", b": ", request.host or b"localhost", b"\r\n")  # an instance is spoken to in HTTP/1.1
+    if request.http_1_0 and request.host is not None and find(request.fields, b"host") is None:
+        head.passed += (b"host", b": ", request.host, b"\r\n")  # of http://host/path, which goes on as a path
     return head
 
 

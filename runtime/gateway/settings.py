@@ -60,6 +60,8 @@ class GatewaySettings:
     instance_idle_s: float = _number(4.0, 0.01, 3600.0, "that a connection to an instance is kept unused")
     api_timeout_s: float = _number(120.0, 0.01, 86_400.0, "until the control plane begins to answer")
 
+    websocket_idle_s: float = _number(300.0, 0.01, 86_400.0, "that neither side of a WebSocket may send anything")
+
     async_payload_bytes_max: int = _number(131_072, 0, 32 * _MIB, "of an asynchronous payload; FC's limit is 128 KiB")
     async_result_bytes_max: int = _number(131_072, 0, 32 * _MIB, "kept of what an asynchronous invocation answers")
     async_queue_length_max: int = _number(100_000, 0, 100_000_000, "events that may wait, of one function version")

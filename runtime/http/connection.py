@@ -17,6 +17,7 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
+from runtime.http import problems
 from runtime.http.chunked import BodyMalformed, ChunkedBody
 from runtime.http.exchange import Exchange, Problem
 from runtime.http.framing import CONTINUE
@@ -151,6 +152,14 @@ class ServerConnection(asyncio.Protocol):
             self._owner_pauses = False
             self._adjust_reading()
 
+    def switch_to(self, protocol: asyncio.BaseProtocol) -> bytes:
+        """HTTP is over on this connection. Gives what came behind the head of the request that is answered so."""
+        held, self._held = self._held, b""
+        self._owner_pauses = False
+        self.transport.set_protocol(protocol)
+        self._adjust_reading()
+        return held
+
     def reset(self) -> None:
         """End the connection with RST: after FIN, an answer that ends with its connection would look whole."""
         with contextlib.suppress(OSError):  # not a TCP socket, or gone already
@@ -181,14 +190,14 @@ class ServerConnection(asyncio.Protocol):
 
     def head_is_late(self) -> None:
         """A head's time is over."""
-        self._unreadable(_too_slow(f"the head was not there within {self._server.limits.head_timeout_s:g} s"))
+        self._unreadable(problems.too_slow(f"the head was not there within {self._server.limits.head_timeout_s:g} s"))
 
     def body_is_late(self) -> None:
         """The time between two pieces of a body is over."""
         exchange = self._receiving
         assert exchange is not None, "only a body that is not complete is waited for"
         message = f"nothing more of the body came within {self._server.limits.body_timeout_s:g} s"
-        self._answer_instead(exchange, _too_slow(message))
+        self._answer_instead(exchange, problems.too_slow(message))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -286,7 +295,7 @@ class ServerConnection(asyncio.Protocol):
         end = data.find(END) + len(END)
         bytes_max = self._server.limits.head_bytes_max
         if end > bytes_max or (end < len(END) and len(data) > bytes_max):
-            self._unreadable(_head_too_large(data[:bytes_max]))
+            self._unreadable(problems.head_too_large(data[:bytes_max]))
             return None
         try:
             if end < len(END):
@@ -295,11 +304,14 @@ class ServerConnection(asyncio.Protocol):
                 return None
             request = parse_request(data[:end])
         except HeadMalformed as malformed:
-            self._unreadable(_malformed(malformed.status, str(malformed)))
+            self._unreadable(problems.malformed(malformed.status, str(malformed)))
             return None
         if self._in_head:
             self._in_head = False
             self._server.in_head.discard(self)
+        last = self._last
+        if last is not None and last.note is not None and request.asks_as(last):
+            request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 
@@ -322,7 +334,7 @@ class ServerConnection(asyncio.Protocol):
         self._server.handle(exchange)
 
     def _body_is_unreadable(self, exchange: Exchange, message: str) -> None:
-        problem = _malformed(400, message)
+        problem = problems.malformed(400, message)
         if exchange is self._current:
             self._answer_instead(exchange, problem)
         else:
@@ -370,24 +382,3 @@ class ServerConnection(asyncio.Protocol):
         self._adjust_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-
-
-def _malformed(status: int, message: str) -> Problem:
-    return Problem(status, "InvalidArgument", f"the request is not valid HTTP/1.1: {message}")
-
-
-def _too_slow(message: str) -> Problem:
-    return Problem(408, "RequestTimeout", message)
-
-
-def _head_too_large(begin: bytes) -> Problem:
-    """Which part of it is: RFC 9112, section 3, has a status for a method and one for a target."""
-    if b"\r\n" in begin:
-        status, what = 431, "head"
-    elif b" " in begin:
-        status, what = 414, "target"
-    else:
-        status, what = 501, "method"
-    return Problem(
-        status, "EntityTooLarge", f"the request's {what} is too large: at most {len(begin)} bytes are allowed"
-    )

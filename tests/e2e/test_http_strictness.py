@@ -90,6 +90,10 @@ async def check(w: World, instance: Instance, case: Case) -> None:
     for each in got:
         seen = set(each.headers) | {f"trailer {name}" for name in each.trailers}
         assert not seen & set(case.hides), seen
+        for once in ("host", "content-length", "transfer-encoding"):
+            assert each.names.count(once) <= 1, each.names
+        assert ("content-length" in seen) + ("transfer-encoding" in seen) < 2, seen
+        assert "host" in seen
 
 
 def check_answer(case: Case, last: Reply) -> None:
