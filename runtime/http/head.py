@@ -254,7 +254,9 @@ def _read_expect(request: Request, value: bytes) -> None:
 def _read_upgrade(request: Request, value: bytes) -> None:
     connection = find(request.fields, b"connection") or b""
     named = b"upgrade" in [option.strip() for option in connection.lower().split(b",")]
-    request.upgrade = named and value.lower() == b"websocket" and not request.http_1_0
+    # By GET alone (RFC 6455, section 4.1): a body would be taken for the other protocol's first bytes.
+    asks = request.method == b"GET" and not request.http_1_0
+    request.upgrade = asks and named and value.lower() == b"websocket"
 
 
 _REQUEST_FIELDS: Final = {

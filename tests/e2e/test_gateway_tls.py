@@ -18,6 +18,7 @@ import pytest
 from tests.support.certificates import Files, name_of
 from tests.support.gateway import TIMEOUT_S, Client, Request, World, read_reply, request_bytes, world
 from tests.support.stoke import Stoke, eventually
+from tests.support.websocket import head_of, offered, talking
 
 HELLO = {"app.py": "def handler(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n"}
 TRIGGER = "/2016-08-15/proxy/s/f"
@@ -93,6 +94,18 @@ async def test_a_large_answer_waits_for_a_client_that_does_not_read_yet(w: World
     client.writer.write(request_bytes("GET", f"{TRIGGER}/"))
     assert len((await read_reply(client.reader)).body) == len(piece) * pieces
     await client.close()
+
+
+async def test_a_websocket_is_passed_as_without_it(w: World) -> None:
+    async with talking(w):
+        client = await offered(w, f"{TRIGGER}/chat")
+        async with asyncio.timeout(TIMEOUT_S):
+            assert (await head_of(client)).startswith(b"HTTP/1.1 101 ")
+            for size in (1, 1000, 100_000):
+                client.writer.write(b"x" * size)
+                assert await client.reader.readexactly(size) == b"x" * size
+        await client.close()
+    assert (await w.ask("GET", "/2016-08-15/proxy/s/none/")).status == 404
 
 
 async def test_limits_hold_as_without_it(w: World) -> None:

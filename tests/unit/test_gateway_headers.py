@@ -8,6 +8,7 @@ from runtime.gateway.headers import RequestHead, sort_request, sort_response, so
 from runtime.http.framing import chunks, header, joined, last_chunk, status_line
 from runtime.http.head import parse_request
 
+
 def head_of(*headers: tuple[bytes, bytes]) -> RequestHead:
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return sort_request(parse_request(b"GET / HTTP/1.0\r\n%b\r\n" % lines))  # 1.0, as Host may be missing

@@ -150,7 +150,8 @@ def test_targets_and_hosts_that_are_allowed(line: str, host: str, target: bytes)
     ],
 )
 def test_an_upgrade_is_one_to_websocket_and_named_by_connection(lines: tuple[str, ...], upgrades: bool) -> None:
-    assert parse_request(request(*lines)).upgrade is upgrades
+    assert parse_request(request(*lines, line="GET / HTTP/1.1")).upgrade is upgrades
+    assert not parse_request(request(*lines, line="POST / HTTP/1.1")).upgrade
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fuzzes the reader of requests with atheris (libFuzzer): `python -m loadtests.fuzz [CORPUS] -max_total_time=600`.
+"""Fuzzes the reader of requests with atheris (libFuzzer): `python -m loadtests.fuzz.http [CORPUS] -max_total_time=600`.
 
 Arguments are libFuzzer's. Needs the extra `fuzz`.
 """
