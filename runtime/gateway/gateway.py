@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -24,8 +22,11 @@ from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
+from runtime.gateway.bucket import Bucket
+from runtime.gateway.claim import Claim
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
+from runtime.gateway.hall import Hall
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
@@ -36,14 +37,17 @@ from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
-from runtime.gateway.routes import Destination, Routes, VersionKey
+from runtime.gateway.retry_budget import RetryBudget
+from runtime.gateway.routes import Destination, Entrance, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
+from runtime.gateway.terms import Terms
 from runtime.gateway.upstreams import Upstreams
-from runtime.gateway.watch import METRICS_PATH, check_watcher
+from runtime.gateway.watch import METRICS_PATH, check_watcher, resident_bytes
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
+from runtime.traffic.asked import Asked
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +75,8 @@ class Gateway:
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
+        self._hall = Hall(settings.all_queues_length_max, settings.all_queues_bytes_max)
+        self._terms = Terms(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
         self.api_requests: Deadlines[ApiRequest] = Deadlines(loop, settings.api_timeout_s, ApiRequest.not_answered)
@@ -87,6 +93,7 @@ class Gateway:
             report_soon=lambda: self.reporter.soon(),
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.instance_idle_s,
+            outlier_limits=settings.outlier_limits,
         )
         self.async_invocations = AsyncInvocations(self, connect(settings.store))
         self.reporter = Reporter(
@@ -169,7 +176,7 @@ class Gateway:
             self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        self._enter_function(exchange, head, entrance.names, admission, asked, is_open=entrance.is_open)
+        self._enter_function(exchange, head, entrance.names, admission, asked, entrance)
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
@@ -183,23 +190,25 @@ class Gateway:
         names: Names,
         admission: Admission | None,
         trigger: TriggerAsk | None = None,
-        *,
-        is_open: bool = False,
+        entrance: Entrance | None = None,
     ) -> None:
         """At once, or as soon as the store has said that the signature's nonce is new.
 
-        `is_open`: nothing about such a request is checked, so the next one with this head may go the same way.
+        By an open entrance nothing about a request is checked, so the next one with this head may go the same way.
         """
 
         def go_on() -> None:
             body = None if admission is None else admission.body
             asynchronous = is_async(head)
-            destination = self._open_destination(names)
+            asked = Asked(exchange.headers, exchange.target)
+            destination = self._open_destination(names, asked)
             if asynchronous:
                 Acceptance(self, exchange, head, destination, names, body, trigger).begin()
                 return
-            passage = self._passage(exchange, head, trigger, names, destination)
-            if is_open and self.routes.is_fixed(names):
+            claim = self._terms.claim(asked, head, entrance, destination, is_known=admission is not None)
+            buckets = self._terms.buckets(destination, "" if admission is None else admission.access_key_id)
+            passage = self._passage(exchange, head, trigger, names, destination, claim, buckets)
+            if entrance is not None and entrance.is_open and self.routes.is_fixed(names):
                 exchange.request.note = passage
             Invocation(self, exchange, passage, body).begin()
 
@@ -208,9 +217,9 @@ class Gateway:
         else:
             go_on()
 
-    def _open_destination(self, names: Names) -> Destination:
+    def _open_destination(self, names: Names, asked: Asked) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
-        destination = self.routes.destination(names, self.roll())
+        destination = self.routes.destination(names, self.roll(), asked)
         route = destination.route
         if route.is_disabled:
             because = f": {route.disabled_reason}" if route.disabled_reason else ""
@@ -218,7 +227,14 @@ class Gateway:
         return destination
 
     def _passage(
-        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, names: Names, destination: Destination
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        trigger: TriggerAsk | None,
+        names: Names,
+        destination: Destination,
+        claim: Claim,
+        buckets: tuple[Bucket, ...] | None,
     ) -> Passage:
         settings = self.settings
         return Passage(
@@ -232,6 +248,8 @@ class Gateway:
             self.metrics.series(names),
             body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
             generation=self.routes.generation,
+            claim=claim,
+            buckets=buckets,
         )
 
     def _metrics_text(self) -> str:
@@ -239,7 +257,7 @@ class Gateway:
             Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
             for (service, version, function), gate in self._gates.items()
         ]
-        return self.metrics.text(levels, time.process_time(), _resident_bytes())
+        return self.metrics.text(levels, time.process_time(), resident_bytes())
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -251,7 +269,10 @@ class Gateway:
         """The gate of a function version, made when it is first asked for."""
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(self.settings.queue_length_max)
+            settings = self.settings
+            retries = RetryBudget(settings.retry_share, settings.retry_least_per_s, monotonic())
+            gate = Gate(settings.queue_length_max, settings.queue_bytes_max, self._hall, retries)
+            self._gates[key] = gate
         return gate
 
     def running(self, timeout_s: float) -> Deadlines[Invocation]:
@@ -268,6 +289,10 @@ class Gateway:
             self._wake([ticket])
         if lease.instance.draining and not lease.instance.in_flight:
             self.reporter.soon()
+
+    def call_later(self, after_s: float, callback: Callable[..., None], *given: Any) -> asyncio.TimerHandle:
+        """For what only few requests need a timer for."""
+        return self._loop.call_later(after_s, callback, *given)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the requests: a connect, a probe."""
@@ -349,7 +374,10 @@ class Gateway:
         """Requests that wait for a function that was deleted wait in vain."""
         for key in keys:
             gate = self._gates.get(key)
-            if gate is not None and self.routes.function(key) is None:
+            if self.routes.function(key) is not None:
+                continue
+            self._terms.forget(key)
+            if gate is not None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
@@ -368,14 +396,10 @@ class Gateway:
         the next who waits, as long as there is the function.
         """
         self.upstreams.forget_left()
+        now_s = monotonic()
         for key, gate in list(self._gates.items()):
+            gate.age(now_s)
             if gate.is_unused and gate.usage.is_idle and not (gate.last_failure and self.routes.function(key)):
                 del self._gates[key]
                 self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()
-
-
-def _resident_bytes() -> int:
-    """What of this process is in memory (proc(5), statm)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -16,7 +16,16 @@ from runtime.http.head import Request
 class RequestHead:
     """A client's header fields, sorted by what is done with them."""
 
-    __slots__ = ("authorization", "content_length", "expects_continue", "fc", "host", "is_chunked", "passed")
+    __slots__ = (
+        "authorization",
+        "content_length",
+        "expects_continue",
+        "fc",
+        "host",
+        "is_chunked",
+        "passed",
+        "steering",
+    )
 
     def __init__(self) -> None:
         self.passed: list[bytes] = []  # header lines in parts, Host among them
@@ -26,6 +35,7 @@ class RequestHead:
         self.content_length: int | None = None
         self.is_chunked = False
         self.expects_continue = False
+        self.steering: Headers | None = None  # what claim.py reads, names in lower case
 
     @property
     def has_body(self) -> bool:
@@ -65,6 +75,9 @@ def sort_request(request: Request) -> RequestHead:
             head.fc.append((name.lower(), value))
         elif use is Use.AUTHORIZATION:
             head.authorization = value
+        elif use is Use.STEERING:
+            passed += (name, b": ", value, b"\r\n")
+            head.steering = [*(head.steering or ()), (name.lower(), value)]
     if hidden:
         head.passed = _without(passed, hidden - {b"host"})
     return head
@@ -79,7 +92,7 @@ def sort_response(headers: Headers, said_here: frozenset[bytes]) -> bytes:
     hidden: set[bytes] | None = None
     for name, value in headers:
         use = use_of(name)
-        if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST:
+        if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST or use is Use.STEERING:
             passed += (name, b": ", value, b"\r\n")
         elif use is Use.CONNECTION:
             hidden = (hidden or set()) | named_by_connection(value)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from runtime.contract import HEADER_BASE_PATH, HEADER_CLIENT_IP, PATH_INVOKE
+from runtime.gateway.bucket import Bucket
+from runtime.gateway.claim import Claim
 from runtime.gateway.gate import Gate
 from runtime.gateway.headers import RequestHead
 from runtime.gateway.metrics import Series
@@ -34,6 +36,8 @@ class Passage:
 
     __slots__ = (
         "body_bytes_max",
+        "buckets",
+        "claim",
         "destination",
         "framing",
         "gate",
@@ -60,6 +64,8 @@ class Passage:
         *,
         body_bytes_max: int,
         generation: int,
+        claim: Claim,
+        buckets: tuple[Bucket, ...] | None,
     ) -> None:
         self.head = head
         self.trigger = trigger
@@ -69,6 +75,8 @@ class Passage:
         self.names = names
         self.series = series  # what is counted for it
         self.body_bytes_max = body_bytes_max
+        self.claim = claim
+        self.buckets = buckets  # the rate limits that it counts against
         self.generation = generation  # of the routes that it was found in
         self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)
         self.lines = self._lines(exchange)

@@ -9,6 +9,7 @@ class Usage:
     __slots__ = (
         "_since_s",
         "arrived",
+        "arrived_before",
         "background",
         "demand",
         "demand_peak",
@@ -29,6 +30,8 @@ class Usage:
         self.queued = 0
         self.demand = 0  # slots that would be taken now if there were enough: in flight, queued and in the background
         self.background = 0  # asynchronous events that wait in the store for a slot: demand, and no place in the queue
+        self.arrived = 0
+        self.arrived_before = 0  # in all earlier intervals
         self.begin_interval()
 
     def begin_interval(self) -> None:
@@ -37,6 +40,7 @@ class Usage:
         self.provisioned_request_s = 0.0
         self.queue_wait_s = 0.0
         self.demand_peak = self.demand
+        self.arrived_before += self.arrived
         self.arrived = self.finished = self.failed = 0
 
     def advance(self, now_s: float) -> None:
@@ -86,6 +90,10 @@ class Usage:
         self.demand += events - self.background
         self.background = events
         self.demand_peak = max(self.demand_peak, self.demand)
+
+    @property
+    def arrived_ever(self) -> int:
+        return self.arrived_before + self.arrived
 
     @property
     def is_idle(self) -> bool:

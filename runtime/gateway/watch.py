@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+from pathlib import Path
 from typing import Final
 
 from runtime.access.admit import admit_by_secret
@@ -34,3 +36,9 @@ def check_watcher(exchange: Exchange, keys: Keyring) -> None:
         admit_by_secret(key_id, secret, keys.find(key_id), Need(Right.LOOK, asks_later=True))
     except SignatureRefused as refused:
         raise Refusal(refused.status, refused.code, refused.message) from None
+
+
+def resident_bytes() -> int:
+    """What of this process is in memory (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
