@@ -13,9 +13,7 @@ from pydantic.alias_generators import to_camel
 
 FIELD: Final = "stoke"
 
-_HEADER_OR_COOKIE = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
-]  # a token
+_HEADER_OR_COOKIE = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]  # a token
 
 
 class _Checked(BaseModel):
