@@ -1,7 +1,7 @@
 """The loop: observe, step, apply. Each second, and at once when requests wait or the registry changed.
 
 What to want is decided in `provision.decide`, what to do about it in `fleet.plan`; here values are fetched for the one
-and handed on to the other. A tick reads the clock once.
+and handed on to the other. A tick reads the clock once, and looks only at what is not at rest: see `fleet.attention`.
 """
 
 from __future__ import annotations
@@ -9,29 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from control_plane.errors import NotFound, StokeError, Unavailable
-from control_plane.explain import Explained, History
+from control_plane import world as worlds
+from control_plane.errors import StokeError, Unavailable
+from control_plane.explain import Explained
+from control_plane.fleet.attention import Attention
 from control_plane.fleet.keeper import FleetKeeper
-from control_plane.fleet.memories import MemoryStore
+from control_plane.fleet.ledger import Ledger
+from control_plane.fleet.memories import MemoryStore, Unsaved
 from control_plane.fleet.placement import Need, Room, room
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import Backend, Clock, Query, Registry
+from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.launching import gpu_memory_mib
 from control_plane.registry.routes import on_demand_instances_max
+from control_plane.world import World
 from provision.config import ProvisionConfig
-from provision.decide import Decision, Memory, MetricSample, Seen, step
+from provision.decide import Decision, MetricSample, Reading, Seen, step
+from provision.quiet import Silence, quiet_until
 from provision.together import together
-from runtime.contract import InstanceRecord, InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
+from runtime.contract import InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)
 
-PAGE = 100
 NODE_INFO_EVERY_S = 30.0
 TIMER_RESOLUTION_S = 1e-3  # a timer may fire this much early
 
@@ -56,27 +60,6 @@ class Pace:
     on_demand_idle_s: float = 180.0
 
 
-@dataclass(slots=True)
-class Provisioned:
-    """One provision config at work."""
-
-    config: ProvisionConfig
-    key: VersionKey
-    memory: Memory
-    decision: Decision | None = None
-    history: History = field(default_factory=History)
-
-
-@dataclass(slots=True)
-class World:
-    """The registry as the loop last read it. `functions` is filled as function versions are looked at."""
-
-    provisioned: dict[QualifiedFunction, Provisioned] = field(default_factory=dict)
-    by_version: dict[VersionKey, list[QualifiedFunction]] = field(default_factory=dict)
-    functions: dict[VersionKey, tuple[Function, Service] | None] = field(default_factory=dict)
-    on_demand_max: dict[VersionKey, int | None] = field(default_factory=dict)  # filled with `functions`
-
-
 class Autoscaler:
     """One loop over all function versions that have a provision config, instances, or requests waiting."""
 
@@ -90,6 +73,8 @@ class Autoscaler:
         clock: Clock,
         make_spec: MakeSpec,
         pace: Pace,
+        readings: Readings | None = None,
+        on_change: Callable[[QualifiedFunction, Explained], None] = lambda _name, _explained: None,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
@@ -99,12 +84,18 @@ class Autoscaler:
         self._clock = clock
         self._make_spec = make_spec
         self._pace = pace
+        self._readings = readings  # None: nothing is read from elsewhere
+        self._on_change = on_change
         self._world = World()
+        self._attention = Attention()
+        self._silence = Silence()
+        self._ledger = Ledger()
         self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
-        self._saved_at_s = 0.0
-        self._stale = True
+        self._unsaved: Unsaved[QualifiedFunction] = Unsaved(pace.memory_saved_every_s, pace.tick_s)
+        self._gone: set[str] = set()  # configs whose memory the store need not have any more
+        self._stale: worlds.Services = None  # what is to be read of the registry; at first all
         self._urgent: set[VersionKey] = set()
-        self._wake = asyncio.Event()
+        self._alarm = asyncio.Event()
         self.node: NodeInfo | None = None
         self._node_read_at_s = float("-inf")
         self.samples: dict[str, InstanceSample] = {}
@@ -112,16 +103,19 @@ class Autoscaler:
 
     # -- being told -------------------------------------------------------------------------------------------------
 
-    def registry_changed(self) -> None:
-        """Read the registry again and look at everything at once."""
-        self._stale = True
-        self._wake.set()
+    def registry_changed(self, services: frozenset[str]) -> None:
+        """Read of the registry what has changed, and look at it at once."""
+        if services and self._stale is not None:
+            self._stale |= services
+        self._alarm.set()
 
     def hurry(self, keys: Iterable[VersionKey]) -> None:
         """Look at these function versions at once."""
-        self._urgent.update(keys)
-        if self._urgent:
-            self._wake.set()
+        urgent = set(keys)
+        self._wake(urgent)
+        self._urgent |= urgent
+        if urgent:
+            self._alarm.set()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -132,9 +126,9 @@ class Autoscaler:
             wait_s = next_s - self._clock.monotonic_s()
             if wait_s > 0.0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait_s)
-            self._wake.clear()
-            whole = self._stale or self._clock.monotonic_s() >= next_s - TIMER_RESOLUTION_S
+                    await asyncio.wait_for(self._alarm.wait(), wait_s)
+            self._alarm.clear()
+            whole = self._stale is None or bool(self._stale) or self._clock.monotonic_s() >= next_s - TIMER_RESOLUTION_S
             if whole:
                 next_s = self._clock.monotonic_s() + self._pace.tick_s
             urgent, self._urgent = self._urgent, set()
@@ -148,38 +142,40 @@ class Autoscaler:
     async def tick(self, only: set[VersionKey] | None = None) -> None:
         """Decide and settle once: for all function versions, or `only` some. Raises Unavailable."""
         now = self._clock.utc_s()
-        if self._stale:
+        self._wake({*self._usage.touched(), *(only or ())})
+        if only is None:
+            self._wake_rested(self._attention.wake_due(now))
+            self._silence.passed(now, self._usage.pass_time())
+            self._usage.forget_silent(now)
+        if self._stale is None or self._stale:
             await self._read_registry()
         if only is None:
-            self._usage.forget_silent(now)
             await self._keeper.repair()
             await self._read_node(now)
-            keys = {*self._world.by_version, *self._keeper.versions(), *self._usage.waiting()}
-        else:
-            keys = only
-        changed = False
-        for key in sorted(keys):
+        changed: set[QualifiedFunction] = set()
+        for key in sorted(self._attention.awake if only is None else only):
             try:
-                changed |= await self._tick_one(key, now)
+                changed |= await self._tick_one(key, now, whole=only is None)
             except Unavailable:
                 raise
             except StokeError as error:  # one function's trouble is not another's
                 log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
-        if changed or now - self._saved_at_s >= self._pace.memory_saved_every_s:
-            await self._save(now)
+        await self._save(now, changed)
 
-    async def _tick_one(self, key: VersionKey, now: float) -> bool:
+    async def _tick_one(self, key: VersionKey, now: float, *, whole: bool) -> set[QualifiedFunction]:
         found = await self._function(key)
         if found is None:
             await self._keeper.settle(key, Want(now=now, revision=""), _never)
-            return False
+            if not self._keeper.records(key):
+                self._attention.forget(key)
+            return set()
         function, service = found
         observation = self._usage.observe(key)
         left = self._room(function)
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
-            revision=function.revision,
+            revision=self._world.revision(key, function),
             slots=function.instance_concurrency,
             provisioned=target,
             queued=observation.queued,
@@ -187,38 +183,79 @@ class Autoscaler:
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left.instances,
         )
-        await self._keeper.settle(key, want, lambda new_id: self._make_spec(function, service, key[1], new_id))
+        done = await self._keeper.settle(key, want, lambda new_id: self._make_spec(function, service, key[1], new_id))
+        if whole and not done and not done.held:
+            self._rest(key, want, observation)
         return changed
+
+    # -- who is looked at -------------------------------------------------------------------------------------------
+
+    def _wake(self, keys: Iterable[VersionKey]) -> None:
+        self._wake_rested(self._attention.wake(keys))
+
+    def _wake_rested(self, keys: Iterable[VersionKey]) -> None:
+        """As if each of them had been looked at in every tick since its rest began."""
+        for key in keys:
+            self._usage.resume(key)
+            for name in self._world.by_version.get(key, ()):
+                one = self._world.provisioned[name]
+                one.memory = self._silence.make_up(one.config, one.memory, one.slots)
+
+    def _rest(self, key: VersionKey, want: Want, observation: Observation) -> None:
+        """Leave a function version alone while nothing can come of looking: nothing was asked of it, and what there
+        is is what should be."""
+        if observation.demand_peak or observation.demand or observation.queued or observation.in_flight:
+            return
+        there = self._keeper.census(key)
+        names = self._world.by_version.get(key, ())
+        if not names and not self._keeper.records(key):
+            self._attention.forget(key)
+            return
+        if there.starting or there.on_demand_starting or there.provisioned != want.provisioned:
+            return
+        if not there.revisions <= {want.revision} or not self._usage.is_even(key):
+            return
+        until = self._keeper.idle_until(key, want) if there.on_demand else math.inf
+        for name in names:
+            one = self._world.provisioned[name]
+            quiet = None if one.decision is None else quiet_until(one.config, one.memory, one.decision)
+            if quiet is None:
+                return
+            until = min(until, quiet)
+        self._attention.rest(key, until)
 
     def _decide(
         self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room
-    ) -> tuple[int, bool]:
-        """The provisioned target of a function version, and whether a decision changed."""
-        decisions, changed = [], False
+    ) -> tuple[int, set[QualifiedFunction]]:
+        """The provisioned target of a function version, and whose decision changed."""
+        decisions, changed = [], set()
         for name in self._world.by_version.get(key, ()):
             provisioned = self._world.provisioned[name]
             seen = self._seen(key, now, function, observation, left)
+            if readings := self._read(provisioned.config):
+                seen = replace(seen, readings=readings)
             provisioned.memory, decision = step(provisioned.config, provisioned.memory, seen)
             before = provisioned.decision
             if before is None or before.target != decision.target:
-                changed = True
+                changed.add(name)
                 log.info(
                     "autoscale.target function=%s target=%d was=%s reasons=%s",
                     name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
                 )  # fmt: skip
-            provisioned.decision = decision
-            provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
+            self._unsaved.note(name, now)
+            change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            if change is not None:
+                self._on_change(name, change)
             decisions.append(decision)
         return together(decisions), changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room) -> Seen:
-        records = [r for r in self._keeper.records(key) if r.kind is Kind.PROVISIONED]
-        ready = [r for r in records if r.state is InstanceState.READY]
-        starting = [r for r in records if r.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING)]
+        there = self._keeper.census(key)
         return Seen(
             now=now,
-            current=len(ready),
-            starting=len(starting),
+            current=there.ready,
+            starting=there.starting,
             slots_per_instance=function.instance_concurrency,
             demand=observation.demand,
             demand_peak=observation.demand_peak,
@@ -228,13 +265,20 @@ class Autoscaler:
             finished=observation.finished,
             queue_wait_s_sum=observation.queue_wait_s_sum,
             waiting=observation.queued,
-            samples=tuple(self._metric_samples(ready, function.memory_size)),
-            newest_ready_at=max((r.ready_at_s for r in ready), default=None),
-            capacity_limit=left.instances + len(self._keeper.units(key)) if self.node else None,
+            pressed=observation.pressed,
+            samples=tuple(self._metric_samples(key, function.memory_size)) if key in self._world.sampled else (),
+            newest_ready_at=there.newest_ready_at,
+            capacity_limit=left.instances + there.live if self.node else None,
+            in_flight=observation.in_flight,
+            on_demand=there.on_demand - there.on_demand_starting,
+            starting_at=there.starting_at,
+            launch_s=self._keeper.launch_times.seconds_of(key),
         )
 
-    def _metric_samples(self, records: Iterable[InstanceRecord], memory_mib: int) -> Iterable[MetricSample]:
-        for record in records:
+    def _metric_samples(self, key: VersionKey, memory_mib: int) -> Iterable[MetricSample]:
+        for record in self._keeper.records(key):
+            if record.kind is not Kind.PROVISIONED or record.state is not InstanceState.READY:
+                continue
             sample = self.samples.get(record.instance_id)
             if sample is None:
                 continue
@@ -254,20 +298,31 @@ class Autoscaler:
         try:
             if self.node is None or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
                 self.node, self._node_read_at_s = await self._backend.info(), now
-            if self._keeper.versions():
-                self.samples = {sample.instance_id: sample for sample in await self._backend.samples()}
+            if self._keeper.has_instances():
+                self._sampled(await self._backend.samples())
         except Unavailable:
             log.debug("autoscale.node_away")
+
+    def _sampled(self, samples: Iterable[InstanceSample]) -> None:
+        before, self.samples = self.samples, {sample.instance_id: sample for sample in samples}
+        if not self._world.sampled:
+            return
+        for instance_id, sample in self.samples.items():
+            if (old := before.get(instance_id)) is None or old.at_s != sample.at_s:
+                key = self._keeper.version_of(instance_id)
+                if key is not None and key in self._world.sampled:
+                    self._wake([key])
 
     def _room(self, function: Function) -> Room:
         if self.node is None:
             return Room(0, "the node cannot be reached")
-        taken = []
-        for other in self._keeper.versions():
-            found = self._world.functions.get(other)
-            if found is not None:
-                taken += [_need(found[0])] * len(self._keeper.units(other))
-        return room(self.node, taken, _need(function))
+        self._account(self._keeper.moved())
+        return room(self.node, [self._ledger.taken], _need(function))
+
+    def _account(self, keys: Iterable[VersionKey]) -> None:
+        for key in keys:
+            found = self._world.functions.get(key)
+            self._ledger.put(key, self._keeper.census(key).live, None if found is None else _need(found[0]))
 
     def room_error(self, key: VersionKey, target: int) -> str:
         """Why the machine cannot hold `target` instances of a function version; "" if it can."""
@@ -275,7 +330,7 @@ class Autoscaler:
         if found is None or self.node is None:
             return ""
         left = self._room(found[0])
-        missing = target - len(self._keeper.units(key))
+        missing = target - self._keeper.census(key).live
         return (
             f"no room for {missing - left.instances} more instances: {left.limit}" if missing > left.instances else ""
         )
@@ -285,58 +340,28 @@ class Autoscaler:
     async def _read_registry(self) -> None:
         if self._saved is None:
             self._saved = await self._memories.load()
-        self._stale = False  # a change that comes while we read makes it stale again
+        stale, self._stale = self._stale, frozenset()  # a change that comes while we read makes it stale again
         try:
-            self._world = await self._new_world()
+            found = await worlds.read(self._registry, stale, self._keeper.versions())
         except BaseException:
-            self._stale = True
+            self._stale = None if stale is None else stale | self._stale
             raise
+        changed = worlds.changed(self._world, found, stale)
+        self._wake(changed)  # by what was known so far
+        self._gone |= {str(name) for name in worlds.gone(self._world, found, stale)}
+        self._gone |= self._saved.keys() - {str(name) for name in found.configs}
+        self._world = worlds.renewed(self._world, found, stale, self._saved)
+        self._saved = {}
+        self._account(changed)
         for runtime in {found[0].runtime for found in self._world.functions.values() if found is not None}:
             await self._prepare(runtime)
 
-    async def _new_world(self) -> World:
-        world = World()
-        by_version: defaultdict[VersionKey, list[QualifiedFunction]] = defaultdict(list)
-        token = ""
-        while True:
-            page = await self._registry.list_provision(Query(limit=PAGE, next_token=token))
-            for name, config in page.items:
-                try:
-                    version = await self._registry.resolve_version(name.service_name, name.qualifier)
-                except NotFound:
-                    continue
-                key = (name.service_name, version, name.function_name)
-                world.provisioned[name] = self._provisioned(name, config, key)
-                by_version[key].append(name)
-            if not (token := page.next_token):
-                break
-        world.by_version = dict(by_version)
-        for key in {*world.by_version, *self._keeper.versions()}:
-            await self._read_function(world, key)
-        return world
-
-    def _provisioned(self, name: QualifiedFunction, config: ProvisionConfig, key: VersionKey) -> Provisioned:
-        before = self._world.provisioned.get(name)
-        if before is not None:
-            return Provisioned(config, key, before.memory, before.decision, before.history)
-        saved = (self._saved or {}).get(str(name))
-        return Provisioned(config, key, Memory.from_json(saved) if saved else Memory())
-
     async def _function(self, key: VersionKey) -> tuple[Function, Service] | None:
-        if key not in self._world.functions:
-            await self._read_function(self._world, key)
-        return self._world.functions[key]
-
-    async def _read_function(self, world: World, key: VersionKey) -> None:
-        service, version, name = key
-        try:
-            function = await self._registry.get_function(service, name, version)
-            owner = await self._registry.get_service(service, version)
-        except NotFound:
-            world.functions[key] = None
-            return
-        world.on_demand_max[key] = await self._registry.on_demand_max(service, version, name)
-        world.functions[key] = function, owner
+        world = self._world
+        if key not in world.functions:
+            world.functions[key], world.on_demand_max[key] = await worlds.read_function(self._registry, key)
+            self._account([key])
+        return world.functions[key]
 
     async def _prepare(self, runtime: str) -> None:
         try:
@@ -344,9 +369,14 @@ class Autoscaler:
         except StokeError as error:
             log.debug("autoscale.not_prepared runtime=%s error=%s", runtime, error)
 
-    async def _save(self, now: float) -> None:
-        self._saved_at_s = now
-        await self._memories.save({str(name): p.memory.to_json() for name, p in self._world.provisioned.items()})
+    async def _save(self, now: float, at_once: set[QualifiedFunction]) -> None:
+        """What has changed a decision at once, the rest in turn. Raises Unavailable: what is not saved stays due."""
+        names = {*at_once, *self._unsaved.due(now)} & self._world.provisioned.keys()
+        memories = {str(name): self._world.provisioned[name].memory.to_json() for name in names}
+        if memories or self._gone:
+            await self._memories.save(memories, self._gone - memories.keys())
+        self._gone.clear()
+        self._unsaved.saved(names)
 
     # -- being asked ------------------------------------------------------------------------------------------------
 
@@ -356,6 +386,13 @@ class Autoscaler:
         if provisioned is not None and provisioned.config == config:
             return provisioned.decision
         return None
+
+    def reading_error(self, config: ProvisionConfig) -> str:
+        """Why what a config's policies read from elsewhere is not there; "" if it is."""
+        return next((reading.error for reading in self._read(config) if reading.error), "")
+
+    def _read(self, config: ProvisionConfig) -> tuple[Reading, ...]:
+        return () if self._readings is None else self._readings.of(config)
 
     def explained(self, name: QualifiedFunction) -> tuple[Explained, ...]:
         """The newest decision and those that differed from the one before them, newest first."""

@@ -29,6 +29,11 @@ class Bucket(NamedTuple):
     answered: float = 0.0  # requests
     waited: float = 0.0  # seconds that requests have waited for a slot, counted when their wait is over
     waiting: float = 0.0  # request seconds
+    pressed: int = 0  # most requests at once in a surge that had to queue
+
+
+# A hundred pieces are made in every step, and a NamedTuple's own constructor takes most of the time it takes.
+_piece: Final = tuple.__new__
 
 
 class Piece(NamedTuple):
@@ -47,28 +52,53 @@ class Usage:
 
     def add(self, now: float, interval_s: float, seen: Bucket, keep_s: int) -> Usage:
         """Take in means over (now - interval_s, now]: `seen` has them as if the interval were one second."""
-        oldest = math.floor(now) - keep_s + 1
-        kept = [bucket for bucket in self.buckets if bucket.second >= oldest]
-        start = max(now - interval_s, float(oldest))
-        for second in range(math.floor(start), math.floor(now) + 1):
-            share_s = min(now, second + 1.0) - max(start, float(second))
-            if share_s > _LEAST_S:
-                _put(kept, _share(seen, second, share_s))
-        return Usage(tuple(kept))
+        return self.add_each(((now, interval_s),), seen, keep_s)
+
+    def add_each(self, looks: Iterable[tuple[float, float]], seen: Bucket, keep_s: int) -> Usage:
+        """Take in the same means for each look, (now, interval_s), in their order."""
+        kept = list(self.buckets)
+        oldest = -math.inf
+        for now, interval_s in looks:
+            last = math.floor(now)
+            oldest = last - keep_s + 1
+            start = max(now - interval_s, float(oldest))
+            for second in range(math.floor(start), last + 1):
+                share_s = min(now, second + 1.0) - max(start, float(second))
+                if share_s > _LEAST_S:
+                    _put(kept, _share(seen, second, share_s))
+        gone = 0
+        while gone < len(kept) and kept[gone].second < oldest:
+            gone += 1
+        return Usage(tuple(kept[gone:]))
+
+    @property
+    def is_silent(self) -> bool:
+        """No request in all that is kept."""
+        return not any(b.peak or b.demand or b.arrived or b.answered or b.waited or b.waiting for b in self.buckets)
 
     def covered_s(self, now: float, window_s: int) -> float:
         """How much of the window was seen. A second that was seen twice, as the clock was held, counts once."""
         first, part = _begin(now, window_s)
-        seen = [(bucket.second, min(1.0, bucket.covered_s)) for bucket in self.buckets if bucket.second >= first]
-        return sum(covered_s * part if second == first else covered_s for second, covered_s in seen)
+        total_s = 0.0
+        for bucket in reversed(self.buckets):
+            if bucket[0] < first:
+                break
+            covered_s = bucket[1] if bucket[1] < 1.0 else 1.0
+            total_s += covered_s * part if bucket[0] == first else covered_s
+        return total_s
 
     def peak(self, now: float, window_s: int) -> int | None:
         """The most requests at once, None if nothing was seen."""
         first, _ = _begin(now, window_s)
         return max((bucket.peak for bucket in self.buckets if bucket.second >= first), default=None)
 
+    def pressed(self, now: float, window_s: int) -> int:
+        """The most requests at once in a surge that had to queue; 0 if there was none."""
+        first, _ = _begin(now, window_s)
+        return max((bucket.pressed for bucket in self.buckets if bucket.second >= first), default=0)
+
     def demand(self) -> list[Piece]:
-        return [Piece(bucket.second, bucket.covered_s, bucket.demand) for bucket in self.buckets]
+        return [_piece(Piece, bucket[:3]) for bucket in self.buckets]
 
     def arrivals(self) -> list[Piece]:
         return [Piece(bucket.second, bucket.covered_s, bucket.arrived) for bucket in self.buckets]
@@ -86,8 +116,15 @@ class Usage:
 
     def utilization(self, now: float, window_s: int) -> float | None:
         """FC's ProvisionedConcurrencyUtilization: requests on provisioned instances ÷ their slots, at most 1."""
-        used = mean((Piece(b.second, b.slots, b.provisioned) for b in self.buckets), now, window_s)
-        return None if used is None else min(1.0, used)
+        first, part = _begin(now, window_s)
+        slots = used = 0.0
+        for bucket in reversed(self.buckets):
+            if bucket[0] < first:
+                break
+            share = part if bucket[0] == first else 1.0
+            slots += bucket.slots * share
+            used += bucket.provisioned * share
+        return min(1.0, used / slots) if slots > 0.0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +151,19 @@ class Gauge:
         return [Piece(second, 1.0, value) for second, value in self.readings]
 
 
-def mean(pieces: Iterable[Piece], now: float, window_s: int) -> float | None:
-    """The average over the window, None if it has nothing."""
+def mean(pieces: Sequence[Piece], now: float, window_s: int) -> float | None:
+    """The average over the window, None if it has nothing. The pieces are in the order of their seconds."""
     first, part = _begin(now, window_s)
     weight = total = 0.0
-    for second, its_weight, its_total in pieces:
+    for second, its_weight, its_total in reversed(pieces):
         if second > first:
             weight += its_weight
             total += its_total
         elif second == first:
             weight += its_weight * part
             total += its_total * part
+        else:
+            break
     return total / weight if weight > 0.0 else None
 
 
@@ -141,9 +180,10 @@ def sliding_mean_max(pieces: Sequence[Piece], now: float, window_s: int, slide_s
     for second, its_weight, its_total in pieces:
         weight += its_weight
         total += its_total
-        while pieces[left].second <= second - slide_s:
-            weight -= pieces[left].weight
-            total -= pieces[left].total
+        gone = second - slide_s
+        while (oldest := pieces[left])[0] <= gone:
+            weight -= oldest[1]
+            total -= oldest[2]
             left += 1
         if second >= first and weight > 0.0 and (largest is None or total / weight > largest):
             largest = total / weight
@@ -168,6 +208,7 @@ def _share(seen: Bucket, second: int, share_s: float) -> Bucket:
         seen.answered * share_s,
         seen.waited * share_s,
         seen.waiting * share_s,
+        seen.pressed,
     )
 
 
@@ -191,4 +232,5 @@ def _put(buckets: list[Bucket], new: Bucket) -> None:
         old.answered + new.answered,
         old.waited + new.waited,
         old.waiting + new.waiting,
+        max(old.pressed, new.pressed),
     )

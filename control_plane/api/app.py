@@ -9,15 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
+from control_plane.api import shells as shells_api
 from control_plane.api.auth import Authenticator, LoopbackAuthenticator
 from control_plane.api.context import ApiSettings, Context, Limits, Operation
 from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
-from control_plane.api.paths import TREES
+from control_plane.api.paths import EXEC_PATHS, TREES
 from control_plane.async_invocations import NoInvocations
 from control_plane.errors import StokeError
-from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Registry
+from control_plane.metering.book import NoAccounts
+from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
 
 
 def create_app(
@@ -31,11 +33,17 @@ def create_app(
     url_key: bytes | None = None,
     limits: Limits | None = None,
     invocations: AsyncInvocations | None = None,
+    accounts: Accounts | None = None,
+    shells: Shells | None = None,
 ) -> Starlette:
     """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
-    processes that should honour them, one of this process's own by default. Without `invocations` there are none."""
+    processes that should honour them, one of this process's own by default. Without `invocations` or `accounts` there
+    are none, and without `shells` nothing can be run beside an instance."""
     app = Starlette(
-        routes=[route for prefix, table in TREES for route in _routes(prefix, table)],
+        routes=[
+            *(route for prefix, table in TREES for route in _routes(prefix, table)),
+            *(WebSocketRoute(prefix + path, shells_api.run) for prefix, path in EXEC_PATHS),
+        ],
         middleware=[Middleware(Edge, authenticator=authenticator or LoopbackAuthenticator())],
         exception_handlers={StokeError: answer_stoke_error, HTTPException: answer_http_error},
     )
@@ -47,8 +55,10 @@ def create_app(
         settings,
         limits or Limits(),
         invocations or NoInvocations(),
+        accounts or NoAccounts(),
         access_keys,
         url_key or secrets.token_bytes(32),
+        shells=shells,
     )
     return app
 

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_plane.api import handshake
 from control_plane.api.auth import Authenticator, checked
 from control_plane.errors import PlatformError, StokeError, Unavailable
 from runtime.contract import HEADER_REQUEST_ID, error_body
@@ -33,7 +34,7 @@ class Edge:
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request_id = new_request_id()
@@ -41,17 +42,21 @@ class Edge:
 
         async def send_named(message: Message) -> None:
             nonlocal begun
-            if message["type"] == "http.response.start":
+            begun = begun or message["type"] == "websocket.accept"
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 begun = True
                 message["headers"] = [*message["headers"], (HEADER_REQUEST_ID.encode(), request_id.encode())]
             await send(message)
 
         scope.setdefault("state", {})["request_id"] = request_id
         try:
-            admitted = await self._authenticator.authenticate(Request(scope))
-            scope["state"]["access"] = admitted.access
-            if admitted.body is not None:
-                receive = checked(receive, admitted.body)
+            if scope["type"] == "websocket":
+                await handshake.authenticate(self._authenticator, scope)
+            else:
+                admitted = await self._authenticator.authenticate(Request(scope))
+                scope["state"]["access"] = admitted.access
+                if admitted.body is not None:
+                    receive = checked(receive, admitted.body)
             await self._app(scope, receive, send_named)
         except ClientDisconnect:
             log.debug("client gone request_id=%s path=%s", request_id, scope["path"])

@@ -26,11 +26,13 @@ from control_plane.api import (
     provision3,
     services,
     settings,
+    shells,
     stoke,
     tags,
     tags_v2,
     triggers,
     uploads,
+    usage,
     versions,
     wire,
 )
@@ -56,6 +58,7 @@ NOTHING_THERE: Table = (
 
 SERVICE = "/services/{service}"
 FUNCTION = f"{SERVICE}/functions/{{function}}"
+EXEC = "instances/{instance}/exec"
 
 # Path, method, operation. 2016-08-15 and 2021-04-06 have the same tree under their own prefix.
 FC_ROUTES: Table = (
@@ -87,6 +90,7 @@ FC_ROUTES: Table = (
     (f"{FUNCTION}/provision-config", "GET", provision.get),
     ("/provision-configs", "GET", provision.list_all),
     (f"{FUNCTION}/instances", "GET", instances.list_all),
+    (f"{FUNCTION}/{EXEC}", "GET", shells.not_upgraded),
     ("/account-settings", "GET", chatter.account_settings),
     ("/tempBucketToken", "GET", uploads.token),
     (f"{SERVICE}/bindings", "POST", bindings.create),
@@ -157,6 +161,7 @@ OF_FUNCTION: Table = (
     (f"{NAMED}/async-tasks/{{task}}", "GET", async_tasks.get),
     (f"{NAMED}/async-tasks/{{task}}/stop", "PUT", async_tasks.stop),
     (f"{NAMED}/instances", "GET", instances.list_all),
+    (f"{NAMED}/{EXEC}", "GET", shells.not_upgraded),
     (f"{NAMED}/invoke/disable", "POST", functions3.disable),
     (f"{NAMED}/invoke/enable", "POST", functions3.enable),
     (f"{NAMED}/vpc-bindings", "POST", bindings.create),
@@ -203,6 +208,8 @@ STOKE_ROUTES: Table = (
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),
     ("/provision/explain", "GET", explain.explain),
+    ("/usage", "GET", usage.usage),
+    ("/usage/recorded", "GET", usage.recorded),
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),
@@ -211,6 +218,12 @@ STOKE_ROUTES: Table = (
     ("/keys/{key}/enable", "POST", keys.enable),
     ("/keys/{key}/disable", "POST", keys.disable),
     ("/keys/{key}", "DELETE", keys.remove),
+)
+
+# Where a WebSocket may be asked for.
+EXEC_PATHS: tuple[tuple[str, str], ...] = (
+    *((f"/{version}", f"{FUNCTION}/{EXEC}") for version in API_VERSIONS),
+    (f"/{API_VERSION_3}", f"{NAMED}/{EXEC}"),
 )
 
 # Where a client that was given a token puts code: below the account, as object storage has it.

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from control_plane.errors import LaunchRefused, NotFound, PlatformError, StokeError, Unavailable
+from control_plane.errors import (
+    InvalidArgument,
+    LaunchRefused,
+    NotFound,
+    PlatformError,
+    RequestError,
+    StokeError,
+    Unavailable,
+)
+from control_plane.ports import Shell
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.node.client import NodeClient, NodeError, NodeUnavailable
+from runtime.shell import ShellOrder
 
 T = TypeVar("T")
 
@@ -57,6 +67,16 @@ class NodeBackend:
             raise _translated(error) from error
 
 
+class NodeShells:
+    """Fills `ports.Shells` with one node."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def open(self, order: ShellOrder) -> Shell:
+        return await _call(lambda: self._client.exec(order))
+
+
 async def _call(work: Callable[[], Awaitable[T]]) -> T:
     try:
         return await work()
@@ -71,4 +91,8 @@ def _translated(error: NodeError) -> StokeError:
         return LaunchRefused(error.message)
     if error.code == "NotFound":
         return NotFound("Instance", error.message)
+    if error.code == "InvalidArgument":
+        return InvalidArgument(error.message)
+    if error.code == "ResourceExhausted":
+        return RequestError(error.message, code="ResourceExhausted", status=429)
     return PlatformError(f"the node answered {error.code}: {error.message}")

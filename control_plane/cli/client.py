@@ -118,7 +118,7 @@ class Client:
             )
         self._trace(method, path, response)
         if not response.is_success:
-            raise _server_error(response)
+            raise server_error(response)
         return response
 
     @contextmanager
@@ -133,8 +133,12 @@ class Client:
         ):
             if not response.is_success:
                 response.read()
-                raise _server_error(response)
+                raise server_error(response)
             yield response.iter_bytes()
+
+    def signed_headers(self, method: str, path: str) -> dict[str, str]:
+        """For a request without a body that somebody else sends."""
+        return self._headers(method, path, None, None)
 
     def _headers(
         self, method: str, path: str, content: bytes | None, extra: Mapping[str, str] | None
@@ -203,7 +207,7 @@ def _json(response: httpx.Response) -> Any:
         raise ServerError(response.status_code, "InvalidAnswer", f"not JSON: {response.text[:200]!r}") from error
 
 
-def _server_error(response: httpx.Response) -> ServerError:
+def server_error(response: httpx.Response) -> ServerError:
     request_id = response.headers.get("x-fc-request-id", "")
     try:
         body = response.json()

@@ -14,12 +14,21 @@ from control_plane.cli.choosing import FunctionName, ServiceName, choose_one
 from control_plane.cli.context import Session, command
 from control_plane.cli.failures import BadInput, Failed
 from control_plane.cli.output import Format
-from runtime.contract import HEADER_COLD_START, HEADER_ERROR_TYPE, HEADER_INSTANCE_ID, HEADER_REQUEST_ID, LATEST
+from runtime.contract import (
+    HEADER_COLD_START,
+    HEADER_ERROR_TYPE,
+    HEADER_INSTANCE_ID,
+    HEADER_LOG_RESULT,
+    HEADER_LOG_TYPE,
+    HEADER_REQUEST_ID,
+    LATEST,
+)
 
 if TYPE_CHECKING:
     import httpx
 
 INVOCATION_TYPES: Final = ("sync",)
+LOG_TYPES: Final = ("Tail", "None")
 _TIMEOUT_S: Final = 600.0
 
 
@@ -32,6 +41,9 @@ def invoke(
     ] = None,
     qualifier: Annotated[str, typer.Option("--qualifier", help="LATEST, a version, or an alias")] = LATEST,
     invocation_type: Annotated[str, typer.Option("--invocation-type", help="sync")] = "sync",
+    log_type: Annotated[
+        str, typer.Option("--log-type", help="Tail prints the end of what the invocation has logged on stderr")
+    ] = "None",
     timeout_s: Annotated[
         float, typer.Option("--timeout-s", min=1.0, help="How long to wait for the answer")
     ] = _TIMEOUT_S,
@@ -43,6 +55,8 @@ def invoke(
 
     if invocation_type.lower() not in INVOCATION_TYPES:
         raise BadInput(f"--invocation-type: {invocation_type!r} is not allowed: must be sync")
+    if log_type.capitalize() not in LOG_TYPES:
+        raise BadInput(f"--log-type: {log_type!r} is not allowed: must be Tail or None")
     content = read_event(event, event_file)
     chosen = choose_one(session, service_name, function_name)
     with session.client() as client:
@@ -50,7 +64,11 @@ def invoke(
             "POST",
             f"{function_path(chosen.service, chosen.function, qualifier)}/invocations",
             content=content,
-            headers={"content-type": content_type(content), "x-fc-invocation-type": "Sync"},
+            headers={
+                "content-type": content_type(content),
+                "x-fc-invocation-type": "Sync",
+                HEADER_LOG_TYPE: log_type.capitalize(),
+            },
             read_timeout_s=timeout_s,
         )
     _print(session, response)
@@ -81,8 +99,14 @@ def content_type(event: bytes) -> str:
     return "application/json"
 
 
+def log_of(response: httpx.Response) -> str:
+    """The end of the log that came with an answer, "" for none."""
+    return base64.b64decode(response.headers.get(HEADER_LOG_RESULT, "")).decode(errors="replace")
+
+
 def _print(session: Session, response: httpx.Response) -> None:
     error_type = response.headers.get(HEADER_ERROR_TYPE)
+    log = log_of(response)
     if session.output.chosen is not None:
         session.output.result(_described(response), default=Format.JSON)
     elif not error_type:
@@ -91,6 +115,8 @@ def _print(session: Session, response: httpx.Response) -> None:
         if not response.content.endswith(b"\n") and sys.stdout.isatty():
             sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
+    if log and session.output.chosen is None:
+        sys.stderr.write(log if log.endswith("\n") else f"{log}\n")
     if error_type:
         raise Failed(f"{error_type}: {response.text}")
 
@@ -106,5 +132,6 @@ def _described(response: httpx.Response) -> dict[str, Any]:
         "instanceId": response.headers.get(HEADER_INSTANCE_ID, ""),
         "errorType": response.headers.get(HEADER_ERROR_TYPE, ""),
         "coldStart": response.headers.get(HEADER_COLD_START) == "true",
+        **({"log": log_of(response)} if HEADER_LOG_RESULT in response.headers else {}),
         **body,
     }

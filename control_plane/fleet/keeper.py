@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from control_plane.errors import LaunchRefused, StokeError, Unavailable
 from control_plane.fleet.backoff import Backoff
-from control_plane.fleet.plan import Plan, Unit, Want, plan
+from control_plane.fleet.census import EMPTY, Census, census
+from control_plane.fleet.launch_times import LaunchTimes
+from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
 from control_plane.ports import Backend, Clock
@@ -63,12 +66,15 @@ class FleetKeeper:
         self._limits = limits
         self._on_change = on_change
         self._records: dict[str, InstanceRecord] = {}
-        self._by_version: defaultdict[VersionKey, set[str]] = defaultdict(set)
+        self._by_version: defaultdict[VersionKey, set[str]] = defaultdict(set)  # those that have any
+        self._counted: dict[VersionKey, Census] = {}  # of those that did not change since
+        self._moved: set[VersionKey] = set()
         self._backoff: dict[VersionKey, Backoff] = {}
         self._unconfirmed: set[str] = set()  # launch() has not answered yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._doubtful: set[str] = set()  # written, but whether it arrived is not known
         self._writing = asyncio.Lock()
+        self.launch_times = LaunchTimes()
         self.connected = asyncio.Event()
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -80,7 +86,32 @@ class FleetKeeper:
 
     def versions(self) -> set[VersionKey]:
         """The function versions that have instances."""
-        return {key for key, ids in self._by_version.items() if ids}
+        return set(self._by_version)
+
+    def census(self, key: VersionKey) -> Census:
+        """How many live instances a function version has."""
+        counted = self._counted.get(key)
+        if counted is None:
+            ids = self._by_version.get(key)
+            counted = self._counted[key] = census(self._records[i] for i in ids) if ids else EMPTY
+        return counted
+
+    def has_instances(self) -> bool:
+        return bool(self._records)
+
+    def idle_until(self, key: VersionKey, want: Want) -> float:
+        """When the next on-demand instance has been idle for too long, if none is used until then; UTC seconds."""
+        idle = (unit.idle_since_s for unit in self.units(key) if unit.kind is Kind.ON_DEMAND)
+        return min(idle, default=math.inf) + want.on_demand_idle_s
+
+    def moved(self) -> set[VersionKey]:
+        """The function versions whose instances are not as they were at the last call."""
+        moved, self._moved = self._moved, set()
+        return moved
+
+    def version_of(self, instance_id: str) -> VersionKey | None:
+        record = self._records.get(instance_id)
+        return None if record is None else self._key(record)
 
     def current_error(self, key: VersionKey) -> str:
         """Why the last launch failed; "" once one has succeeded since."""
@@ -111,6 +142,8 @@ class FleetKeeper:
         Raises:
             Unavailable: the store is away; nothing was begun that is not recorded.
         """
+        if is_settled(want, self.census(key)):
+            return NOTHING
         async with self._writing:
             units = self.units(key)
             todo = plan(replace(want, launches_max=self._launches_max(key, want, units)), units)
@@ -188,8 +221,10 @@ class FleetKeeper:
 
     async def adopt(self) -> None:
         """Load the records that an earlier control plane has left. Raises Unavailable."""
-        for record in await self._store.load():
+        for record in sorted(await self._store.load(), key=lambda r: r.ready_at_s):
             self._keep(record)
+            if record.ready_at_s:
+                self.launch_times.note(self._key(record), record.launched_at_s, record.ready_at_s)
         log.info("fleet.adopted instances=%d", len(self._records))
 
     async def follow(self) -> None:
@@ -246,6 +281,7 @@ class FleetKeeper:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)
                 self._launch_succeeded(self._key(record))
+                self.launch_times.note(self._key(record), record.launched_at_s, now)
                 log.info("instance.ready instance=%s seconds=%.3f", instance_id, now - record.launched_at_s)
                 await self._insist(lambda: self._put([changed]))
             else:
@@ -315,13 +351,23 @@ class FleetKeeper:
                 await self._clock.sleep(RECONNECT_S)
 
     def _keep(self, record: InstanceRecord) -> None:
+        key = self._key(record)
         self._records[record.instance_id] = record
-        self._by_version[self._key(record)].add(record.instance_id)
+        self._by_version[key].add(record.instance_id)
+        self._count_again(key)
 
     def _drop(self, record: InstanceRecord) -> None:
+        key = self._key(record)
         self._records.pop(record.instance_id, None)
-        self._by_version[self._key(record)].discard(record.instance_id)
+        self._by_version[key].discard(record.instance_id)
+        if not self._by_version[key]:
+            del self._by_version[key]
+        self._count_again(key)
         self._usage.forget_instance(record.instance_id)
+
+    def _count_again(self, key: VersionKey) -> None:
+        self._counted.pop(key, None)
+        self._moved.add(key)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+import itertools
+import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -10,6 +13,9 @@ from redis.exceptions import RedisError
 from control_plane.errors import Unavailable
 
 AUTOSCALER_KEY: Final = "stoke:autoscaler"
+SAVED_AT_ONCE_LEAST: Final = 100  # memories in one write; more than that are spread over the ticks until all are due
+
+Name = TypeVar("Name")
 
 
 class MemoryStore(Protocol):
@@ -17,28 +23,48 @@ class MemoryStore(Protocol):
 
     async def load(self) -> dict[str, str]: ...
 
-    async def save(self, memories: dict[str, str]) -> None:
-        """Replace all that is kept."""
+    async def save(self, memories: Mapping[str, str], gone: Collection[str] = ()) -> None:
+        """Put these in the place of what is kept of them, and drop those that are gone; the others stay."""
+
+
+class Unsaved(Generic[Name]):
+    """Whose memory the store does not have as it is now. Each is due after `every_s`; many at once take turns."""
+
+    def __init__(self, every_s: float, tick_s: float) -> None:
+        self._every_s = every_s
+        self._part = min(1.0, tick_s / every_s) if every_s > 0.0 else 1.0
+        self._since_s: dict[Name, float] = {}  # the oldest first
+
+    def note(self, name: Name, now: float) -> None:
+        """Its memory has changed."""
+        self._since_s.setdefault(name, now)
+
+    def due(self, now: float) -> list[Name]:
+        """Who is to be saved in a tick at `now`."""
+        most = max(SAVED_AT_ONCE_LEAST, math.ceil(len(self._since_s) * self._part))
+        oldest = itertools.islice(self._since_s.items(), most)
+        return [name for name, since_s in oldest if now - since_s >= self._every_s]
+
+    def saved(self, names: Iterable[Name]) -> None:
+        for name in names:
+            self._since_s.pop(name, None)
 
 
 class RedisMemoryStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._last: dict[str, str] = {}
 
     async def load(self) -> dict[str, str]:
         try:
             values: dict[Any, Any] = await self._redis.hgetall(AUTOSCALER_KEY)
         except RedisError as error:
             raise Unavailable(f"the store cannot be reached: {error}") from error
-        self._last = {name.decode(): value.decode() for name, value in values.items()}
-        return dict(self._last)
+        return {name.decode(): value.decode() for name, value in values.items()}
 
-    async def save(self, memories: dict[str, str]) -> None:
-        changed: dict[Any, Any] = {name: value for name, value in memories.items() if self._last.get(name) != value}
-        gone = self._last.keys() - memories.keys()
-        if not changed and not gone:
+    async def save(self, memories: Mapping[str, str], gone: Collection[str] = ()) -> None:
+        if not memories and not gone:
             return
+        changed: dict[Any, Any] = dict(memories)
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if changed:
@@ -48,7 +74,6 @@ class RedisMemoryStore:
                 await pipe.execute()
         except RedisError as error:
             raise Unavailable(f"the store cannot be reached: {error}") from error
-        self._last = dict(memories)
 
 
 class InProcessMemoryStore:
@@ -60,5 +85,7 @@ class InProcessMemoryStore:
     async def load(self) -> dict[str, str]:
         return dict(self.memories)
 
-    async def save(self, memories: dict[str, str]) -> None:
-        self.memories = dict(memories)
+    async def save(self, memories: Mapping[str, str], gone: Collection[str] = ()) -> None:
+        self.memories.update(memories)
+        for name in gone:
+            self.memories.pop(name, None)

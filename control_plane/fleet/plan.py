@@ -20,6 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from control_plane.fleet.census import Census
 from runtime.contract import InstanceState, Kind
 
 STARTING = (InstanceState.LAUNCHING, InstanceState.INITIALIZING)
@@ -83,6 +84,20 @@ class _Draft:
     stale: list[Unit]
     relabel: dict[str, Kind] = field(default_factory=dict)
     drain: dict[str, str] = field(default_factory=dict)
+
+
+NOTHING = Plan()
+
+
+def is_settled(want: Want, there: Census) -> bool:
+    """What is there is what should be: the plan would be empty and hold nothing back, however busy they are."""
+    return (
+        want.provisioned == there.provisioned
+        and not want.queued
+        and not there.on_demand
+        and there.revisions <= {want.revision}
+        and bool(want.revision or not there.live)
+    )
 
 
 def plan(want: Want, units: Sequence[Unit]) -> Plan:

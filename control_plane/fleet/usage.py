@@ -25,6 +25,7 @@ class Observation:
     arrived: float = 0.0  # requests in the interval, and so are the next two
     finished: float = 0.0
     queue_wait_s_sum: float = 0.0  # seconds that requests have waited, counted when their wait was over
+    pressed: int = 0  # most requests at once in the reports that told of waiting ones
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class _Tally:
     arrived: int = 0
     finished: int = 0
     queue_wait_s_sum: float = 0.0
+    pressed: int = 0
     last: FunctionUsage | None = None
     since_s: float = 0.0  # this gateway's covered seconds when the tally began
 
@@ -43,17 +45,25 @@ class _Tally:
 class _Gateway:
     heard_at_s: float = 0.0
     covered_s: float = 0.0  # sum of the intervals of all reports
+    passed_s: float | None = None  # what was covered when time last passed; None = not yet since it was first heard
     in_flight: dict[str, int] = field(default_factory=dict)
     drained: frozenset[str] = frozenset()
     tallies: dict[VersionKey, _Tally] = field(default_factory=dict)
+    busy: set[VersionKey] = field(default_factory=set)  # in its newest report
+    queued: set[VersionKey] = field(default_factory=set)  # with requests waiting, by its newest report
 
 
 class UsageBook:
-    """The reports of all gateways. One observer a function version: `observe` empties what it has read."""
+    """The reports of all gateways. One observer a function version: `observe` empties what it has read.
+
+    Who looks only at what changed asks `touched` for that. What he leaves alone has been looked at by `pass_time`, as
+    far as the next observation of it is concerned: see `resume`.
+    """
 
     def __init__(self) -> None:
         self._gateways: dict[str, _Gateway] = {}
         self._last_used_s: dict[str, float] = {}
+        self._touched: set[VersionKey] = set()
 
     def absorb(self, report: UsageReport) -> set[VersionKey]:
         """Take a report in; gives the function versions that have requests waiting."""
@@ -65,16 +75,18 @@ class UsageBook:
         self._last_used_s.update(report.last_used_s)
         waiting = set()
         seen = set()
+        before = gateway.busy
         for usage in (FunctionUsage.from_dict(values) for values in report.functions):
             key = (usage.service, usage.version, usage.function)
             seen.add(key)
             self._add(gateway, key, usage, report.interval_s)
             if usage.queued:
                 waiting.add(key)
-        for key, tally in gateway.tallies.items():
-            if key not in seen:
-                tally.last = None  # left out of the report: nothing is in flight or queued there
-        return waiting
+        for key in before - seen:
+            gateway.tallies[key].last = None  # left out of the report: nothing is in flight or queued there
+        self._touched |= before | seen
+        gateway.busy, gateway.queued = seen, waiting
+        return set(waiting)
 
     @staticmethod
     def _add(gateway: _Gateway, key: VersionKey, usage: FunctionUsage, interval_s: float) -> None:
@@ -87,6 +99,8 @@ class UsageBook:
         tally.arrived += usage.arrived
         tally.finished += usage.finished
         tally.queue_wait_s_sum += usage.queue_wait_s_sum
+        if usage.queued:
+            tally.pressed = max(tally.pressed, usage.in_flight + usage.queued)
         tally.last = usage
 
     def observe(self, key: VersionKey) -> Observation:
@@ -95,7 +109,7 @@ class UsageBook:
         Gateways report at their own pace, so what each has counted is taken as a rate over the time it has covered.
         """
         interval_s = demand = provisioned = arrived_per_s = finished_per_s = waited_per_s = 0.0
-        peak = queued = in_flight = 0
+        peak = queued = in_flight = pressed = others = 0
         for gateway in self._gateways.values():
             tally = gateway.tallies.setdefault(key, _Tally(since_s=gateway.covered_s))
             span_s = gateway.covered_s - tally.since_s
@@ -110,6 +124,9 @@ class UsageBook:
             if tally.last is not None:
                 queued += tally.last.queued
                 in_flight += tally.last.in_flight
+            pressed += tally.pressed
+            if not tally.pressed and tally.last is not None:
+                others += tally.last.in_flight
             gateway.tallies[key] = _Tally(since_s=gateway.covered_s, last=tally.last)
         return Observation(
             interval_s,
@@ -121,16 +138,45 @@ class UsageBook:
             arrived_per_s * interval_s,
             finished_per_s * interval_s,
             waited_per_s * interval_s,
+            pressed + others if pressed else 0,
         )
 
     def waiting(self) -> set[VersionKey]:
         """The function versions that have requests waiting for a slot, by the newest reports."""
-        return {
-            key
-            for gateway in self._gateways.values()
-            for key, tally in gateway.tallies.items()
-            if tally.last is not None and tally.last.queued
-        }
+        return {key for gateway in self._gateways.values() for key in gateway.queued}
+
+    def touched(self) -> set[VersionKey]:
+        """The function versions that reports told of since the last call, the one where a report first left them out
+        too."""
+        touched, self._touched = self._touched, set()
+        return touched
+
+    # -- what nobody looks at ---------------------------------------------------------------------------------------
+
+    def pass_time(self) -> float:
+        """The seconds that gateways have covered since the last call: what an observer of an idle function version
+        would see now. The most of all gateways, as in `observe`."""
+        most_s = 0.0
+        for gateway in self._gateways.values():
+            if gateway.passed_s is not None:
+                most_s = max(most_s, gateway.covered_s - gateway.passed_s)
+            gateway.passed_s = gateway.covered_s
+        return most_s
+
+    def is_even(self, key: VersionKey) -> bool:
+        """It was observed when time last passed, and has not been told of since: it may be left alone from there on."""
+        for gateway in self._gateways.values():
+            tally = gateway.tallies.get(key)
+            if tally is None or tally.last is not None or tally.since_s != gateway.passed_s:
+                return False
+        return True
+
+    def resume(self, key: VersionKey) -> None:
+        """Observe it again, as if it had been observed each time that time passed."""
+        for gateway in self._gateways.values():
+            if gateway.passed_s is not None:
+                tally = gateway.tallies.setdefault(key, _Tally())
+                tally.since_s = gateway.passed_s
 
     def in_flight(self, instance_id: str) -> int:
         return sum(gateway.in_flight.get(instance_id, 0) for gateway in self._gateways.values())
@@ -149,4 +195,4 @@ class UsageBook:
     def forget_silent(self, now: float) -> None:
         """Drop gateways that have not been heard for GATEWAY_SILENT_S: they are gone, and hold nothing."""
         for name in [n for n, g in self._gateways.items() if now - g.heard_at_s > GATEWAY_SILENT_S]:
-            del self._gateways[name]
+            self._touched |= self._gateways.pop(name).busy

@@ -53,9 +53,17 @@ class RegistryBase:
         return await find_version_id(self._store, service, qualifier)
 
     async def _change(self, plan: Callable[[Transaction], Awaitable[T]]) -> T:
-        result = await self._store.change(plan)
+        services: set[str] = set()
+
+        async def noted(transaction: Transaction) -> T:
+            result = await plan(transaction)
+            services.clear()  # of an attempt that was outrun
+            services.update(keys.services_of(transaction.writes.records))
+            return result
+
+        result = await self._store.change(noted)
         for listener in self._listeners:
-            told = listener()
+            told = listener(frozenset(services))
             if told is not None:
                 await told
         return result

@@ -6,6 +6,7 @@ that the store keeps them by code point and gives any page of them without readi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 PREFIX: Final = "stoke:registry:"
@@ -19,6 +20,11 @@ DOMAINS: Final = f"{PREFIX}domains"
 FC3_FUNCTIONS: Final = f"{PREFIX}fc3-functions"
 INDEX_VERSION: Final = f"{PREFIX}index-version"  # in decimal: which indexes the records of this store are in
 
+# Kinds of records that belong to a service, and which part of what follows the kind names it.
+_OF_A_SERVICE: Final = {
+    **dict.fromkeys(("service", "function", "version", "version-counter", "alias", "trigger", "provision"), 0),
+    "setting": 1,
+}
 _VERSION_DIGITS: Final = 12  # version ids are padded with zeros in their index, so that code points sort as numbers do
 
 
@@ -101,6 +107,16 @@ def fc3_split(name: str) -> tuple[str, str]:
     """The service and the function behind a name of FC 3.0."""
     service, dollar, function = name.partition("$")
     return (service, function) if dollar else (name, name)
+
+
+def services_of(records: Iterable[str]) -> set[str]:
+    """The services that these records belong to; access keys and domains belong to none."""
+    found = set()
+    for key in records:
+        kind, _, rest = key.removeprefix(PREFIX).partition("/")
+        if kind in _OF_A_SERVICE:
+            found.add(rest.split("/")[_OF_A_SERVICE[kind]])
+    return found
 
 
 def access_key(access_key_id: str) -> str:

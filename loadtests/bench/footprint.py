@@ -81,8 +81,9 @@ def parts(stoke: LocalStoke) -> dict[str, int]:
     return found
 
 
-def instance_pids(stoke: LocalStoke) -> dict[str, int]:
-    query = {"service": SERVICE, "function": FUNCTION}
+def instance_pids(stoke: LocalStoke, service: str = SERVICE, function: str = FUNCTION) -> dict[str, int]:
+    """The pid of each instance of a function, by its id."""
+    query = {"service": service, "function": function}
     key = find_credentials(stoke.data, {})
     auth = None if key is None else FcAuth(key.access_key_id, key.access_key_secret)
     answer = httpx.get(f"{stoke.endpoint}/stoke/v1/instances", params=query, auth=auth, trust_env=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -29,6 +31,15 @@ _ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-
     len(ANSWERED),
     ANSWERED,
 )
+# What wrk does for each request of a varied load.
+_TRACED: Final = """
+local number = 0
+function request()
+  number = number + 1
+  wrk.headers["traceparent"] = string.format("00-%032x-%016x-01", number, number)
+  return wrk.format()
+end
+"""
 _UNITS_MS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
@@ -56,20 +67,32 @@ class Seen:
     failed: int
 
 
-def measure(load: Load, port: int, path: str, connections: int, seconds: float, core: int) -> Seen:
-    """Keep this many connections busy for so long, from one core."""
+def measure(
+    load: Load,
+    port: int,
+    path: str,
+    connections: int,
+    seconds: float,
+    core: int,
+    body: bytes = SENT,
+    *,
+    varied: bool = False,
+) -> Seen:
+    """Keep this many connections busy for so long, from one core. `varied`: each request has a trace id of its own."""
     if load.wrk:
-        return _measure_with_wrk(load.wrk, port, path, connections, seconds, core)
+        return _measure_with_wrk(load.wrk, port, path, connections, seconds, core, body, varied=varied)
     command = [sys.executable, "-m", "loadtests.bench.wire", "load"]
-    command += [str(port), path, str(connections), str(seconds)]
+    command += [str(port), path, str(connections), str(seconds), body.decode(), "varied" if varied else "same"]
     done = subprocess.run(command, check=True, capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, [core]))
     return Seen(**json.loads(done.stdout))
 
 
-def _measure_with_wrk(program: str, port: int, path: str, connections: int, seconds: float, core: int) -> Seen:
-    script = f"wrk.method = 'POST'\nwrk.body = '{SENT.decode()}'\nwrk.headers['content-type'] = 'application/json'\n"
+def _measure_with_wrk(
+    program: str, port: int, path: str, connections: int, seconds: float, core: int, body: bytes, *, varied: bool
+) -> Seen:
+    script = f"wrk.method = 'POST'\nwrk.body = '{body.decode()}'\nwrk.headers['content-type'] = 'application/json'\n"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script)
+        file.write(script + (_TRACED if varied else ""))
         file.flush()
         command = [program, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", file.name]
         done = subprocess.run(
@@ -142,9 +165,9 @@ async def serve_backend(path: str) -> None:
 class Visitor(asyncio.Protocol):
     """One connection that sends its next request when the last is answered."""
 
-    def __init__(self, request: bytes, latencies_s: list[float], failures: list[int]) -> None:
+    def __init__(self, requests: Iterator[bytes], latencies_s: list[float], failures: list[int]) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._request = request
+        self._requests = requests
         self._latencies_s = latencies_s
         self._failures = failures
         self._sent_at_s = 0.0
@@ -172,17 +195,23 @@ class Visitor(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_at_s = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
 
-async def visit(port: int, path: str, connections: int, seconds: float) -> Seen:
-    loop = asyncio.get_running_loop()
+def _requests(path: str, body: bytes, *, varied: bool) -> Iterator[bytes]:
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-    request = f"{head}content-length: {len(SENT)}\r\n\r\n".encode() + SENT
+    for number in itertools.count():
+        trace = f"traceparent: 00-{number:032x}-{number:016x}-01\r\n" if varied else ""
+        yield f"{head}{trace}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def visit(port: int, path: str, connections: int, seconds: float, body: bytes, *, varied: bool) -> Seen:
+    loop = asyncio.get_running_loop()
+    requests = _requests(path, body, varied=varied)
     latencies_s: list[float] = []
     failures: list[int] = []
     visitors = [
-        (await loop.create_connection(lambda: Visitor(request, latencies_s, failures), "127.0.0.1", port))[1]
+        (await loop.create_connection(lambda: Visitor(requests, latencies_s, failures), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
     latencies_s.clear()
@@ -201,8 +230,9 @@ def main(arguments: list[str]) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             uvloop.run(serve_backend(rest[0]))
     else:
-        port, path, connections, seconds = rest
-        seen = uvloop.run(visit(int(port), path, int(connections), float(seconds)))
+        port, path, connections, seconds, body, kind = rest
+        visiting = visit(int(port), path, int(connections), float(seconds), body.encode(), varied=kind == "varied")
+        seen = uvloop.run(visiting)
         print(json.dumps({name: getattr(seen, name) for name in Seen.__slots__}))
 
 

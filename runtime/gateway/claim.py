@@ -32,7 +32,6 @@ class Claim:
     priority: int = PRIORITY  # higher ones leave the queue first
     wait_s_max: float = inf  # that it may wait for a slot
     session: bytes = b""  # requests with the same one like to go to the same instance; b"" = any
-    held_bytes: int = 0  # what it comes to hold while it waits, as far as its head says
 
 
 PLAIN: Final = Claim()
@@ -41,7 +40,6 @@ PLAIN: Final = Claim()
 def claim_of(
     head: RequestHead,
     *,
-    held_bytes: int,
     priority: int = PRIORITY,
     wait_s_max: float = inf,
     session: bytes = b"",
@@ -58,7 +56,7 @@ def claim_of(
             priority = asked if is_known else min(asked, priority)
         elif name in _TIMEOUT_FIELDS and _SECONDS.fullmatch(value):
             wait_s_max = min(wait_s_max, float(value))
-    return Claim(priority, wait_s_max, session, held_bytes)
+    return Claim(priority, wait_s_max, session)
 
 
 def _priority(value: bytes) -> int:

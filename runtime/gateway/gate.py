@@ -37,11 +37,12 @@ class Full:
 class Lease:
     """One slot of one instance. Whoever holds it gives it back with `release`; again does nothing."""
 
-    __slots__ = ("_gate", "_held", "cold_start", "instance")
+    __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance")
 
-    def __init__(self, gate: Gate, instance: Instance, cold_start: bool) -> None:
+    def __init__(self, gate: Gate, instance: Instance, since_s: float, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
+        self._since_s = since_s
         self.instance: Final = instance
         self.cold_start: Final = cold_start  # bound to an instance that became ready while the request waited
 
@@ -50,7 +51,7 @@ class Lease:
         if not self._held:
             return None
         self._held = False
-        return self._gate._release(self.instance, now_s)
+        return self._gate._release(self.instance, now_s, self._since_s)
 
 
 class Gate:
@@ -79,12 +80,11 @@ class Gate:
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    def reserve(self, waiter: Any, now_s: float, claim: Claim = PLAIN, body_bytes: int = 0) -> Lease | Ticket | Full:
-        """A slot now, or a place in the queue; `waiter` is whom to tell of the lease, `body_bytes` have arrived."""
-        self.usage.arrived += 1
+    def reserve(self, waiter: Any, now_s: float, claim: Claim = PLAIN, held_bytes: int = 0) -> Lease | Ticket | Full:
+        """A slot now, or a place in the queue; `waiter` is whom to tell of the lease, `held_bytes` what it holds."""
+        self.usage.arrive(now_s)
         if self._picker and not self.line.length:
             return self._bind(now_s, None, claim.session)
-        held_bytes = max(claim.held_bytes, body_bytes)
         if not self.line.length:
             self.drain_rate.begin(now_s)
         refused = self._hopeless(now_s, claim)
@@ -98,11 +98,11 @@ class Gate:
         self._enqueue(ticket, now_s)
         return ticket
 
-    def reserve_again(self, waiter: Any, now_s: float, claim: Claim = PLAIN, body_bytes: int = 0) -> Lease | Ticket:
+    def reserve_again(self, waiter: Any, now_s: float, claim: Claim = PLAIN, held_bytes: int = 0) -> Lease | Ticket:
         """For a request whose instance went away under it: never refused, and the first of its priority if it waits."""
         if self._picker and not self.line.length:
             return self._bind(now_s, None, claim.session)
-        ticket = Ticket(waiter, now_s, claim, max(claim.held_bytes, body_bytes))
+        ticket = Ticket(waiter, now_s, claim, held_bytes)
         ticket.is_again = True
         if not self.line.length:
             self.drain_rate.begin(now_s)
@@ -116,7 +116,7 @@ class Gate:
         """
         if not self._picker or self.line.length:
             return None
-        self.usage.arrived += 1
+        self.usage.arrive(now_s)
         return self._bind(now_s, None)
 
     @property
@@ -225,7 +225,7 @@ class Gate:
         picker = self._picker
         instance = picker.enter() if not session else self._sessions.enter(session, picker, self._instances)
         self.usage.enter(now_s, instance.provisioned)
-        return Lease(self, instance, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
+        return Lease(self, instance, now_s, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
 
     def _enqueue(self, ticket: Ticket, now_s: float) -> None:
         self.line.push(ticket)
@@ -284,10 +284,10 @@ class Gate:
         ticket.lease = self._bind(now_s, ticket.queued_at_s, ticket.claim.session)
         return ticket
 
-    def _release(self, instance: Instance, now_s: float) -> Ticket | None:
+    def _release(self, instance: Instance, now_s: float, since_s: float) -> Ticket | None:
         offered = self._picker.leave(instance)
         instance.last_finished_s = now_s
-        self.usage.leave(now_s, instance.provisioned)
+        self.usage.leave(now_s, instance.provisioned, since_s)
         if offered:
             if self.line.length:
                 return self._bind_first(now_s)

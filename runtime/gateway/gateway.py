@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
@@ -22,27 +21,25 @@ from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
-from runtime.gateway.bucket import Bucket
-from runtime.gateway.claim import Claim
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Lease, Ticket
-from runtime.gateway.hall import Hall
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
-from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
+from runtime.gateway.log_type import pass_log_type
+from runtime.gateway.metrics import CONTENT_TYPE, Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
-from runtime.gateway.retry_budget import RetryBudget
 from runtime.gateway.routes import Destination, Entrance, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
-from runtime.gateway.terms import Terms
+from runtime.gateway.terms import Desk, Terms
+from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
 from runtime.gateway.upstreams import Upstreams
-from runtime.gateway.watch import METRICS_PATH, check_watcher, resident_bytes
+from runtime.gateway.watch import METRICS_PATH, check_watcher, metrics_text
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
@@ -59,7 +56,7 @@ class Gateway:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: GatewaySettings,
-        publish: Callable[[UsageReport], Awaitable[None]],
+        publish: Callable[[UsageReport], Awaitable[bool]],
     ) -> None:
         self._loop = loop
         self.settings = settings
@@ -75,12 +72,12 @@ class Gateway:
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
-        self._hall = Hall(settings.all_queues_length_max, settings.all_queues_bytes_max)
-        self._terms = Terms(settings)
+        self._desk = Desk(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
         self.api_requests: Deadlines[ApiRequest] = Deadlines(loop, settings.api_timeout_s, ApiRequest.not_answered)
         self._running: dict[float, Deadlines[Invocation]] = {}
+        self.switched = Quiet(loop, settings.websocket_idle_s)
         self._api_idle: Deadlines[ClientConnection] = Deadlines(loop, settings.instance_idle_s, close_idle)
         self.control_plane = Pool(
             loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
@@ -139,9 +136,12 @@ class Gateway:
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
-        if exchange.upgrade:
-            raise Refusal(501, "InvalidArgument", "header Upgrade 'websocket': WebSockets are not served yet")
         head = sort_request(exchange.request)
+        before = exchange.request.note_before
+        if before is not None and before.may_be_again(self.routes.generation, head):
+            passage = exchange.request.note = before.again(head)
+            Invocation(self, exchange, passage).begin()
+            return
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -155,10 +155,10 @@ class Gateway:
             self._enter_invocation(exchange, head, asked)
         elif exchange.target == METRICS_PATH:
             check_watcher(exchange, self.keys)
-            answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
+            answers.whole(exchange, CONTENT_TYPE, metrics_text(self.metrics, self._gates).encode())
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
-            ApiRequest(self, exchange, head).begin()
+            (ApiUpgrade if wants_upgrade(exchange) else ApiRequest)(self, exchange, head).begin()
 
     def _enter_trigger(self, exchange: Exchange, head: RequestHead, asked: TriggerAsk) -> None:
         self._check_loaded()
@@ -205,9 +205,15 @@ class Gateway:
             if asynchronous:
                 Acceptance(self, exchange, head, destination, names, body, trigger).begin()
                 return
-            claim = self._terms.claim(asked, head, entrance, destination, is_known=admission is not None)
-            buckets = self._terms.buckets(destination, "" if admission is None else admission.access_key_id)
-            passage = self._passage(exchange, head, trigger, names, destination, claim, buckets)
+            if trigger is None and head.fc:
+                pass_log_type(head)
+            key_id = "" if admission is None else admission.access_key_id
+            has_rules = self.routes.has_rules(names)
+            terms = self._desk.terms(asked, head, entrance, destination, key_id, has_rules=has_rules)
+            passage = self._passage(exchange, head, trigger, names, destination, terms)
+            if wants_upgrade(exchange):
+                InvocationUpgrade(self, exchange, passage, body).begin()
+                return
             if entrance is not None and entrance.is_open and self.routes.is_fixed(names):
                 exchange.request.note = passage
             Invocation(self, exchange, passage, body).begin()
@@ -233,8 +239,7 @@ class Gateway:
         trigger: TriggerAsk | None,
         names: Names,
         destination: Destination,
-        claim: Claim,
-        buckets: tuple[Bucket, ...] | None,
+        terms: Terms,
     ) -> Passage:
         settings = self.settings
         return Passage(
@@ -246,18 +251,11 @@ class Gateway:
             self.running(destination.route.timeout_s),
             names,
             self.metrics.series(names),
+            held_body_bytes_max=settings.held_body_bytes_max,
             body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
             generation=self.routes.generation,
-            claim=claim,
-            buckets=buckets,
+            terms=terms,
         )
-
-    def _metrics_text(self) -> str:
-        levels = [
-            Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
-            for (service, version, function), gate in self._gates.items()
-        ]
-        return self.metrics.text(levels, time.process_time(), resident_bytes())
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -269,17 +267,14 @@ class Gateway:
         """The gate of a function version, made when it is first asked for."""
         gate = self._gates.get(key)
         if gate is None:
-            settings = self.settings
-            retries = RetryBudget(settings.retry_share, settings.retry_least_per_s, monotonic())
-            gate = Gate(settings.queue_length_max, settings.queue_bytes_max, self._hall, retries)
-            self._gates[key] = gate
+            gate = self._gates[key] = self._desk.new_gate()
         return gate
 
     def running(self, timeout_s: float) -> Deadlines[Invocation]:
         """The deadlines of the functions with this timeout."""
         deadlines = self._running.get(timeout_s)
         if deadlines is None:
-            deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, Invocation.timed_out)
+            deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, lambda each: each.timed_out())
         return deadlines
 
     def give_back(self, lease: Lease, now_s: float) -> None:
@@ -289,10 +284,6 @@ class Gateway:
             self._wake([ticket])
         if lease.instance.draining and not lease.instance.in_flight:
             self.reporter.soon()
-
-    def call_later(self, after_s: float, callback: Callable[..., None], *given: Any) -> asyncio.TimerHandle:
-        """For what only few requests need a timer for."""
-        return self._loop.call_later(after_s, callback, *given)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the requests: a connect, a probe."""
@@ -340,6 +331,7 @@ class Gateway:
         self.waiting.clear()
         self.api_requests.clear()
         self._api_idle.clear()
+        self.switched.clear()
         for deadlines in self._running.values():
             deadlines.clear()
 
@@ -376,7 +368,7 @@ class Gateway:
             gate = self._gates.get(key)
             if self.routes.function(key) is not None:
                 continue
-            self._terms.forget(key)
+            self._desk.forget(key)
             if gate is not None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):

@@ -25,6 +25,7 @@ class RequestHead:
         "is_chunked",
         "passed",
         "steering",
+        "upgrades",
     )
 
     def __init__(self) -> None:
@@ -36,6 +37,12 @@ class RequestHead:
         self.is_chunked = False
         self.expects_continue = False
         self.steering: Headers | None = None  # what claim.py reads, names in lower case
+        self.upgrades = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in it says how the request is to be treated, but only what it says to the function."""
+        return not (self.fc or self.authorization is not None or self.upgrades or self.steering)
 
     @property
     def has_body(self) -> bool:
@@ -63,6 +70,7 @@ def sort_request(request: Request) -> RequestHead:
     head.content_length = request.content_length
     head.is_chunked = request.is_chunked
     head.expects_continue = request.expects_continue
+    head.upgrades = request.upgrade
     passed = head.passed
     hidden: set[bytes] | None = None
     for name, value in request.fields:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from asyncio import TimerHandle
+from asyncio import TimerHandle, get_running_loop
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -95,7 +95,10 @@ class Invocation(Relay):
         passage = self._passage
         if passage.buckets is not None and self._is_throttled(passage.buckets, now_s):
             return
-        outcome = self._gate.reserve(self, now_s, passage.claim, self.exchange.body_bytes)
+        held_bytes = passage.held_bytes
+        if self.exchange.body_bytes > held_bytes:  # more of it came at once than is held otherwise
+            held_bytes = self.exchange.body_bytes
+        outcome = self._gate.reserve(self, now_s, passage.claim, held_bytes)
         if isinstance(outcome, Full):
             self._turn_away(outcome.outrun, now_s)
             self.refuse(refusal.exhausted(outcome.why, outcome.retry_after_s))
@@ -295,7 +298,7 @@ class Invocation(Relay):
         gateway.waiting.add(self)
         if claim.wait_s_max < gateway.settings.queue_wait_s:
             left_s = max(0.0, self._arrived_at_s + claim.wait_s_max - monotonic())
-            self._patience = gateway.call_later(left_s, self._give_up_waiting, claim.wait_s_max)
+            self._patience = get_running_loop().call_later(left_s, self._give_up_waiting, claim.wait_s_max)
         gateway.reporter.soon()
         self._turn_away(outcome.outrun, outcome.queued_at_s)
         outcome.outrun = ()
@@ -365,7 +368,7 @@ class Invocation(Relay):
         """Wait for another instance, as the first of those who wait: it has waited already."""
         now_s = monotonic()
         self._return_lease(now_s)
-        self._take(self._gate.reserve_again(self, now_s, self._passage.claim, self.exchange.body_bytes))
+        self._take(self._gate.reserve_again(self, now_s, self._passage.claim, self._passage.held_bytes))
 
     def _return_lease(self, now_s: float) -> None:
         lease, self._lease = self._lease, None

@@ -246,6 +246,11 @@ class Routes:
         version = names.qualifier if alias is None else alias.version
         return (names.service, version, names.function) in self._functions
 
+    def has_rules(self, names: Names) -> bool:
+        """Whether what a head says decides where requests by these names go."""
+        choice = self._choices.get(names)
+        return choice is not None and choice.rules is not None
+
     def is_fixed(self, names: Names) -> bool:
         """Whether requests by these names that have one head all go to one version, until something changes."""
         choice = self._choices.get(names)

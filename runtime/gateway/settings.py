@@ -68,6 +68,7 @@ class GatewaySettings:
     outlier_share_max: float = _number(0.5, 0.0, 1.0, "of a function's instances that may be left out, never the last")
     outlier_least_s: float = _number(1.0, 0.01, 3600.0, "that an instance is left out, the first time")
     outlier_most_s: float = _number(60.0, 0.01, 86_400.0, "the same, however often it fails")
+    websocket_idle_s: float = _number(300.0, 0.01, 86_400.0, "that neither side of a WebSocket may send anything")
 
     async_payload_bytes_max: int = _number(131_072, 0, 32 * _MIB, "of an asynchronous payload; FC's limit is 128 KiB")
     async_result_bytes_max: int = _number(131_072, 0, 32 * _MIB, "kept of what an asynchronous invocation answers")

@@ -268,13 +268,17 @@ class ClientConnection(asyncio.Protocol):
             if response.status >= 200:
                 break
             if response.status == 101:
-                raise HeadMalformed("status 101 answers a request that asked for no other protocol")
+                self._switch(response, data)
+                return True
             if response.status != 100:
                 asker.interim_arrived(response)
         self.response = response
         self._reusable = response.keep_alive
         self._begin_body(response, data)
         return True
+
+    def _switch(self, response: Response, data: bytes) -> None:  # noqa: ARG002 - for a connection that asks for one
+        raise HeadMalformed("status 101 answers a request that asked for no other protocol")
 
     def _hold(self, data: bytes) -> None:
         if len(data) > RESPONSE_HEAD_BYTES_MAX:

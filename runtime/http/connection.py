@@ -147,6 +147,14 @@ class ServerConnection(asyncio.Protocol):
             self._owner_pauses = False
             self._adjust_reading()
 
+    def switch_to(self, protocol: asyncio.BaseProtocol) -> bytes:
+        """HTTP is over on this connection. Gives what came behind the head of the request that is answered so."""
+        held, self._held = self._held, b""
+        self._owner_pauses = False
+        self.transport.set_protocol(protocol)
+        self._adjust_reading()
+        return held
+
     def reset(self) -> None:
         """End the connection with RST: after FIN, an answer that ends with its connection would look whole."""
         with contextlib.suppress(OSError):  # not a TCP socket, or gone already
@@ -266,6 +274,9 @@ class ServerConnection(asyncio.Protocol):
         if self._in_head:
             self._in_head = False
             self._server.in_head.discard(self)
+        last = self._last
+        if last is not None and last.note is not None and request.asks_as(last):
+            request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 

@@ -82,6 +82,11 @@ class Exchange:
         return self.request.upgrade
 
     @property
+    def connection(self) -> ServerConnection:
+        """For an answer that switches protocols."""
+        return self._connection
+
+    @property
     def client_ip(self) -> bytes:
         """The client's address, "" over a unix socket."""
         return self._connection.client_ip

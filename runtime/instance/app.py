@@ -14,11 +14,12 @@ from runtime.contract import (
     CONTROL_PATH_HTTP,
     HEADER_CONTROL_PATH,
     HEADER_ERROR_TYPE,
+    HEADER_LOG_TYPE,
     HEADER_REQUEST_ID,
     PATH_INITIALIZE,
     PATH_PRE_STOP,
 )
-from runtime.instance import asgi, mistakes
+from runtime.instance import asgi, log_tail, mistakes
 from runtime.instance.asgi import App, Receive, Scope, Send
 from runtime.instance.context import REQUEST_ID, context_from
 from runtime.instance.handler import HandlerKind, takes_argument
@@ -26,6 +27,9 @@ from runtime.instance.plain import Calls, PlainApp
 
 Hook = Callable[..., Any]
 _MARKS = {PATH_INITIALIZE: "Initialize", PATH_PRE_STOP: "PreStop"}
+# What uvicorn and Starlette raise in a WebSocket's handler whose client has left. By name, as a function may bring its
+# own Starlette.
+_CLIENT_LEFT = ("ClientDisconnected", "WebSocketDisconnect")
 
 
 class InstanceApp:
@@ -34,12 +38,13 @@ class InstanceApp:
     def __init__(
         self, handler: Callable[..., Any], kind: HandlerKind, concurrency: int, hooks: dict[str, Hook]
     ) -> None:
+        self._concurrency = concurrency
         self._calls = Calls(concurrency)
         self._hooks = hooks
         self._app = _as_asgi(handler, kind, concurrency, self._calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         headers = asgi.headers_of(scope)
@@ -49,10 +54,12 @@ class InstanceApp:
         hook = self._hooks.get(control_path)
         work = self._app if hook is None else self._hook_app(hook, headers)
         mark = _MARKS.get(control_path, "Invoke")
-        print(f"FC {mark} Start RequestId: {request_id}", flush=True)  # noqa: T201 - a mark in the function's log
-        failed = await _answered(work, _with_client(scope, headers), receive, send, control_path)
-        error = ", Error: Unhandled function error" if failed else ""
-        print(f"FC {mark} End RequestId: {request_id}{error}", flush=True)  # noqa: T201
+        marks = _Marks(mark, request_id)
+        if HEADER_LOG_TYPE in headers:
+            send = log_tail.sender(send, log_tail.begin(self._concurrency), marks.end)
+        marks.begin()
+        answered = _talked if scope["type"] == "websocket" else _answered
+        marks.end(await answered(work, _with_client(scope, headers), receive, send, control_path))
 
     def _hook_app(self, hook: Hook, headers: dict[str, str]) -> App:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - every app takes them
@@ -61,6 +68,27 @@ class InstanceApp:
             await asgi.answer(send, 200, [], b"")
 
         return app
+
+
+class _Marks:
+    """Function Compute's lines in the log, around a request."""
+
+    __slots__ = ("_ended", "_name", "_request_id")
+
+    def __init__(self, name: str, request_id: str) -> None:
+        self._name = name
+        self._request_id = request_id
+        self._ended = False
+
+    def begin(self) -> None:
+        print(f"FC {self._name} Start RequestId: {self._request_id}", flush=True)  # noqa: T201
+
+    def end(self, failed: bool) -> None:
+        """The second time does nothing: it was said before the answer began, for a caller who wanted it in there."""
+        if not self._ended:
+            self._ended = True
+            error = ", Error: Unhandled function error" if failed else ""
+            print(f"FC {self._name} End RequestId: {self._request_id}{error}", flush=True)  # noqa: T201
 
 
 def _as_asgi(handler: Callable[..., Any], kind: HandlerKind, concurrency: int, calls: Calls) -> App:
@@ -91,6 +119,19 @@ async def _answered(app: App, scope: Scope, receive: Receive, send: Send, contro
             raise  # the server breaks the connection, so that a cut answer is not taken for a whole one
         with contextlib.suppress(ConnectionError):
             await _answer_error(send, error, control_path)
+        return True
+    return False
+
+
+async def _talked(app: App, scope: Scope, receive: Receive, send: Send, control_path: str) -> bool:  # noqa: ARG001
+    """Run `app` for a WebSocket; True when the function failed. The server tells the client in its own way: a 500
+    before the handshake is complete, a connection that breaks off after it."""
+    try:
+        await app(scope, receive, send)
+    except Exception as error:
+        if type(error).__name__ in _CLIENT_LEFT:
+            return False
+        traceback.print_exception(error)
         return True
     return False
 

@@ -26,13 +26,15 @@ import uvicorn.lifespan.off
 import uvicorn.lifespan.on
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from runtime.contract import PATH_INITIALIZE, PATH_PRE_STOP
-from runtime.instance import isolation
+from runtime.instance import isolation, log_tail
 from runtime.instance.app import Hook, InstanceApp
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
 from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, load
+from runtime.instance.plain_server import PlainServer
 
 _REASON_LINES_MAX: Final = 8
 _KEEP_ALIVE_S: Final = 24 * 3600  # the gateway keeps its connections, and closes them when it wants to
@@ -47,7 +49,7 @@ def main(values: dict[str, Any], ready: int) -> int:
     """
     config = InstanceConfig.from_dict(values)
     pipe = ReadyPipe(ready)
-    _set_up_output()
+    _set_up_output(config.instance_concurrency)
     isolation.enter(config.code, os.environ.get("PYTHONPATH", ""))
     try:
         app, kind = load_app(config)
@@ -55,10 +57,17 @@ def main(values: dict[str, Any], ready: int) -> int:
         traceback.print_exc()
         pipe.say(failed=_reason(config, error))
         return _leave(1)
-    server = Server(app, kind, config, pipe)
+    server: Server | PlainServer
+    if kind is HandlerKind.PLAIN:
+        server = PlainServer(app, config.socket, _DRAIN_S, lambda: pipe.say(ready=True))
+    else:
+        server = Server(app, kind, config, pipe)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve())
+    except OSError as error:
+        pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
+        return _leave(1)
     except SystemExit as error:
         return _leave(error.code if isinstance(error.code, int) else 1)
     return _leave(0 if server.started else 1)
@@ -104,7 +113,10 @@ class Server(uvicorn.Server):
                 app,
                 uds=config.socket,
                 http=HttpToolsProtocol,
-                ws="none",
+                ws=WSProtocol if kind is HandlerKind.ASGI else "none",
+                # The gateway ends what is silent for too long. A pong is not read while a function works on a message:
+                # to ask for one in time would end the conversations of slow functions.
+                ws_ping_interval=None,
                 lifespan="auto" if kind is HandlerKind.ASGI else "off",
                 log_config=None,
                 access_log=False,
@@ -123,9 +135,6 @@ class Server(uvicorn.Server):
         except SystemExit:
             self._pipe.say(failed="the app's lifespan startup failed; its log says why")
             raise
-        except OSError as error:
-            self._pipe.say(failed=f"the instance could not listen on {self.config.uds}: {error}")
-            raise
         self._pipe.say(ready=True)
 
     async def main_loop(self) -> None:
@@ -143,9 +152,11 @@ class Server(uvicorn.Server):
         self._stop_asked.set()
 
 
-def _set_up_output() -> None:
+def _set_up_output(concurrency: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    if concurrency > 1:
+        sys.stdout, sys.stderr = log_tail.tap(sys.stdout), log_tail.tap(sys.stderr)
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(_add_request_id)
     line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(request_id)s [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")

@@ -101,7 +101,7 @@ async def serve(settings: NodeSettings) -> None:
     devices = find_devices(settings.simulated_gpus, settings.simulated_gpu_memory_mib)
     instances = Instances(settings, devices)
     instances.adopt()
-    server = Server(instances, node_info(settings, devices), settings.request_bytes_max)
+    server = Server(instances, node_info(settings, devices), settings)
     listener = await server.listen(settings.socket)
     upkeep = asyncio.create_task(instances.upkeep())
     log.info("node.serving socket=%s data=%s", settings.socket, settings.data)

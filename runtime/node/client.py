@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.shell import FRAME_BYTES_MAX, ShellOrder, Stream, frame, read_frame
 
 # The longest answer is `list`: some 300 bytes an instance, a few KiB where one failed with its log's end.
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -80,6 +81,23 @@ class NodeClient:
             else:
                 return
 
+    async def exec(self, order: ShellOrder) -> Shell:
+        """Start a process beside an instance. Raises NodeError "NotFound", "InvalidArgument", "ResourceExhausted"."""
+        reader, writer = await _open(self._path)
+        try:
+            writer.write(_line({"id": next(self._ids), "op": "exec", "order": dataclasses.asdict(order)}))
+            line = await reader.readline()
+            if not line:
+                raise ConnectionResetError("the node closed the connection before it answered")
+            _raise_if_error(json.loads(line))
+        except OSError as error:
+            writer.close()
+            raise NodeUnavailable(f"{self._path}: {error}") from error
+        except BaseException:
+            writer.close()
+            raise
+        return Shell(reader, writer)
+
     async def close(self) -> None:
         """Drop the shared connection. A later call opens another."""
         if self._connection is not None:
@@ -112,6 +130,31 @@ class NodeClient:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+class Shell:
+    """A process beside an instance. It ends at the latest when this is closed."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, stream: Stream, data: bytes = b"") -> None:
+        """To the process; returns when there is room for more. Raises OSError when it has ended."""
+        for begin in range(0, len(data) or 1, FRAME_BYTES_MAX):
+            self._writer.write(frame(stream, data[begin : begin + FRAME_BYTES_MAX]))
+            await self._writer.drain()
+
+    async def receive(self) -> tuple[Stream, bytes] | None:
+        """What it says next: STDOUT, STDERR, at last EXIT or ERROR. None when the node has gone away."""
+        return await read_frame(self._reader)
+
+    async def close(self) -> None:
+        """End it. What it has not read yet is dropped."""
+        self._writer.transport.abort()
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
 
 class _Connection:

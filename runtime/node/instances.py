@@ -94,6 +94,9 @@ class Instances:
         shutil.rmtree(instance.place.home, ignore_errors=True)
         output.sweep(self._settings.instances, self._settings.kept_outputs_max, set(self._by_id))
 
+    def find(self, instance_id: str) -> Instance | None:
+        return self._by_id.get(instance_id)
+
     def statuses(self) -> list[InstanceStatus]:
         return [instance.record.status for instance in self._by_id.values()]
 

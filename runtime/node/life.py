@@ -66,6 +66,8 @@ class Instance:
         self.process: Process | None = None
         self._tools = tools
         self._changed = changed
+        self.guests: set[Member] = set()  # processes that were started beside it (shells.py)
+        self.ending = asyncio.Event()  # it is to stop, or has failed: guests leave
         self._stop_asked = asyncio.Event()
         self._kill_at_s = float("inf")
         self._blamed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -82,6 +84,7 @@ class Instance:
         """A second call can only hasten the end."""
         self._kill_at_s = min(self._kill_at_s, time.monotonic() + grace_s)
         self._stop_asked.set()
+        self.ending.set()
 
     def blame(self, reason: str) -> None:
         """End it as FAILED."""
@@ -93,7 +96,8 @@ class Instance:
         if self.record.pid == 0:
             return set()
         in_group = cgroups.members(Path(self.place.group)) if self.place.group else set()
-        return processes.family(self.record.pid, self.record.start_ticks, processes.all_stats(), in_group)
+        known = in_group | {pid for pid, _ in processes.living(self.guests)}
+        return processes.family(self.record.pid, self.record.start_ticks, processes.all_stats(), known)
 
     async def run(self) -> None:
         """Live until STOPPED or FAILED."""
@@ -359,6 +363,7 @@ class Instance:
 
     async def _end(self, state: InstanceState, reason: str, family: set[Member] | None = None) -> None:
         """Nobody of the family survives, and what it held (group, socket) is given back, before the state says so."""
+        self.ending.set()
         known = family or self.family()
         left = await processes.kill_until_gone(lambda: self.family() | processes.living(known))
         if left:

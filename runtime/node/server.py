@@ -14,11 +14,15 @@ A request is `{"id", "op", …}`; its answer `{"id", "ok": true, "result"}` or `
 | `samples`  |                                       | [InstanceSample], of what runs                     |
 | `watch`    |                                       | null, then lines `{"event": InstanceStatus}`       |
 | `logs`     | `instance_id`, `tail_bytes`, `follow` | lines `{"id", "chunk": text}`, then null           |
+| `exec`     | `order` (ShellOrder)                  | `{"pid"}`, then frames both ways (runtime/shell.py) |
 | `shutdown` | `grace_s`                             | null, when every instance has ended                |
+
+`exec` is the first and only request of its connection; the process ends with it.
 
 In a chunk, bytes that are not UTF-8 are lone surrogates (Python's surrogateescape), so none are lost.
 
-Error codes: `InvalidArgument` (the request), `LaunchRefused` (never possible here), `NotFound`, `InternalError`.
+Error codes: `InvalidArgument` (the request), `LaunchRefused` (never possible here), `NotFound`, `ResourceExhausted`
+(as many as are allowed are there), `InternalError`.
 """
 
 from __future__ import annotations
@@ -37,8 +41,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec, Message, NodeInfo
+from runtime.node import shells
 from runtime.node.errors import CallError, InvalidArgument
 from runtime.node.instances import Instances
+from runtime.node.settings import NodeSettings
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +58,11 @@ _TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
 class Server:
     """Answers for `instances`. One object serves any number of connections."""
 
-    def __init__(self, instances: Instances, info: NodeInfo, request_bytes_max: int) -> None:
+    def __init__(self, instances: Instances, info: NodeInfo, settings: NodeSettings) -> None:
         self._instances = instances
         self._info = info
-        self._request_bytes_max = request_bytes_max
+        self._shells = shells.Shells(instances.find, settings)
+        self._request_bytes_max = settings.request_bytes_max
         self._connections: set[asyncio.Task[Any]] = set()
         self._calls: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "hello": self._hello,
@@ -96,6 +103,9 @@ class Server:
 
         try:
             while line := await reader.readline():
+                if not tasks and shells.is_asked(line):
+                    await self._shells.serve(line, reader, writer)
+                    break
                 task = asyncio.create_task(self._answer(line, say))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)

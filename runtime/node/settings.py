@@ -21,6 +21,8 @@ class NodeSettings:
     upkeep_period_s: float = 0.5  # how often outputs are cut and, without control groups, memory is looked at
     output_bytes_max: int = 16 * 1024 * 1024  # of one instance; then its newest quarter is kept
     kept_outputs_max: int = 200  # outputs of forgotten instances that stay readable
+    execs_per_instance_max: int = 8  # processes that were started beside an instance, at once
+    exec_idle_s: float = 1800.0  # such a process may be silent, both ways, if who asked for it did not say how long
     request_bytes_max: int = 1024 * 1024  # one line sent to the node
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0

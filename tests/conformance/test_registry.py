@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from control_plane.errors import AlreadyExists, ConcurrentUpdate, NotEmpty, NotFound
-from control_plane.model import Function
+from control_plane.model import CustomDomain, Function, QualifiedFunction, Setting
 from control_plane.ports import Query, Registry
 from provision.config import ProvisionConfig
 from runtime.contract import FunctionRoute
@@ -239,13 +239,16 @@ async def test_of_updates_based_on_the_same_record_one_succeeds(registry: Regist
 async def test_listeners_hear_of_changes_and_not_of_refusals(registry: Registry) -> None:
     heard: list[str] = []
 
-    async def waited_for() -> None:
-        heard.append("waited for")
+    def called(services: frozenset[str]) -> None:
+        heard.append(f"called {sorted(services)}")
 
-    registry.subscribe(lambda: heard.append("called"))
+    async def waited_for(services: frozenset[str]) -> None:
+        heard.append(f"waited for {sorted(services)}")
+
+    registry.subscribe(called)
     registry.subscribe(waited_for)
     await registry.create_service(service())
-    assert heard == ["called", "waited for"]
+    assert heard == ["called ['s']", "waited for ['s']"]
     await refused(registry.create_service(service()), "ServiceAlreadyExists", AlreadyExists)
     await registry.get_service("s")
     assert len(heard) == 2
@@ -256,3 +259,22 @@ async def test_routes_are_json_of_the_shared_messages(registry_world: RegistryWo
     await registry_world.registry.create_function(function())
     for value in (await registry_world.routes()).values():
         assert json.loads(value) == json.loads(FunctionRoute.from_json(value).to_json())
+
+
+async def test_listeners_hear_in_which_services_something_has_changed(registry: Registry) -> None:
+    heard: list[frozenset[str]] = []
+    registry.subscribe(heard.append)
+    of = QualifiedFunction(service_name="s", qualifier="LATEST", function_name="f")
+    await registry.create_service(service())
+    await registry.create_function(function())
+    await registry.publish_version("s", None)
+    await registry.create_alias("s", alias("prod", "1"))
+    await registry.put_provision(of, ProvisionConfig(target=1))
+    await registry.put_setting(Setting.ON_DEMAND, of, {"maximumInstanceCount": 3})
+    await registry.delete_setting(Setting.ON_DEMAND, of)
+    await registry.delete_provision(of)
+    await registry.delete_alias("s", "prod")
+    assert heard == [frozenset({"s"})] * 9
+    domain = CustomDomain(domain_name="example.com", protocol="HTTP")
+    await registry.create_domain(domain)
+    assert heard[9:] == [frozenset()], "a domain is of no service"

@@ -34,7 +34,7 @@ async def test_a_function_goes_with_its_service_in_one_step_and_leaves_nothing(r
     registry = registry_world.registry
     await a_function_with_all_that_can_belong_to_it(registry_world)
     changes: list[None] = []
-    registry.subscribe(lambda: changes.append(None))
+    registry.subscribe(lambda _: changes.append(None))
     await registry.delete_function_with_service("f", "f")
     assert len(changes) == 1
     assert await registry_world.routes() == {}
@@ -105,7 +105,7 @@ async def test_building_the_indexes_of_an_empty_store_marks_it_as_built(store_ur
 async def test_a_function_and_its_service_are_made_and_changed_in_one_step(registry_world: RegistryWorld) -> None:
     registry = registry_world.registry
     changes: list[None] = []
-    registry.subscribe(lambda: changes.append(None))
+    registry.subscribe(lambda _: changes.append(None))
     made = await registry.create_function_with_service(function("f", "f"), lambda _: service("f", role="r"))
     assert (made.function_id != "", (await registry.get_service("f")).role) == (True, "r")
     assert (await registry.get_service("f")).service_id != ""

@@ -32,6 +32,18 @@ def test_the_cold_start_is_told_for_a_fork_a_fresh_interpreter_and_a_bare_server
     assert found["times_faster"] > 0
 
 
+def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
+    found = run("fleet", tmp_path / "l.json", "--functions", "20", "--instances", "60", "--repetitions", "2")
+    assert (found["functions"], found["instances"]) == (20, 60)
+    assert [cost["functions"] for cost in found["ticks"].values()] == [0, 1, 20]
+
+
+def test_the_whole_path_is_measured_for_both_kinds_of_handler(tmp_path: Path) -> None:
+    found = run("path", tmp_path / "p.json", "--rounds", "1", "--seconds", "1")
+    assert {"stoke", "stoke, sync handler"} <= set(found["median"])
+    assert all(each["requests_per_s"] > 0 for each in found["median"].values())
+
+
 def test_a_large_registry_is_asked_weighed_and_started_beside_a_small_one(tmp_path: Path) -> None:
     small = ("--functions", "50", "--rounds", "2", "--starts", "1", "--settle-s", "0.1")
     found = run("registry", tmp_path / "r.json", *small)

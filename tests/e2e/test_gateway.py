@@ -176,8 +176,22 @@ async def test_what_is_not_served_yet_is_refused_by_name(w: World) -> None:
     reply = await w.ask("POST", INVOKE, {"x-fc-invocation-type": "Later"})
     assert (reply.status, reply.json()["Code"]) == (400, "InvalidArgument")
     assert reply.json()["Message"] == "header x-fc-invocation-type 'Later': Sync and Async are allowed"
-    headers = {"connection": "Upgrade", "upgrade": "websocket"}
-    assert (await w.ask("GET", f"{TRIGGER}/", headers)).status == 501
+
+
+async def test_the_log_type_reaches_the_instance_and_its_log_the_caller(w: World) -> None:
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        log = {"x_fc_log_result": "bG9n"} if "x-fc-log-type" in request.headers else {}
+        writer.write(plain(b"ok", **log))
+
+    instance = await w.start_instance("i1", answer)
+    reply = await w.ask("POST", INVOKE, {"x-fc-log-type": "Tail"})
+    assert reply.headers["x-fc-log-result"] == "bG9n"
+    assert instance.requests[0].headers["x-fc-log-type"] == "Tail"
+    assert "x-fc-log-result" not in (await w.ask("POST", INVOKE, {"x-fc-log-type": "None"})).headers
+    reply = await w.ask("POST", INVOKE, {"x-fc-log-type": "All"})
+    assert (reply.status, reply.json()["Code"]) == (400, "InvalidArgument")
+    await w.ask("GET", f"{TRIGGER}/", {"x-fc-log-type": "Tail"})  # what a trigger's clients say is not passed on
+    assert "x-fc-log-type" not in instance.requests[-1].headers
 
 
 # -- what is answered --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.contract import ROUTES_KEY
 from tests.support.gateway import KEY_ID, SECRET, Request, World, plain, world
+from tests.support.websocket import switched, talking
 
 METRICS = "/stoke/v1/gateway/metrics"
 TRIGGER = "/2016-08-15/proxy/s/f"
@@ -105,6 +106,20 @@ async def test_the_access_log_has_a_line_for_each_request_and_follows_a_rotation
     await w.ask("POST", f"{TRIGGER}/again")
     await w.until(lambda: len(lines(log_path)) == 1)
     assert len(lines(moved)) == 3
+
+
+async def test_a_websocket_is_counted_once_when_it_is_over_with_its_bytes(w: World, log_path: Path) -> None:
+    async with talking(w):
+        client = await switched(w, f"{TRIGGER}/chat")
+        client.writer.write(b"hello")
+        assert await client.reader.readexactly(5) == b"hello"
+        assert await count(w, "stoke_requests_total", status="101") == 0
+        await client.close()
+        await w.until(lambda: len(lines(log_path)) == 1)
+    [line] = lines(log_path)
+    assert (line["status"], line["requestBytes"], line["responseBytes"]) == (101, 5, 5)
+    assert await count(w, "stoke_requests_total", status="101") == 1
+    assert await count(w, "stoke_requests_in_flight") == 0
 
 
 async def test_a_stopping_gateway_writes_what_it_has_seen(w: World, log_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,6 +12,7 @@ import pytest
 
 from runtime.contract import InstanceState
 from tests.support.node import ROOT, NodeProcess, http, running_node
+from tests.support.websocket_client import Refused, websocket
 
 FAILED, READY = InstanceState.FAILED, InstanceState.READY
 
@@ -198,6 +200,45 @@ async def test_an_asgi_app_gets_requests_as_they_are_and_its_lifespan_runs(node:
     output = await node.output(status.instance_id)
     assert output.startswith("lifespan began\n")
     assert output.endswith("lifespan ended\n")
+
+
+async def test_an_asgi_app_talks_over_a_websocket_and_its_log_has_the_marks(node: NodeProcess) -> None:
+    source = """
+        from starlette.applications import Starlette
+        from starlette.routing import WebSocketRoute
+
+        async def shout(socket):
+            await socket.accept()
+            print("talking", flush=True)
+            while True:
+                text = await socket.receive_text()
+                await socket.send_text(text.upper())
+
+        async def broken(socket):
+            raise ValueError("no socket for you")
+
+        handler = Starlette(routes=[WebSocketRoute("/shout", shout), WebSocketRoute("/broken", broken)])
+    """
+    status = await node.launched(node.python(source))
+    async with websocket(status.address, "/shout", HTTP) as talk:
+        await talk.send("hello")
+        assert await talk.receive() == "HELLO"
+    with pytest.raises(Refused) as refused:
+        async with websocket(status.address, "/broken", {**HTTP, "x-fc-request-id": "r-3"}):
+            pass
+    assert refused.value.status == 500
+
+    async def output() -> str:
+        return await node.output(status.instance_id)
+
+    async with asyncio.timeout(20.0):
+        while "FC Invoke End RequestId: r-3" not in await output():
+            await asyncio.sleep(0.01)
+    lines = (await output()).splitlines()
+    assert lines[:3] == ["FC Invoke Start RequestId: r-2", "talking", "FC Invoke End RequestId: r-2"]
+    assert lines[3] == "FC Invoke Start RequestId: r-3"
+    assert "ValueError: no socket for you" in lines
+    assert "FC Invoke End RequestId: r-3, Error: Unhandled function error" in lines
 
 
 async def test_an_asgi_app_whose_lifespan_fails_is_failed_with_the_traceback(node: NodeProcess) -> None:
@@ -415,3 +456,121 @@ async def test_a_model_runs_through_the_session_helper(node: NodeProcess) -> Non
     async with http(status.address) as client:
         answer = await client.post("/invoke", headers=INVOKE)
     assert json.loads(answer.content) == {"threads": 2, "shape": [1, 10]}
+
+
+# -- the end of the log ------------------------------------------------------------------------------------------------
+
+TAIL = {**INVOKE, "x-fc-log-type": "Tail"}
+
+
+def log_in(answer: httpx.Response) -> str:
+    return base64.b64decode(answer.headers["x-fc-log-result"]).decode()
+
+
+async def test_the_tail_has_all_that_was_logged_during_this_invocation(node: NodeProcess) -> None:
+    source = """
+        import logging, subprocess, sys
+        def handler(event, context):
+            print("printed")
+            print("to stderr", file=sys.stderr)
+            logging.getLogger("own").info("logged")
+            subprocess.run(["echo", "by a child"], check=True)
+            if event == b"fail":
+                raise ValueError("wrong")
+            return b"ok"
+    """
+    status = await node.launched(node.python(source))
+    async with http(status.address) as client:
+        before = await client.post("/invoke", headers={**INVOKE, "x-fc-request-id": "r-0"})
+        answer = await client.post("/invoke", headers=TAIL)
+        failed = await client.post("/invoke", headers={**TAIL, "x-fc-request-id": "r-2"}, content=b"fail")
+    assert "x-fc-log-result" not in before.headers
+    lines = log_in(answer).splitlines()
+    assert lines[:3] == ["FC Invoke Start RequestId: r-1", "printed", "to stderr"]
+    assert lines[3].endswith("r-1 [INFO] logged")
+    assert lines[4:] == ["by a child", "FC Invoke End RequestId: r-1"]
+    lines = log_in(failed).splitlines()
+    assert lines[0] == "FC Invoke Start RequestId: r-2"
+    assert "ValueError: wrong" in lines
+    assert lines[-1] == "FC Invoke End RequestId: r-2, Error: Unhandled function error"
+    output = await node.output(status.instance_id)
+    assert output.count("FC Invoke End") == 3
+
+
+async def test_the_tail_is_4_kib_at_most(node: NodeProcess) -> None:
+    for concurrency in (1, 2):
+        source = "def handler(event, context): print('é' * 10_001); return b'ok'"
+        status = await node.launched(node.python(source, instance_concurrency=concurrency))
+        async with http(status.address) as client:
+            answer = await client.post("/invoke", headers=TAIL)
+        log = log_in(answer)
+        assert 4093 <= len(log.encode()) <= 4096
+        assert log.endswith("é\nFC Invoke End RequestId: r-1\n")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "flask", "asgi"])
+async def test_tails_of_invocations_at_once_do_not_mix(node: NodeProcess, kind: str) -> None:
+    sources = {
+        "sync": """
+            import logging, threading
+            meet = threading.Barrier(2, timeout=10)
+            def handler(event, context):
+                print("from", event.decode())
+                meet.wait()
+                logging.warning("still %s", event.decode())
+                meet.wait()
+                return b"ok"
+        """,
+        "async": """
+            import asyncio, logging
+            inside = []
+            async def handler(event, context):
+                print("from", event.decode())
+                inside.append(1)
+                while len(inside) < 2:
+                    await asyncio.sleep(0.001)
+                logging.warning("still %s", event.decode())
+                return b"ok"
+        """,
+        "flask": """
+            import flask, logging, threading
+            handler = flask.Flask(__name__)
+            meet = threading.Barrier(2, timeout=10)
+            @handler.route("/invoke", methods=["POST"])
+            def invoke():
+                event = flask.request.get_data(as_text=True)
+                print("from", event)
+                meet.wait()
+                logging.warning("still %s", event)
+                return "ok"
+        """,
+        "asgi": """
+            import asyncio, logging
+            from starlette.applications import Starlette
+            from starlette.responses import PlainTextResponse
+            from starlette.routing import Route
+            inside = []
+            async def invoke(request):
+                event = (await request.body()).decode()
+                print("from", event)
+                inside.append(1)
+                while len(inside) < 2:
+                    await asyncio.sleep(0.001)
+                logging.warning("still %s", event)
+                return PlainTextResponse("ok")
+            handler = Starlette(routes=[Route("/invoke", invoke, methods=["POST"])])
+        """,
+    }
+    if kind == "flask":
+        pytest.importorskip("flask")
+    status = await node.launched(node.python(sources[kind], instance_concurrency=2))
+    async with http(status.address) as client:
+        answers = await asyncio.gather(
+            *(client.post("/invoke", content=n, headers={**TAIL, "x-fc-request-id": f"r-{n}"}) for n in ("a", "b"))
+        )
+    for name, answer in zip(("a", "b"), answers, strict=True):
+        lines = log_in(answer).splitlines()
+        assert lines[:2] == [f"FC Invoke Start RequestId: r-{name}", f"from {name}"]
+        assert lines[2].endswith(f"r-{name} [WARNING] still {name}")
+        assert lines[-1] == f"FC Invoke End RequestId: r-{name}"
+        assert len(lines) == 4

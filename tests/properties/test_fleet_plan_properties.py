@@ -8,8 +8,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_plane.fleet.plan import Plan, Unit, Want, plan
-from runtime.contract import InstanceState, Kind
+from control_plane.fleet.census import census
+from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
+from runtime.contract import InstanceRecord, InstanceState, Kind
 
 units = st.lists(
     st.builds(
@@ -87,3 +88,23 @@ def test_a_drained_instance_was_surplus_idle_or_stale(want: Want, before: list[U
             assert unit.kind is Kind.ON_DEMAND
         elif why.startswith("replaced"):
             assert unit.revision != want.revision
+
+
+def recorded(unit: Unit) -> InstanceRecord:
+    return InstanceRecord(
+        unit.instance_id, "s", "f", "LATEST", unit.revision, unit.kind, unit.state, 1, "local",
+        launched_at_s=unit.launched_at_s,
+    )  # fmt: skip
+
+
+@given(wants, units, st.booleans())
+def test_what_is_settled_by_its_numbers_needs_no_plan(want: Want, there: list[Unit], steady: bool) -> None:
+    if steady:  # else few of them would be settled
+        there = [replace(u, revision=want.revision or "r1", kind=Kind.PROVISIONED) for u in there]
+        want = replace(want, queued=0, provisioned=len(there))
+    counted = census(recorded(unit) for unit in there)
+    assert counted.live == len(there)
+    if is_settled(want, counted):
+        assert plan(want, there) == NOTHING
+    else:
+        assert not steady or not want.revision

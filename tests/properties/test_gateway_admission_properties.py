@@ -34,7 +34,7 @@ class HallMachine(RuleBasedStateMachine):
     def a_request_comes(self, at: int, priority: int, held_bytes: int) -> None:
         gate, before = self.gates[at], [self.places(n) for n in range(GATES)]
         waited = gate.line.length
-        got = gate.reserve("waiter", self.now_s, Claim(priority=priority, held_bytes=held_bytes))
+        got = gate.reserve("waiter", self.now_s, Claim(priority=priority), held_bytes)
         if isinstance(got, Lease):
             assert not waited, "nobody overtakes"
             self.leases.append(got)

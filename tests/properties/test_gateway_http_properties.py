@@ -9,11 +9,13 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.gateway.upgrade import wants_upgrade
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.exchange import Exchange
 from runtime.http.framing import chunks
 from runtime.http.head import Response
 from runtime.http.server import Server
+from runtime.http.upgrade import UpgradingConnection
 
 
 class Wire:
@@ -46,6 +48,8 @@ class Wire:
 
     def can_write_eof(self) -> bool:
         return False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
 
     def get_extra_info(self, name: str) -> Any:
         return ("192.0.2.1", 1) if name == "peername" else None
@@ -239,3 +243,44 @@ def test_a_response_that_breaks_off_has_failed(at: int) -> None:
     connection.connection_lost(None)
     assert asker.failed is not None
     assert not connection.ended
+
+
+@given(st.lists(requests(), max_size=2), st.binary(max_size=200), CUTS)
+def test_what_follows_a_request_for_a_websocket_is_kept_and_never_read_as_http(
+    before: list[tuple[bytes, tuple[bytes, bytes, bytes]]], beyond: bytes, places: list[int]
+) -> None:
+    collector = Collector()
+    upgrades: list[Exchange] = []
+
+    def handle(exchange: Exchange) -> None:
+        if wants_upgrade(exchange):
+            upgrades.append(exchange)
+        else:
+            collector.handle(exchange)
+
+    offer = b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: a, Upgrade\r\nupgrade: WebSocket\r\n\r\n"
+    connection = Server(LOOP, handle).connection()
+    wire = Wire()
+    connection.connection_made(cast(asyncio.Transport, wire))
+    for piece in cut(b"".join(data for data, _ in before) + offer + beyond, places):
+        connection.data_received(piece)
+    assert collector.seen == [said for _, said in before]
+    [upgrade] = upgrades
+    assert upgrade.connection.switch_to(asyncio.Protocol()) == beyond
+    assert not wire.paused
+    assert not upgrade.received
+
+
+@given(st.booleans(), st.binary(max_size=200), CUTS)
+def test_a_switched_connection_gives_every_byte_after_the_101(interim: bool, beyond: bytes, places: list[int]) -> None:
+    data = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" if interim else b""
+    data += b"HTTP/1.1 101 Switching\r\nupgrade: WebSocket\r\nconnection: upgrade\r\n\r\n"
+    connection = UpgradingConnection()
+    connection.connection_made(cast(asyncio.Transport, Wire()))
+    asker = Asker(connection)
+    connection.ask(asker, b"GET / HTTP/1.1\r\n\r\n", head_only=False)
+    for piece in cut(data + beyond, places):
+        connection.data_received(piece)
+    assert connection.switched
+    assert asker.body == beyond
+    assert asker.failed is None

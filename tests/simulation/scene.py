@@ -16,7 +16,7 @@ from control_plane.fleet.memories import InProcessMemoryStore
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import ProvisionStatus
+from control_plane.ports import ProvisionStatus, Readings
 from control_plane.registry.memory import MemoryRegistry
 from control_plane.view import FleetView
 from provision.config import parse
@@ -46,6 +46,7 @@ class Scene:
         self.numbers = itertools.count(1)
         self.tasks: list[asyncio.Task[Any]] = []
         self.requests = 0
+        self.readings: Readings | None = None
 
     async def begin(self) -> None:
         self.usage = UsageBook()
@@ -54,8 +55,9 @@ class Scene:
             on_change=lambda key: self.autoscaler.hurry([key]),
         )  # fmt: skip
         self.autoscaler = Autoscaler(
-            self.registry, self.keeper, self.usage, self.backend, self.memories, self.clock, make_spec, Pace()
-        )
+            self.registry, self.keeper, self.usage, self.backend, self.memories, self.clock, make_spec, Pace(),
+            self.readings,
+        )  # fmt: skip
         self.view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
         await self.keeper.adopt()
         loops = (self.keeper.follow(), self.autoscaler.run(), self._gateway())
@@ -101,6 +103,23 @@ class Scene:
 
     async def status(self) -> ProvisionStatus:
         return self.view.provision_status(NAME, await self.registry.get_provision(NAME))
+
+
+async def deployed(
+    target: int | None = None,
+    *policies: dict[str, Any],
+    launch_s: float = 0.1,
+    memory_mib: int = 64 * 1024,
+    **fields: Any,
+) -> Scene:
+    """A scene that has begun, with one function; provisioned, if a target is given."""
+    scene = Scene(launch_s=launch_s)
+    scene.backend.memory_mib = memory_mib
+    await scene.begin()
+    await scene.deploy(**fields)
+    if target is not None:
+        await scene.provision(target, *policies)
+    return scene
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.simulation.scene import POLICY, Scene, ready, until
+from tests.simulation.scene import POLICY, deployed, ready, until
 from tests.support.virtual_time import in_virtual_time
 
 
 @in_virtual_time
 async def test_what_is_provisioned_comes_up_and_is_shown() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(3)
+    scene = await deployed(3)
     await until(lambda: ready(scene) == 3, timeout_s=2.0)
     status = await scene.status()
     assert (status.target, status.current, status.starting, status.current_error) == (3, 3, 0, "")
@@ -21,10 +18,7 @@ async def test_what_is_provisioned_comes_up_and_is_shown() -> None:
 
 @in_virtual_time
 async def test_a_burst_starts_on_demand_instances_at_once_which_the_rising_target_then_keeps() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(2, POLICY)
+    scene = await deployed(2, POLICY)
     await until(lambda: ready(scene) == 2)
     scene.burst(4)
     await until(lambda: ready(scene) >= 4, timeout_s=0.3)
@@ -36,10 +30,7 @@ async def test_a_burst_starts_on_demand_instances_at_once_which_the_rising_targe
 
 @in_virtual_time
 async def test_when_the_load_is_gone_it_comes_back_to_the_minimum_and_launches_nothing_more() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(2, POLICY)
+    scene = await deployed(2, POLICY)
     scene.burst(4)
     await until(lambda: ready(scene) == 8)
     await asyncio.sleep(60.0)
@@ -53,10 +44,7 @@ async def test_when_the_load_is_gone_it_comes_back_to_the_minimum_and_launches_n
 
 @in_virtual_time
 async def test_constant_load_changes_no_target() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(2, POLICY)
+    scene = await deployed(2, POLICY)
     scene.burst(3)
     await until(lambda: ready(scene) == 6)
     targets = set()
@@ -68,10 +56,7 @@ async def test_constant_load_changes_no_target() -> None:
 
 @in_virtual_time
 async def test_a_restarted_control_plane_remembers_why_and_relaunches_nothing() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(2, POLICY)
+    scene = await deployed(2, POLICY)
     scene.burst(4)
     await until(lambda: ready(scene) == 8)
     await asyncio.sleep(10.0)
@@ -85,10 +70,7 @@ async def test_a_restarted_control_plane_remembers_why_and_relaunches_nothing() 
 
 @in_virtual_time
 async def test_a_removed_function_is_drained() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(2)
+    scene = await deployed(2)
     await until(lambda: ready(scene) == 2)
     await scene.registry.delete_function("svc", "f")
     await until(lambda: not scene.keeper.records(), timeout_s=10.0)
@@ -96,10 +78,7 @@ async def test_a_removed_function_is_drained() -> None:
 
 @in_virtual_time
 async def test_a_changed_function_is_replaced_instance_by_instance() -> None:
-    scene = Scene(launch_s=1.0)
-    await scene.begin()
-    await scene.deploy()
-    await scene.provision(3)
+    scene = await deployed(3, launch_s=1.0)
     await until(lambda: ready(scene) == 3)
     before = {record.instance_id for record in scene.keeper.records()}
     function = await scene.registry.get_function("svc", "f")
@@ -114,11 +93,7 @@ async def test_a_changed_function_is_replaced_instance_by_instance() -> None:
 
 @in_virtual_time
 async def test_what_the_machine_holds_is_launched_and_the_rest_is_said() -> None:
-    scene = Scene()
-    scene.backend.memory_mib = 1024
-    await scene.begin()
-    await scene.deploy(memorySize=512)
-    await scene.provision(5)
+    scene = await deployed(5, memory_mib=1024, memorySize=512)
     await until(lambda: ready(scene) == 2, timeout_s=5.0)
     await asyncio.sleep(3.0)
     status = await scene.status()
@@ -129,9 +104,7 @@ async def test_what_the_machine_holds_is_launched_and_the_rest_is_said() -> None
 
 @in_virtual_time
 async def test_on_demand_instances_are_reaped_when_idle() -> None:
-    scene = Scene()
-    await scene.begin()
-    await scene.deploy()
+    scene = await deployed()
     scene.burst(3)
     await until(lambda: ready(scene) == 3, timeout_s=1.0)
     scene.requests = 0

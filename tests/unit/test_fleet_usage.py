@@ -101,3 +101,60 @@ def test_a_silent_gateway_is_forgotten_with_what_it_held() -> None:
     book.forget_silent(GATEWAY_SILENT_S + 1.0)
     assert book.in_flight("i") == 0
     assert book.is_drained("i")
+
+
+def test_what_reports_tell_of_is_touched_once_and_again_when_they_leave_it_out() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(in_flight=1), usage(function="g", in_flight=1)))
+    other = ("svc", "LATEST", "g")
+    assert book.touched() == {KEY, other}
+    assert book.touched() == set()
+    book.absorb(report(usage(in_flight=1)))
+    assert book.touched() == {KEY, other}
+    book.absorb(report(usage(in_flight=1)))
+    assert book.touched() == {KEY}
+
+
+def test_what_a_silent_gateway_was_busy_with_is_touched_when_it_is_forgotten() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(queued=1), now_s=0.0))
+    book.touched()
+    book.forget_silent(GATEWAY_SILENT_S + 1.0)
+    assert book.touched() == {KEY}
+    assert book.waiting() == set()
+
+
+def test_one_left_alone_while_time_passed_is_observed_from_there_on() -> None:
+    left, always = UsageBook(), UsageBook()
+    for book in (left, always):
+        book.absorb(report())
+        book.pass_time()
+        assert not book.is_even(KEY), "nobody has looked yet"
+        book.observe(KEY)
+        assert book.is_even(KEY)
+    for _ in range(3):
+        for book in (left, always):
+            book.absorb(report(interval_s=0.7))
+            book.absorb(report(interval_s=0.4))
+            assert abs(book.pass_time() - 1.1) < 1e-9
+        always.observe(KEY)
+    for book in (left, always):
+        book.absorb(report(usage(demand_request_seconds=0.5, arrived=3), interval_s=0.25))
+    left.resume(KEY)
+    assert left.observe(KEY) == always.observe(KEY)
+
+
+def test_a_gateway_that_is_new_has_not_been_passed_by() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(demand_request_seconds=2.0), interval_s=1.0))
+    book.resume(KEY)
+    assert (book.observe(KEY).interval_s, book.pass_time()) == (1.0, 0.0)
+
+
+def test_requests_at_once_while_some_waited_are_kept_until_somebody_looks() -> None:
+    book = UsageBook()
+    book.absorb(report(usage(in_flight=2, queued=5)))
+    book.absorb(report(usage(in_flight=4, queued=0)))
+    book.absorb(report(usage(in_flight=3), gateway="g2"))
+    assert book.observe(KEY).pressed == 10, "7 at one gateway, 3 at the other, where none waits"
+    assert book.observe(KEY).pressed == 0

@@ -14,14 +14,14 @@ from runtime.gateway.headers import RequestHead
 from runtime.gateway.refusal import Refusal
 
 
-def wait(gate: Gate, claim: Claim = PLAIN, now_s: float = 1.0, body_bytes: int = 0) -> Ticket:
-    got = gate.reserve("waiter", now_s, claim, body_bytes)
+def wait(gate: Gate, claim: Claim = PLAIN, now_s: float = 1.0, held_bytes: int = 0) -> Ticket:
+    got = gate.reserve("waiter", now_s, claim, held_bytes)
     assert isinstance(got, Ticket), got
     return got
 
 
-def refused(gate: Gate, claim: Claim = PLAIN, now_s: float = 1.0, body_bytes: int = 0) -> Full:
-    got = gate.reserve("waiter", now_s, claim, body_bytes)
+def refused(gate: Gate, claim: Claim = PLAIN, now_s: float = 1.0, held_bytes: int = 0) -> Full:
+    got = gate.reserve("waiter", now_s, claim, held_bytes)
     assert isinstance(got, Full), got
     return got
 
@@ -58,22 +58,17 @@ def test_one_that_had_a_slot_before_keeps_its_place_whoever_comes() -> None:
 
 def test_a_queue_is_full_when_what_it_holds_would_be_too_much() -> None:
     gate = Gate(100, 1000)
-    wait(gate, Claim(held_bytes=600))
-    assert "would hold 1100 bytes: 1000 are allowed" in refused(gate, Claim(held_bytes=500)).why
-    wait(gate, Claim(held_bytes=400))
+    wait(gate, held_bytes=600)
+    assert "would hold 1100 bytes: 1000 are allowed" in refused(gate, held_bytes=500).why
+    wait(gate, held_bytes=400)
     assert gate.line.held_bytes == 1000
-
-
-def test_what_has_arrived_of_a_body_counts_if_it_is_more_than_the_head_says() -> None:
-    gate = Gate(100, 1000)
-    assert wait(gate, Claim(held_bytes=10), body_bytes=900).held_bytes == 900
 
 
 def test_several_of_lower_priority_go_for_one_that_holds_more() -> None:
     gate = Gate(100, 1000)
-    small = [wait(gate, Claim(priority=1, held_bytes=300)) for _ in range(3)]
-    assert wait(gate, Claim(held_bytes=500)).outrun == (small[2], small[1])
-    refused(gate, Claim(held_bytes=800))
+    small = [wait(gate, Claim(priority=1), held_bytes=300) for _ in range(3)]
+    assert wait(gate, held_bytes=500).outrun == (small[2], small[1])
+    refused(gate, held_bytes=800)
     assert small[0] in gate.line, "nobody goes for one that does not fit all the same"
 
 
@@ -92,16 +87,16 @@ def test_a_flood_takes_no_place_of_another_function_when_all_places_are_taken() 
 def test_few_large_bodies_count_like_many_small_ones() -> None:
     hall = Hall(10, 1000)
     large, small = Gate(100, None, hall), Gate(100, None, hall)
-    held = [wait(large, Claim(held_bytes=300)) for _ in range(3)]
+    held = [wait(large, held_bytes=300) for _ in range(3)]
     for _ in range(2):
-        wait(small, Claim(held_bytes=50))
-    assert wait(small, Claim(held_bytes=50)).outrun == (held[2],)
+        wait(small, held_bytes=50)
+    assert wait(small, held_bytes=50).outrun == (held[2],)
 
 
 def test_a_place_in_the_hall_is_free_again_however_a_request_leaves() -> None:
     hall = Hall(10, 10_000)
     gate = Gate(100, None, hall)
-    bound, left, deleted = (wait(gate, Claim(held_bytes=100)) for _ in range(3))
+    bound, left, deleted = (wait(gate, held_bytes=100) for _ in range(3))
     assert (hall.length, hall.held_bytes) == (3, 300)
     assert gate.put_instance("i", provisioned=True, slots=1, now_s=2.0) == [bound]
     gate.cancel(left, 2.0)
@@ -206,14 +201,14 @@ def head(*fields: tuple[bytes, bytes]) -> RequestHead:
 
 def priority(value: bytes, *, of_trigger: int, is_known: bool) -> int:
     asked = head((b"x-stoke-priority", value))
-    return claim_of(asked, held_bytes=0, priority=of_trigger, is_known=is_known).priority
+    return claim_of(asked, priority=of_trigger, is_known=is_known).priority
 
 
 def test_the_client_of_an_open_trigger_may_only_stand_back() -> None:
     assert priority(b"9", of_trigger=5, is_known=False) == 5
     assert priority(b"2", of_trigger=5, is_known=False) == 2
     assert priority(b"9", of_trigger=5, is_known=True) == 9
-    assert claim_of(head(), held_bytes=0, priority=7).priority == 7
+    assert claim_of(head(), priority=7).priority == 7
 
 
 @pytest.mark.parametrize("value", [b"10", b"-1", b"", b"high", "٣".encode()])
@@ -239,4 +234,4 @@ def test_a_priority_that_is_none_is_named_with_what_is_allowed(value: bytes) -> 
 def test_the_shortest_of_all_waits_holds_and_another_spelling_means_nothing(
     fields: tuple[tuple[bytes, bytes], ...], wait_s_max: float
 ) -> None:
-    assert claim_of(head(*fields), held_bytes=0, wait_s_max=30.0).wait_s_max == wait_s_max
+    assert claim_of(head(*fields), wait_s_max=30.0).wait_s_max == wait_s_max

@@ -38,14 +38,17 @@ def rounds(requests_per_s: float, cpu_us: float, busy: float = 0.97) -> list[Rou
 
 
 def test_medians_are_compared() -> None:
-    result: dict[str, Any] = summary({"gateway": rounds(8000, 125), "nginx": rounds(10_000, 100)}, Load(""), True)
+    result: dict[str, Any] = summary(
+        {"gateway": rounds(8000, 125), "nginx": rounds(10_000, 100), "haproxy": rounds(16_000, 125)}, Load("")
+    )
     assert (result["ratio_to_nginx"], result["cpu_ratio_to_nginx"], result["notes"]) == (0.8, 0.8, [])
 
 
 def test_a_proxy_that_was_not_busy_and_a_missing_nginx_are_said() -> None:
-    result: dict[str, Any] = summary({"gateway": rounds(8000, 125, 0.5)}, Load("wrk"), False)
+    result: dict[str, Any] = summary({"gateway": rounds(8000, 125, 0.5)}, Load("wrk"))
     assert result["ratio_to_nginx"] is None
     assert result["notes"] == [
         "gateway was busy for 50% of its core: the load was the limit, compare processor time instead",
         "nginx is not installed: nothing to compare with",
+        "haproxy is not installed: nothing to compare with",
     ]

@@ -11,14 +11,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # The control plane shares the contract with the data plane, and what speaks for it: how a request is signed and by
-# which keys, how the private store is started, how a node is called, how asynchronous invocations are kept, and how
-# the rules of an alias are read.
+# which keys, how the private store is started, how a node is called and a shell spoken to, how asynchronous
+# invocations are kept, and how the rules of an alias are read.
 SHARED = (
     "runtime.contract",
     "runtime.access",
     "runtime.signature",
     "runtime.store",
     "runtime.node.client",
+    "runtime.shell",
     "runtime.async_invocation",
     "runtime.traffic",
 )

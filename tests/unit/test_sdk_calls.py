@@ -10,9 +10,27 @@ from tests.support.sdk import SCRIPTS, SDKS, calls, errors
 VERSIONS = dict(zip(SDKS, ("/2016-08-15", "/2021-04-06", "/2023-03-30"), strict=True))
 # Served under every version of FC 2.0, and asked for by the clients of one of them, or by `s`.
 BY_OTHERS = {
-    "fc2": ("bindings", "stateful-async", "/layers", "/tags", "PUT /tag", "/reserved-capacities"),
-    "fc20210406": ("POST /tags", "PUT /tags", "DELETE /tags", "DELETE /tag", "/reservedCapacities", "/layers/"),
-    "fc20230330": ("/layers/",),
+    "fc2": (
+        "/exec",
+        "bindings",
+        "stateful-async",
+        "/layers",
+        "/tags",
+        "PUT /tag",
+        "/reserved-capacities",
+        "/tempBucketToken",
+    ),
+    "fc20210406": (
+        "/exec",
+        "POST /tags",
+        "PUT /tags",
+        "DELETE /tags",
+        "DELETE /tag",
+        "/reservedCapacities",
+        "/layers/",
+        "/tempBucketToken",
+    ),
+    "fc20230330": ("/exec", "/layers/"),
 }
 GATEWAYS = ("/invocations", "…")  # what the gateway answers by itself
 
