@@ -1,8 +1,8 @@
 """The gateway under ten times the load that a function can take: what is accepted, how fast, and what it costs.
 
 The instance is this program's: so many slots, each busy for a known time with a request, so the capacity is known.
-First a quarter of it is asked for, which is the latency without contention; then ten times as much comes by the clock, whether or
-not what came before is answered. The function says how long a request may wait, a fraction of what one takes
+First a quarter of it is asked for, which is the latency without contention; then ten times as much comes by the clock,
+whether or not what came before is answered. The function says how long a request may wait, a fraction of what one takes
 (`queueWaitSeconds`): what is expected to wait longer is refused at once.
 
     python -m loadtests.bench.overload --json FILE [--seconds 60]
