@@ -42,11 +42,26 @@ class TriggerTraffic(_Checked):
     session_affinity: SessionAffinity | None = None
 
 
+class _OfFunction(BaseModel):
+    """What is around the field, so that an error says where it is."""
+
+    stoke: FunctionTraffic = FunctionTraffic()
+
+
+class _OfTrigger(BaseModel):
+    stoke: TriggerTraffic = TriggerTraffic()
+
+
 def function_traffic(extra: Mapping[str, Any] | None) -> FunctionTraffic:
-    """Raises ValidationError: the field is there, and something in it is not allowed."""
-    return FunctionTraffic.model_validate((extra or {}).get(FIELD) or {})
+    """Of the fields that FC does not know. Raises ValidationError: something under `stoke` is not allowed."""
+    return _OfFunction.model_validate(_around(extra)).stoke
 
 
 def trigger_traffic(extra: Mapping[str, Any] | None) -> TriggerTraffic:
     """As `function_traffic`."""
-    return TriggerTraffic.model_validate((extra or {}).get(FIELD) or {})
+    return _OfTrigger.model_validate(_around(extra)).stoke
+
+
+def _around(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = (extra or {}).get(FIELD)
+    return {} if given is None else {FIELD: given}

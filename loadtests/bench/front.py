@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import redis.asyncio
 
-from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, running, wait_for
+from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, START_TIMEOUT_S, running, wait_for
 from runtime.contract import (
     FEED_KEY,
     INSTANCES_KEY,
@@ -43,10 +43,15 @@ class Front:
     _servers: list[asyncio.Server] = field(default_factory=list)
 
     async def put_function(self, function: str, **more: Any) -> None:
+        """Until the gateway knows it."""
         route = FunctionRoute("bench", function, LATEST, "r", **{"timeout_s": 60.0, **more})
         trigger = TriggerRoute("bench", function, LATEST, "http", "anonymous", ["GET", "POST"], "")
         await self._write(ROUTES_KEY, function_field("bench", LATEST, function), route.to_json())
         await self._write(ROUTES_KEY, trigger_field("bench", function, "http"), trigger.to_json())
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not await self._is_known(function):
+            if time.monotonic() > deadline_s:
+                raise SystemExit(f"the gateway did not hear of function {function!r} within {START_TIMEOUT_S:g} s")
 
     async def serve(self, name: str, service_s: float, arrived: Callable[[float], None] | None = None) -> str:
         """A server that takes so long for each request; gives its address. `arrived` hears when each came."""
@@ -86,6 +91,14 @@ class Front:
                 return int(line.split()[1]) / 1024
         raise SystemExit("the gateway is gone")
 
+    async def _is_known(self, function: str) -> bool:
+        """Whether it says that its trigger does not allow a method, and not that there is none."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"DELETE {path_of(function)} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return answer.startswith(b"HTTP/1.1 405 ")
+
     async def _write(self, key: str, name: str, value: str) -> None:
         """As the control plane writes: the hash and the feed in one transaction."""
         async with self.store.pipeline(transaction=True) as transaction:
@@ -110,7 +123,7 @@ async def front(*arguments: str) -> AsyncIterator[Front]:
         command = [sys.executable, "-m", "runtime.gateway", "--listen", "127.0.0.1:0", "--store", url, "--data"]
         command += [str(directory), "--control-plane", f"unix:{directory}/none.sock", *arguments]
         process = stack.enter_context(running(command, PROXY_CORE, log))
-        wait_for(lambda: "feed-loaded" in log.read_text(), "the gateway")
+        wait_for(lambda: all(word in log.read_text() for word in ("feed-loaded", "port=")), "the gateway")
         port = int(log.read_text().split("port=")[1].split()[0])
         store = redis.asyncio.Redis.from_url(url)
         ready = Front(port, process.pid, directory, store)
