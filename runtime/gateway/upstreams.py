@@ -35,7 +35,7 @@ SUSPECT_AFTER_S: Final = 0.05
 class Upstream:
     """One instance that takes requests or has taken some."""
 
-    __slots__ = ("gate", "health", "id_line", "is_held_back", "is_unreachable", "pool", "record")
+    __slots__ = ("gate", "health", "id_line", "is_held_back", "is_unreachable", "out_until_s", "pool", "record")
 
     def __init__(self, record: InstanceRecord, gate: Gate, pool: Pool) -> None:
         self.record = record
@@ -44,6 +44,7 @@ class Upstream:
         self.id_line = header(HEADER_INSTANCE_ID, record.instance_id)
         self.health = Health()
         self.is_held_back = False
+        self.out_until_s = 0.0  # until then it is left out, if it is
         self.is_unreachable = False  # held back because a connect failed: reported
 
 
@@ -139,11 +140,14 @@ class Upstreams:
         """It failed a request: it is left out for a while if its peers do better."""
         now_s, health = monotonic(), upstream.health
         health.fail(now_s)
-        if not self._limits.failures or health.in_a_row < self._limits.failures or not self._is_current(upstream):
+        failures = self._limits.failures
+        # Asked again only after as many more: a function that always fails pays for no look at its peers each time.
+        if not failures or health.in_a_row % failures or not self._is_current(upstream):
             return
         if is_outlier(health, self._peers(upstream), self._limits, now_s):
             for_s = health.leave_out(self._limits)
             log.warning("instance-left-out instance=%s for_s=%g", upstream.record.instance_id, for_s)
+            upstream.out_until_s = now_s + for_s
             self._hold_back(upstream, for_s)
 
     def eject(self, upstream: Upstream, reason: str) -> None:
@@ -205,6 +209,8 @@ class Upstreams:
         record = upstream.record
         while True:
             await asyncio.sleep(after_s)
+            # One that was suspected first may have been left out since.
+            await asyncio.sleep(max(0.0, upstream.out_until_s - monotonic()))
             if not self._is_probed(upstream, record):
                 return
             try:

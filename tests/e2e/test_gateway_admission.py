@@ -246,6 +246,34 @@ async def test_an_instance_that_fails_while_others_do_not_is_left_out_and_tried_
         await client.close()
 
 
+async def test_an_instance_that_breaks_off_requests_stays_out_however_well_it_connects(store_url: str) -> None:
+    async with world(store_url, "--outlier-failures", "3", "--outlier-least-s", "30") as w:
+
+        async def break_off(request: Request, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        await w.start_instance("good")
+        bad = await w.start_instance("bad", break_off)
+        await w.settle()
+        clients = [await w.connect() for _ in range(2)]  # one slot each: both instances are asked while they may be
+
+        async def ask() -> None:
+            replies = await asyncio.gather(*(client.ask("GET", TRIGGER) for client in clients))
+            assert {reply.status for reply in replies} == {200}
+
+        async def is_left_out() -> bool:
+            await ask()
+            return "instance-left-out instance=bad" in w.gateway.log()
+
+        await w.until(is_left_out)
+        # A probe of one that broke off a request succeeds after 50 ms: long enough for several.
+        for _ in range(300):
+            await ask()
+        assert len(bad.requests) == 3
+        for client in clients:
+            await client.close()
+
+
 async def test_a_function_that_fails_everywhere_keeps_its_instances(store_url: str) -> None:
     async with world(store_url, "--outlier-failures", "3") as w:
 

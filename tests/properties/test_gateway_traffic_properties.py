@@ -105,7 +105,6 @@ class SessionMachine(RuleBasedStateMachine):
     def an_instance_goes(self, instance_id: str) -> None:
         if self.slots.pop(instance_id, None) is not None:
             self.gate.drain_instance(instance_id)
-            self.home = {session: home for session, home in self.home.items() if home != instance_id}
 
     @rule(session=SESSIONS)
     def a_request_comes(self, session: bytes) -> None:
@@ -118,8 +117,11 @@ class SessionMachine(RuleBasedStateMachine):
         assert taken in free, "no instance has more inside than it has slots"
         self.leases.append(got)
         if session:
-            home = self.home.setdefault(session, taken)
-            assert taken == home or home not in free, "a session stays while its instance has a free slot"
+            home = self.home.get(session)
+            if home is None or home not in self.slots:
+                self.home[session] = taken
+            else:
+                assert taken == home or home not in free, "a session stays while its instance has a free slot"
 
     @rule(at=st.integers(0, 100))
     def a_request_ends(self, at: int) -> None:
