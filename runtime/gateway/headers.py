@@ -35,6 +35,7 @@ class RequestHead:
         "host",
         "is_chunked",
         "passed",
+        "steering",
         "upgrades",
     )
 
@@ -46,12 +47,13 @@ class RequestHead:
         self.content_length: int | None = None
         self.is_chunked = False
         self.expects_continue = False
+        self.steering: Headers | None = None  # what claim.py reads, names in lower case
         self.upgrades = False
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing in it says how the request is to be treated, but only what it says to the function."""
-        return not (self.fc or self.authorization is not None or self.upgrades)
+        return not (self.fc or self.authorization is not None or self.upgrades or self.steering)
 
     @property
     def has_body(self) -> bool:
@@ -92,6 +94,9 @@ def sort_request(request: Request) -> RequestHead:
             head.fc.append((name.lower(), value))
         elif use is Use.AUTHORIZATION:
             head.authorization = value
+        elif use is Use.STEERING:
+            passed += (name, b": ", value, b"\r\n")
+            head.steering = [*(head.steering or ()), (name.lower(), value)]
     if hidden:
         head.passed = _without(passed, hidden - {b"host"})
     if request.http_1_0 and request.host is not None and find(request.fields, b"host") is None:
@@ -108,7 +113,7 @@ def sort_response(headers: Headers, said_here: frozenset[bytes]) -> bytes:
     hidden: set[bytes] | None = None
     for name, value in headers:
         use = use_of(name)
-        if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST:
+        if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST or use is Use.STEERING:
             passed += (name, b": ", value, b"\r\n")
         elif use is Use.CONNECTION:
             hidden = (hidden or set()) | named_by_connection(value)

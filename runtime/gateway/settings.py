@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.gateway.outliers import OutlierLimits
 from runtime.http.server import ServerLimits
 
 _ENVIRONMENT_PREFIX: Final = "STOKE_"
@@ -54,12 +55,24 @@ class GatewaySettings:
     tls_handshake_timeout_s: float = _number(10.0, 0.01, 600.0, "for a TLS handshake")
 
     queue_length_max: int = _number(1000, 0, 1_000_000, "requests that may wait for a slot, of one function version")
+    # Half a thousand bodies of the size that is held: what waits is the most of a gateway's memory under overload.
+    queue_bytes_max: int = _number(32 * _MIB, 0, 1 << 40, "held by what waits for one function version")
+    all_queues_length_max: int = _number(5000, 0, 1_000_000, "requests that may wait, of all functions together")
+    all_queues_bytes_max: int = _number(64 * _MIB, 0, 1 << 40, "held by what waits for all functions together")
     queue_wait_s: float = _number(60.0, 0.01, 86_400.0, "that a request waits for a slot, a cold start included")
     connect_timeout_s: float = _number(2.0, 0.01, 60.0, "for a connection to an instance")
     # Below the five seconds after which uvicorn, the usual server in an instance, closes from its side.
     instance_idle_s: float = _number(4.0, 0.01, 3600.0, "that a connection to an instance is kept unused")
     api_timeout_s: float = _number(120.0, 0.01, 86_400.0, "until the control plane begins to answer")
 
+    key_requests_per_s: float = _number(0.0, 0.0, 1e9, "of one access key, in requests to functions; 0: no limit")
+    key_requests_burst: float = _number(0.0, 0.0, 1e9, "of one access key at once; 0: as many as in a second")
+    retry_share: float = _number(0.2, 0.0, 1.0, "of a function's requests that may be sent again, over 10 s")
+    retry_least_per_s: float = _number(3.0, 0.0, 1e6, "that may be sent again besides, of one function version")
+    outlier_failures: int = _number(5, 0, 1_000_000, "in a row that leave an instance out; 0: never")
+    outlier_share_max: float = _number(0.5, 0.0, 1.0, "of a function's instances that may be left out, never the last")
+    outlier_least_s: float = _number(1.0, 0.01, 3600.0, "that an instance is left out, the first time")
+    outlier_most_s: float = _number(60.0, 0.01, 86_400.0, "the same, however often it fails")
     websocket_idle_s: float = _number(300.0, 0.01, 86_400.0, "that neither side of a WebSocket may send anything")
 
     async_payload_bytes_max: int = _number(131_072, 0, 32 * _MIB, "of an asynchronous payload; FC's limit is 128 KiB")
@@ -114,6 +127,10 @@ class GatewaySettings:
             idle_timeout_s=self.idle_timeout_s,
             connections_max=self.connections_max,
         )
+
+    @property
+    def outlier_limits(self) -> OutlierLimits:
+        return OutlierLimits(self.outlier_failures, self.outlier_share_max, self.outlier_least_s, self.outlier_most_s)
 
     @property
     def has_keys(self) -> bool:

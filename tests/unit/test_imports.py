@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 # The control plane shares the contract with the data plane, and what speaks for it: how a request is signed and by
 # which keys, how the private store is started, how a node is called and a shell spoken to, how asynchronous invocations
-# are kept, and what files TLS takes.
+# are kept, what files TLS takes, and how the rules of an alias are read.
 SHARED = (
     "runtime.contract",
     "runtime.access",
@@ -22,6 +22,7 @@ SHARED = (
     "runtime.shell",
     "runtime.async_invocation",
     "runtime.http.tls",
+    "runtime.traffic",
 )
 OURS = ("control_plane", "functions", "loadtests", "provision", "runtime")
 ALLOWED = {
@@ -62,7 +63,11 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
 
 
 def test_the_pure_parts_of_the_gateway_know_no_loop() -> None:
-    pure = [ROOT / "runtime" / "gateway" / name for name in ("resolve.py", "pick.py", "gate.py")]
+    pure = [ROOT / "runtime" / "gateway" / name for name in (
+        "resolve.py", "pick.py", "gate.py", "affinity.py", "bucket.py", "claim.py", "drain_rate.py", "hall.py",
+        "line.py", "outliers.py", "retry_budget.py", "room.py",
+    )]  # fmt: skip
+    pure += sorted((ROOT / "runtime" / "traffic").glob("*.py"))
     pure += [*sorted((ROOT / "provision").glob("*.py")), ROOT / "control_plane" / "fleet" / "plan.py"]
     wrong = [
         f"{p.relative_to(ROOT)}" for p in pure if is_within_any(imports(p), ("asyncio", "socket", "redis", "time"))
