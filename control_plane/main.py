@@ -28,9 +28,12 @@ from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
 from control_plane.errors import Unavailable
 from control_plane.fleet.keeper import FleetKeeper, Limits
+from control_plane.fleet.lease_store import RedisLeaseStore
+from control_plane.fleet.lessor import Lessor
 from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
-from control_plane.fleet.usage import UsageBook
+from control_plane.fleet.usage import UsageBook, VersionKey
 from control_plane.model import Function, Service
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
@@ -46,6 +49,7 @@ from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
+from runtime.leasing import LEASE_CHANNEL, LeaseReport
 from runtime.node.client import NodeClient
 
 log = logging.getLogger(__name__)
@@ -80,7 +84,10 @@ class ControlPlane:
             self.clock,
             new_instance_id,
             Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
-            on_change=lambda key: self.autoscaler.hurry([key]),
+            on_change=self._instances_changed,
+        )
+        self.lessor = Lessor(
+            self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock
         )
         self.autoscaler = Autoscaler(
             self.registry,
@@ -113,10 +120,15 @@ class ControlPlane:
         region, account_id = self.settings.region, self.settings.account_id
         return launch_spec(function, version, instance_id, region=region, account_id=account_id, service=service)
 
+    def _instances_changed(self, key: VersionKey) -> None:
+        self.autoscaler.hurry([key])
+        self.lessor.changed()
+
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
         await self._patiently(self.registry.build_indexes)
         await self._patiently(self.keeper.adopt)
+        await self._patiently(self.lessor.begin)
         server = uvicorn.Server(
             uvicorn.Config(
                 self.app,
@@ -140,6 +152,7 @@ class ControlPlane:
                 ("usage", self._hear_usage()),
                 ("follow", self.keeper.follow()),
                 ("autoscale", self.autoscaler.run()),
+                ("lease", self.lessor.run()),
             )
         ]
         for task in tasks:
@@ -167,7 +180,7 @@ class ControlPlane:
         while True:
             with contextlib.suppress(RedisError, OSError):
                 async with self.reports.pubsub() as channel:
-                    await channel.subscribe(USAGE_CHANNEL)
+                    await channel.subscribe(USAGE_CHANNEL, LEASE_CHANNEL)
                     async for message in channel.listen():
                         self._heard(message)
             await self.clock.sleep(STORE_RETRY_S)
@@ -176,6 +189,9 @@ class ControlPlane:
         if message["type"] != "message":
             return
         try:
+            if message["channel"] == LEASE_CHANNEL.encode():
+                self.lessor.hear(LeaseReport.from_json(message["data"]))
+                return
             report = UsageReport.from_json(message["data"])
         except (ValueError, TypeError) as error:
             log.warning("usage.unreadable error=%s", error)

@@ -26,11 +26,12 @@ class Full:
 class Lease:
     """One slot of one instance. Whoever holds it gives it back with `release`; again does nothing."""
 
-    __slots__ = ("_gate", "_held", "cold_start", "instance")
+    __slots__ = ("_gate", "_held", "cold_start", "instance", "is_background")
 
     def __init__(self, gate: Gate, instance: Instance, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
+        self.is_background = False  # of asynchronous work, which takes what requests leave
         self.instance: Final = instance
         self.cold_start: Final = cold_start  # bound to an instance that became ready while the request waited
 
@@ -39,6 +40,8 @@ class Lease:
         if not self._held:
             return None
         self._held = False
+        if self.is_background:
+            self._gate.background_inside -= 1
         return self._gate._release(self.instance, now_s)
 
 
@@ -62,6 +65,7 @@ class Gate:
         self._queue: OrderedDict[Ticket, None] = OrderedDict()
         self._instances: dict[str, Instance] = {}
         self.usage = Usage()
+        self.background_inside = 0  # of what is in flight, asynchronous work
         self.last_failure = ""  # why the last instance failed, "" once one has become ready since
         self.on_idle: Callable[[], None] | None = None  # called when a slot is free that no queued request wanted
 
@@ -92,7 +96,10 @@ class Gate:
         if not self._picker or self._queue:
             return None
         self.usage.arrived += 1
-        return self._bind(now_s, None)
+        lease = self._bind(now_s, None)
+        lease.is_background = True
+        self.background_inside += 1
+        return lease
 
     @property
     def idle_slots(self) -> int:
@@ -130,6 +137,16 @@ class Gate:
             instance.slots = slots
             instance.draining = instance.ejected = instance.removed = False
         self.last_failure = ""
+        return self._offer(instance, now_s)
+
+    def set_slots(self, instance_id: str, slots: int, now_s: float) -> list[Ticket]:
+        """More or fewer of its slots are ours; fewer than are in flight takes effect as they end. Gives the tickets that
+        got a slot. An unknown instance, or as many as before, does nothing."""
+        instance = self._instances.get(instance_id)
+        if instance is None or slots == instance.slots:
+            return []
+        self._picker.remove(instance)
+        instance.slots = slots
         return self._offer(instance, now_s)
 
     def drain_instance(self, instance_id: str) -> None:
