@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from control_plane import world as worlds
 from control_plane.errors import StokeError, Unavailable
@@ -24,12 +24,12 @@ from control_plane.fleet.placement import Need, Room, room
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import Backend, Clock, Registry
+from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.launching import gpu_memory_mib
 from control_plane.registry.routes import on_demand_instances_max
 from control_plane.world import World
 from provision.config import ProvisionConfig
-from provision.decide import Decision, MetricSample, Seen, step
+from provision.decide import Decision, MetricSample, Reading, Seen, step
 from provision.quiet import Silence, quiet_until
 from provision.together import together
 from runtime.contract import InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
@@ -73,6 +73,8 @@ class Autoscaler:
         clock: Clock,
         make_spec: MakeSpec,
         pace: Pace,
+        readings: Readings | None = None,
+        on_change: Callable[[QualifiedFunction, Explained], None] = lambda _name, _explained: None,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
@@ -82,6 +84,8 @@ class Autoscaler:
         self._clock = clock
         self._make_spec = make_spec
         self._pace = pace
+        self._readings = readings  # None: nothing is read from elsewhere
+        self._on_change = on_change
         self._world = World()
         self._attention = Attention()
         self._silence = Silence()
@@ -228,6 +232,8 @@ class Autoscaler:
         for name in self._world.by_version.get(key, ()):
             provisioned = self._world.provisioned[name]
             seen = self._seen(key, now, function, observation, left)
+            if readings := self._read(provisioned.config):
+                seen = replace(seen, readings=readings)
             provisioned.memory, decision = step(provisioned.config, provisioned.memory, seen)
             before = provisioned.decision
             if before is None or before.target != decision.target:
@@ -238,7 +244,9 @@ class Autoscaler:
                 )  # fmt: skip
             provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
             self._unsaved.note(name, now)
-            provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
+            if change is not None:
+                self._on_change(name, change)
             decisions.append(decision)
         return together(decisions), changed
 
@@ -261,6 +269,10 @@ class Autoscaler:
             samples=tuple(self._metric_samples(key, function.memory_size)) if key in self._world.sampled else (),
             newest_ready_at=there.newest_ready_at,
             capacity_limit=left.instances + there.live if self.node else None,
+            in_flight=observation.in_flight,
+            on_demand=there.on_demand - there.on_demand_starting,
+            starting_at=there.starting_at,
+            launch_s=self._keeper.launch_times.seconds_of(key),
         )
 
     def _metric_samples(self, key: VersionKey, memory_mib: int) -> Iterable[MetricSample]:
@@ -374,6 +386,13 @@ class Autoscaler:
         if provisioned is not None and provisioned.config == config:
             return provisioned.decision
         return None
+
+    def reading_error(self, config: ProvisionConfig) -> str:
+        """Why what a config's policies read from elsewhere is not there; "" if it is."""
+        return next((reading.error for reading in self._read(config) if reading.error), "")
+
+    def _read(self, config: ProvisionConfig) -> tuple[Reading, ...]:
+        return () if self._readings is None else self._readings.of(config)
 
     def explained(self, name: QualifiedFunction) -> tuple[Explained, ...]:
         """The newest decision and those that differed from the one before them, newest first."""

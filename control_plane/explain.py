@@ -1,6 +1,6 @@
 """Why there are so many instances: the last decisions of a provision config that changed something.
 
-Kept in the control plane's memory, as they are for people to read; the decisions themselves need only `Memory`.
+They are for people to read; the decisions themselves need only `Memory`. `explanations` keeps them over a restart.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from provision.decide import Decision, Seen
 
 # An hour of a restless function, in about 100 kB.
 EXPLAINED_MAX: Final = 100
+QUERY_LENGTH_MAX: Final = 60  # of a query that names what was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,15 @@ class History:
     _decision: Decision | None = None
     _newest: tuple[float, str, Seen] | None = None
 
-    def note(self, now: float, version: str, seen: Seen, decision: Decision) -> None:
-        """Take a decision in. One that changed something is kept; another only stands in for the newest."""
+    def note(self, now: float, version: str, seen: Seen, decision: Decision) -> Explained | None:
+        """Take a decision in. One that changed something is kept and given; another only stands in for the newest."""
         before, self._decision = self._decision, decision
         self._newest = (now, version, seen)
-        if before is None or _gist(before) != _gist(decision):
-            self._changes.append(_explained(now, version, seen, decision, before.target if before else None))
+        if before is not None and _gist(before) == _gist(decision):
+            return None
+        change = _explained(now, version, seen, decision, before.target if before else None)
+        self._changes.append(change)
+        return change
 
     def newest_first(self) -> tuple[Explained, ...]:
         """The newest decision as it stands, then the changes before it; at most EXPLAINED_MAX together."""
@@ -88,10 +92,17 @@ def _same(one: Explained, other: Explained) -> bool:
     return (one.target, one.reasons, one.inputs) == (other.target, other.reasons, other.inputs)
 
 
+def _shortened(query: str) -> str:
+    return query if len(query) <= QUERY_LENGTH_MAX else query[: QUERY_LENGTH_MAX - 1] + "…"
+
+
 def _explained(now: float, version: str, seen: Seen, decision: Decision, was: int | None) -> Explained:
     metrics: dict[str, float] = {}
     for sample in seen.samples:
         metrics[sample.metric_type] = max(sample.value, metrics.get(sample.metric_type, sample.value))
+    for reading in seen.readings:
+        if reading.value is not None:
+            metrics[f"Prometheus {_shortened(reading.query)}"] = reading.value
     return Explained(
         at_s=now,
         version=version,

@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
 from control_plane.errors import Unavailable
+from control_plane.explanations import Explanations
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.lease_store import RedisLeaseStore
 from control_plane.fleet.lessor import Lessor
@@ -34,7 +35,12 @@ from control_plane.fleet.memories import RedisMemoryStore
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
+from control_plane.metering.book import UsageAccounts
+from control_plane.metering.prices import read_prices
+from control_plane.metering.records import MeteredRecords
+from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
+from control_plane.prometheus import Prometheus
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
@@ -63,6 +69,14 @@ def new_instance_id() -> str:
     return f"c-{int(time.time()):08x}-{secrets.token_hex(4)}-{secrets.token_hex(6)}"
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals alone: uvicorn would raise the one it ended by again, and nothing after it would be done."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class ControlPlane:
     """Every part of the control plane, wired together."""
 
@@ -77,9 +91,19 @@ class ControlPlane:
         node = NodeClient(settings.node.removeprefix("unix:"))
         self.backend = NodeBackend(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
+        self.accounts = UsageAccounts(
+            UsageStore(
+                self.redis, Kept(settings.usage_hours_kept_s, settings.usage_days_kept_s, settings.recorded_kept_s)
+            ),
+            self.registry,
+            self.clock,
+            read_prices(settings.prices) if settings.prices else None,
+            settings.usage_saved_every_s,
+        )
+        self.explanations = Explanations(self.redis, self.clock, settings.memory_saved_every_s)
         self.keeper = FleetKeeper(
             self.backend,
-            RedisRecordStore(self.redis),
+            MeteredRecords(RedisRecordStore(self.redis), self.accounts, self.clock.utc_s),
             self.usage,
             self.clock,
             new_instance_id,
@@ -89,6 +113,7 @@ class ControlPlane:
         self.lessor = Lessor(
             self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock
         )
+        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
         self.autoscaler = Autoscaler(
             self.registry,
             self.keeper,
@@ -98,8 +123,10 @@ class ControlPlane:
             self.clock,
             self._make_spec,
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
+            readings=self.prometheus,
+            on_change=self.explanations.noted,
         )
-        view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
+        view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
         box = read_box(settings.data / SECRET_FILE)
         keys = StoredAccessKeys(RedisStore(self.redis), box, LocalKey(settings.data / LOCAL_KEY_FILE))
         self.app = create_app(
@@ -113,12 +140,15 @@ class ControlPlane:
             invocations=StoredInvocations(
                 AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
             ),
+            accounts=self.accounts,
             shells=NodeShells(node),
         )
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
         region, account_id = self.settings.region, self.settings.account_id
-        return launch_spec(function, version, instance_id, region=region, account_id=account_id, service=service)
+        spec = launch_spec(function, version, instance_id, region=region, account_id=account_id, service=service)
+        self.accounts.launching(spec)
+        return spec
 
     def _instances_changed(self, key: VersionKey) -> None:
         self.autoscaler.hurry([key])
@@ -127,9 +157,10 @@ class ControlPlane:
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
         await self._patiently(self.registry.build_indexes)
+        await self._patiently(self.accounts.load)
         await self._patiently(self.keeper.adopt)
         await self._patiently(self.lessor.begin)
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 self.app,
                 uds=str(self.settings.socket),
@@ -153,15 +184,22 @@ class ControlPlane:
                 ("follow", self.keeper.follow()),
                 ("autoscale", self.autoscaler.run()),
                 ("lease", self.lessor.run()),
+                ("prometheus", self.prometheus.run()),
+                ("accounts", self.accounts.run()),
+                ("explanations", self.explanations.run()),
             )
         ]
         for task in tasks:
             task.add_done_callback(_die_with)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
         await server.serve()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.keeper.close()
+        await self.prometheus.close()
+        await self._write_down()
         await self.redis.aclose()
         await self.reports.aclose()
         await self.nonces.aclose()
@@ -174,6 +212,14 @@ class ControlPlane:
             except Unavailable as error:
                 log.warning("store.away error=%s", error)
                 await self.clock.sleep(STORE_RETRY_S)
+
+    async def _write_down(self) -> None:
+        """What is not kept yet; a store that is away does not hold up the end."""
+        try:
+            await self.accounts.flush()
+            await self.explanations.flush()
+        except Unavailable as error:
+            log.warning("usage.unwritten error=%s", error)
 
     async def _hear_usage(self) -> None:
         """Take in the gateways' reports for ever; one that waits is looked at without waiting for the next tick."""
@@ -196,6 +242,7 @@ class ControlPlane:
         except (ValueError, TypeError) as error:
             log.warning("usage.unreadable error=%s", error)
             return
+        self.accounts.heard(report)
         self.autoscaler.hurry(self.usage.absorb(report))
 
 

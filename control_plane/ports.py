@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from control_plane.explain import Explained
+from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
 from provision.config import ProvisionConfig
+from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
 from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
@@ -278,15 +280,25 @@ class InstanceView:
     sample: InstanceSample | None = None
 
 
+class Readings(Protocol):
+    """What policies track that neither gateways nor instances tell of."""
+
+    def of(self, config: ProvisionConfig) -> tuple[Reading, ...]:
+        """The newest reading of each query of a config's policies, without waiting; an error is in it, never raised.
+
+        A query that is asked for keeps being read; the first time there is nothing yet.
+        """
+
+
 class Fleet(Protocol):
     """What the API may ask of the running side."""
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus: ...
 
-    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+    async def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
         """The newest decision of a provision config, then those before it that changed something, newest first.
 
-        Nothing while there was no decision. At most EXPLAINED_MAX; a restart begins anew.
+        Nothing while there was no decision. At most EXPLAINED_MAX; those from before a restart too.
         """
 
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]: ...
@@ -316,6 +328,26 @@ class Shells(Protocol):
     async def open(self, order: ShellOrder) -> Shell:
         """Raises NotFound (no such instance runs), InvalidArgument (the command), RequestError (too many are there),
         Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a function version lived through, to be simulated."""
+
+    since_s: float  # UTC; what is older than is kept is left out
+    until_s: float
+    rows: list[RecordedRow]
+    launch_s: float | None  # median, from launch until ready; None: nothing was launched
+
+
+class Accounts(Protocol):
+    """What was used. Every method raises Unavailable while the store does not answer."""
+
+    async def usage(self, by: str, since_s: float, until_s: float, wanted: tuple[str, str, str]) -> dict[str, Any]:
+        """By "hour" or "day", of all that [since, until) touches, up to this moment. `wanted`: service, version,
+        function; "" is any."""
+
+    async def recorded(self, key: tuple[str, str, str], since_s: float, until_s: float) -> Recorded: ...
 
 
 @dataclass(frozen=True, slots=True)

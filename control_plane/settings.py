@@ -32,4 +32,16 @@ class ControlPlaneSettings(BaseSettings):
     async_stateful_record_s: float = Field(default=604_800.0, ge=1.0, le=2_592_000.0)
     exec_message_bytes_max: int = Field(default=1_048_576, ge=1024, le=67_108_864)  # of a client of a shell
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
+    # Whoever may put a provision config has the control plane ask these, and nothing else; parted by commas.
+    prometheus_urls: str = "http://127.0.0.1:9090,http://localhost:9090"
+    usage_saved_every_s: float = Field(default=5.0, ge=0.1, le=60.0)  # a kill -9 loses no more than this of it
+    usage_hours_kept_s: int = Field(default=1_209_600, ge=3600, le=34_560_000)
+    usage_days_kept_s: int = Field(default=34_560_000, ge=86_400, le=315_360_000)
+    recorded_kept_s: int = Field(default=21_600, ge=60, le=1_209_600)  # of a busy function 330 kB an hour
+    prices: Path | None = None
     memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store
+
+    @property
+    def prometheus_allowed(self) -> tuple[str, ...]:
+        """What `prometheus_urls` lists."""
+        return tuple(filter(None, (url.strip() for url in self.prometheus_urls.split(","))))

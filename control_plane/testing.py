@@ -33,7 +33,7 @@ class FakeFleet:
         wanted = config.static_target if config is not None else 0
         return ProvisionStatus(target=wanted, current=wanted, starting=0, current_error="")
 
-    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+    async def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
         return self.explanations.get(str(target), ())
 
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]:

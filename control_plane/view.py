@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from control_plane.autoscale import Autoscaler
 from control_plane.explain import Explained
+from control_plane.explanations import Explanations
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
@@ -17,11 +18,20 @@ from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
 class FleetView:
     """Fills `ports.Fleet` from the autoscaler, the keeper and the backend."""
 
-    def __init__(self, autoscaler: Autoscaler, keeper: FleetKeeper, usage: UsageBook, backend: Backend) -> None:
+    def __init__(
+        self,
+        autoscaler: Autoscaler,
+        keeper: FleetKeeper,
+        usage: UsageBook,
+        backend: Backend,
+        explanations: Explanations | None = None,
+    ) -> None:
+        """Without `explanations`, no decision outlives the autoscaler."""
         self._autoscaler = autoscaler
         self._keeper = keeper
         self._usage = usage
         self._backend = backend
+        self._explanations = explanations
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
         key = self._autoscaler.key_of(target)
@@ -42,14 +52,15 @@ class FleetView:
             target=wanted,
             current=ready,
             starting=starting,
-            current_error=error or self._autoscaler.room_error(key, wanted),
+            current_error=error or self._autoscaler.room_error(key, wanted) or self._autoscaler.reading_error(config),
             in_force=decision.in_force if decision else (),
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,
         )
 
-    def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
-        return self._autoscaler.explained(target)
+    async def explained(self, target: QualifiedFunction) -> Sequence[Explained]:
+        known = self._autoscaler.explained(target)
+        return known if self._explanations is None or not known else await self._explanations.before(target, known)
 
     def instances(self, service: str, function: str, version: str | None = None) -> Sequence[InstanceView]:
         return [

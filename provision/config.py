@@ -7,25 +7,17 @@ what it wrote; `start_s` and `end_s` give them in UTC seconds. A null is the sam
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    StrictBool,
-    StringConstraints,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictBool, StringConstraints, ValidationError, model_validator
 
+from provision.asked import Asked
+from provision.behavior import Behavior, Rules, ScalingPolicy, asked_behavior
 from provision.problems import ConfigError, sentence, sentences, unknown_in
 from provision.schedule import EXPRESSIONS, Schedule, parse_expression
 from provision.times import parse_time, parse_zone
@@ -50,6 +42,18 @@ STABLE_WINDOW_S: Final = 60
 PANIC_WINDOW_S: Final = 3
 # None: scale-in acts on the largest demand in the stable window, so it is late by that window as it is.
 SCALE_IN_DELAY_S: Final = 0
+# Fields that shape Stoke's own way of scaling, which `behavior` replaces.
+STOKES_OWN: Final = (
+    "stableWindowSeconds",
+    "panicWindowSeconds",
+    "scaleInDelaySeconds",
+    "panicThreshold",
+    "scaleOutLimit",
+    "scaleInLimit",
+    "forecast",
+)
+# Beyond, a share that may wait longer cannot be told from none by what is remembered.
+PERCENTILE_MAX: Final = 0.999
 # A surge that the short window shows is answered whatever its size.
 PANIC_THRESHOLD: Final = 1.0
 
@@ -57,6 +61,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Instances = Annotated[int, Field(strict=True, ge=0, le=INSTANCES_MAX)]
 AtLeastOne = Annotated[int, Field(strict=True, ge=1, le=INSTANCES_MAX)]
 Seconds = Annotated[int, Field(strict=True)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^/@?#\s]+(/[^?#\s]*)?$", max_length=2048)]
+Query = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
 class MetricType(StrEnum):
@@ -74,15 +80,17 @@ class MetricType(StrEnum):
     REQUEST_RATE = "RequestsPerSecond"
     QUEUE_WAIT = "QueueWaitMilliseconds"
     WAITING = "WaitingLength"
+    PROMETHEUS = "Prometheus"
 
     @property
     def is_utilization(self) -> bool:
         """A share of something, at most 1."""
-        return self not in (MetricType.REQUEST_RATE, MetricType.QUEUE_WAIT, MetricType.WAITING)
+        others = (MetricType.REQUEST_RATE, MetricType.QUEUE_WAIT, MetricType.WAITING, MetricType.PROMETHEUS)
+        return self not in others
 
     @property
     def is_sampled(self) -> bool:
-        """Read from instances; the others come with the gateways' reports of requests."""
+        """Read from instances; the others come with the gateways' reports of requests, or from elsewhere."""
         return self.is_utilization and self is not MetricType.CONCURRENCY
 
     @property
@@ -91,19 +99,25 @@ class MetricType(StrEnum):
         return MetricType.GPU_MEMORY if self is MetricType.GPU_MEMORY_SYNONYM else self
 
 
-class Asked(BaseModel):
-    """A frozen part of a provision config. Unknown keys are ignored, as FC clients send many."""
+class TargetType(StrEnum):
+    """What `metricTarget` of a reading from elsewhere is: its part for one instance, or the whole of it."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    AVERAGE_VALUE = "AverageValue"
+    VALUE = "Value"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_left_out(cls, given: Any) -> Any:
-        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
 
-    @model_serializer(mode="wrap")
-    def _without_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if value is not None}
+class Season(StrEnum):
+    """What traffic repeats by."""
+
+    DAY = "day"
+    WEEK = "week"
+    NONE = "none"
+
+
+class Forecast(Asked):
+    """Look one launch time ahead."""
+
+    season: Season = Field(description=f"one of {', '.join(Season)}")
 
 
 class Timed(Asked):
@@ -184,6 +198,27 @@ class TargetTrackingPolicy(Timed):
     )
     scale_out_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
     scale_in_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
+    forecast: Forecast | None = Field(None, description="an object with the season")
+    percentile: float | None = Field(
+        None,
+        strict=True,
+        ge=0.5,
+        le=PERCENTILE_MAX,
+        allow_inf_nan=False,
+        description=f"a number from 0.5 to {PERCENTILE_MAX}",
+    )
+    behavior: asked_behavior = Field(None, description="HPA, or an object with scaleUp and scaleDown")
+    url: Url | None = Field(None, description="a text that begins with http:// or https://, without a user or a query")
+    query: Query | None = Field(None, description="a text of 1 to 2048 characters, in PromQL")
+    metric_target_type: TargetType | None = Field(None, description=f"one of {', '.join(TargetType)}")
+
+    @property
+    def gauge(self) -> str | None:
+        """What its readings are kept under; None for a metric of requests."""
+        if self.metric_type is MetricType.PROMETHEUS:
+            asked = f"{self.url} {self.query}".encode()
+            return f"{self.metric_type} {hashlib.sha256(asked).hexdigest()[:16]}"
+        return self.metric_type.measured.value if self.metric_type.is_sampled else None
 
     @property
     def stable_window_s(self) -> int:
@@ -215,7 +250,7 @@ class TargetTrackingPolicy(Timed):
         if self.panic_window_seconds is not None and self.panic_window_seconds > self.stable_window_s:
             allowed = f"must be at most stableWindowSeconds ({self.stable_window_s})"
             wrong.append(sentence("panicWindowSeconds", self.panic_window_seconds, allowed))
-        return _accept(self, wrong)
+        return _accept(self, [*wrong, *misplaced(self)])
 
 
 class ProvisionConfig(Asked):
@@ -250,6 +285,12 @@ MODELS: Final[dict[str, type[Asked]]] = {
     "": ProvisionConfig,
     "scheduledActions": ScheduledAction,
     "targetTrackingPolicies": TargetTrackingPolicy,
+    "targetTrackingPolicies.forecast": Forecast,
+    "targetTrackingPolicies.behavior": Behavior,
+    "targetTrackingPolicies.behavior.scaleUp": Rules,
+    "targetTrackingPolicies.behavior.scaleDown": Rules,
+    "targetTrackingPolicies.behavior.scaleUp.policies": ScalingPolicy,
+    "targetTrackingPolicies.behavior.scaleDown.policies": ScalingPolicy,
 }
 
 
@@ -278,6 +319,33 @@ def unknown_fields(given: dict[str, Any]) -> list[str]:
 def spelled_fields(model: type[Asked]) -> list[str]:
     """The fields of a part of a provision config as JSON spells them."""
     return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def misplaced(policy: TargetTrackingPolicy) -> list[str]:
+    """What is wrong with fields that go only with some metrics, or not with each other."""
+    wrong: list[str] = []
+
+    def without(fields: Iterable[str], reason: str) -> None:
+        given = policy.model_dump(mode="json", by_alias=True)
+        wrong.extend(sentence(f, given[f], f"must be left out {reason}") for f in fields if f in given)
+
+    elsewhere = policy.metric_type is MetricType.PROMETHEUS
+    if elsewhere:
+        required = (("url", policy.url), ("query", policy.query))
+        wrong += [
+            f"{name} is missing: must be given with metricType Prometheus" for name, value in required if not value
+        ]
+    else:
+        without(("url", "query", "metricTargetType"), f"with metricType {policy.metric_type}")
+    if policy.metric_type in (MetricType.QUEUE_WAIT, MetricType.WAITING):
+        without(("forecast",), f"with metricType {policy.metric_type}, which tells nothing of how many requests come")
+    if policy.percentile is not None:
+        if policy.metric_type is not MetricType.QUEUE_WAIT:
+            without(("percentile",), f"with metricType {policy.metric_type}, as it is a share of waits")
+        without((*STOKES_OWN, "behavior"), "with percentile, which learns from the requests how to scale")
+    elif policy.behavior is not None:
+        without(STOKES_OWN, "with behavior, which has its own windows and limits")
+    return wrong
 
 
 def _object(text: str | bytes) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from typing import Final
 
 from provision.config import STABLE_WINDOW_S, MetricType, ProvisionConfig, ScheduledAction, TargetTrackingPolicy
 from provision.memory import Memory
-from provision.tracking import Standing, bounded, settle
+from provision.policies import Kept, say
+from provision.tracking import Standing, bounded
+from provision.traffic import Traffic
 from provision.windows import Bucket, Gauge, Usage
-from provision.wishes import SAMPLE_AGE_MAX_S, View, wish
+from provision.wishes import READING_AGE_MAX_S, SAMPLE_AGE_MAX_S, View
 
-__all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Seen", "step"]
+__all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Reading", "Seen", "step"]
 
 # A queue is a surge when so many times the requests are there that the provisioned instances take: 2 is also where
 # Knative panics. A shorter queue is gone before an instance more would be there, or the average soon tells of it.
@@ -35,6 +37,17 @@ class MetricSample:
     instance_id: str
     value: float
     at: float  # UTC seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a query of Prometheus last said, and why it says nothing newer. One seen before counts once."""
+
+    url: str
+    query: str
+    value: float | None  # None if it never said anything
+    at: float  # UTC seconds, of the value
+    error: str = ""  # of the last try
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,11 @@ class Seen:
     samples: tuple[MetricSample, ...] = ()  # the newest of each instance; one seen before counts once
     newest_ready_at: float | None = None  # when the last of the ready instances became so
     capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
+    readings: tuple[Reading, ...] = ()  # the newest of each query that policies track
+    in_flight: int = 0  # requests in instances now
+    on_demand: int = 0  # ready instances beside the `current` ones
+    starting_at: tuple[float, ...] = ()  # when each of the starting ones was launched, UTC seconds
+    launch_s: float | None = None  # how long a launch takes until ready, as measured; None = not measured yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +111,28 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
     was said is kept.
     """
     if seen.now < memory.now - CLOCK_STEP_MAX_S:
-        memory = Memory(seen.now, memory.target, standings={n: Standing(s.said) for n, s in memory.standings.items()})
+        memory = Memory(
+            seen.now,
+            memory.target,
+            standings={name: Standing(standing.said) for name, standing in memory.standings.items()},
+            kept={name: kept.after_a_clock_was_set() for name, kept in memory.kept.items()},
+        )
     now = max(seen.now, memory.now)
     usage = _usage(config, memory.usage, now, seen)
     gauges = _gauges(config, memory.gauges, now, seen)
 
     standings: dict[str, Standing] = {}
+    kept: dict[str, Kept] = {}
     says: list[PolicySay] = []
     for policy in config.target_tracking_policies:
         if policy.holds_at(now):
             before = memory.standings.get(policy.name) or _first_standing(config, policy, memory, seen)
             view = _view(policy, now, seen, usage, gauges)
-            standing, why = settle(policy, before, wish(policy, view), view)
-            standings[policy.name] = standing
-            says.append(PolicySay(policy.name, standing.said, why, policy.min_capacity))
+            said, own, keeps, why = say(policy, before, memory.kept.get(policy.name, Kept()), view)
+            standings[policy.name] = own
+            if keeps != Kept():
+                kept[policy.name] = keeps
+            says.append(PolicySay(policy.name, said.said, why, policy.min_capacity))
     says += _scheduled(config.scheduled_actions, now)
 
     target, reasons = _largest(config, says)
@@ -122,7 +148,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
         says=tuple(says),
         floor=min(target, _floor(config, says)),
     )
-    return Memory(now, target, usage, gauges, standings), decision
+    return Memory(now, target, usage, gauges, standings, kept), decision
 
 
 # -- what was seen ----------------------------------------------------------------------------------------------------
@@ -159,11 +185,12 @@ def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, se
     An instance that has just become ready takes over a part of what the others had, so what was read before the second
     after it says nothing of how busy they are now.
     """
+    first = math.floor(now) - kept_s(config) + 1
+    read = _read(config, before, now, first, seen.readings)
     tracked = {policy.metric_type.measured for policy in config.target_tracking_policies}
     gauges = {metric.value: before.get(metric.value, Gauge()) for metric in tracked if metric.is_sampled}
     if not gauges:
-        return gauges
-    first = math.floor(now) - kept_s(config) + 1
+        return read
     if seen.newest_ready_at is not None:
         first = max(first, math.floor(seen.newest_ready_at) + 1)
     gauges = {metric: gauge.since(first) for metric, gauge in gauges.items()}
@@ -172,7 +199,28 @@ def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, se
         second = math.floor(min(sample.at, now))
         if metric in gauges and second >= first and now - sample.at <= SAMPLE_AGE_MAX_S:
             gauges[metric] = gauges[metric].put(second, sample.value * seen.current)
-    return gauges
+    return gauges | read
+
+
+def _read(
+    config: ProvisionConfig, before: Mapping[str, Gauge], now: float, first: int, readings: Iterable[Reading]
+) -> dict[str, Gauge]:
+    """What Prometheus has said, by second. It counts however few instances there are, and whenever one became ready."""
+    asked = [policy for policy in config.target_tracking_policies if policy.metric_type is MetricType.PROMETHEUS]
+    found: dict[str, Gauge] = {}
+    for policy in asked:
+        assert policy.gauge is not None
+        gauge = before.get(policy.gauge, Gauge()).since(first)
+        for reading in readings:
+            second = math.floor(min(reading.at, now))
+            if _is_of(reading, policy) and reading.value is not None and second >= first:
+                gauge = gauge.put(second, reading.value)
+        found[policy.gauge] = gauge
+    return found
+
+
+def _is_of(reading: Reading, policy: TargetTrackingPolicy) -> bool:
+    return (reading.url, reading.query) == (policy.url, policy.query)
 
 
 def _measured(metric_type: str) -> str:
@@ -187,16 +235,58 @@ def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Usage, ga
     metric = policy.metric_type.measured
     ages = [now - sample.at for sample in seen.samples if metric.is_sampled and _measured(sample.metric_type) == metric]
     lag_s = max(ages, default=0.0)
+    values = {
+        sample.instance_id: sample.value
+        for sample in seen.samples
+        if _measured(sample.metric_type) == metric and now - sample.at <= SAMPLE_AGE_MAX_S
+    }
+    reading, note = _newest(policy, now, seen.readings)
     return View(
         now=now,
         current=seen.current,
         slots_per_instance=seen.slots_per_instance,
         usage=usage,
-        gauge=gauges.get(metric.value, Gauge()),
+        gauge=gauges.get(policy.gauge or "", Gauge()),
         lag_s=lag_s if lag_s > SAMPLE_AGE_MAX_S else 0.0,
         newest_ready_at=seen.newest_ready_at,
         capacity_limit=seen.capacity_limit,
+        starting=seen.starting,
+        values=tuple(values.values()) if metric.is_sampled else (),
+        reading=reading,
+        reading_note=note,
+        launch_s=seen.launch_s,
+        traffic=_traffic(seen),
     )
+
+
+def _traffic(seen: Seen) -> Traffic:
+    """With on-demand instances the time in instances is what is left of all time without the waits that are over."""
+    served_s = seen.provisioned_in_flight if not seen.on_demand else seen.demand
+    served_s = served_s * seen.interval_s - (seen.queue_wait_s_sum if seen.on_demand else 0.0)
+    return Traffic(
+        seen.interval_s,
+        seen.arrived,
+        seen.finished,
+        max(0.0, served_s),
+        seen.waiting,
+        seen.in_flight,
+        seen.on_demand,
+        seen.starting_at,
+    )
+
+
+def _newest(policy: TargetTrackingPolicy, now: float, readings: Iterable[Reading]) -> tuple[float | None, str]:
+    """A policy's newest reading, None if it is too old; how old it is, and why there is no newer one."""
+    for reading in readings:
+        if _is_of(reading, policy):
+            why = f": {reading.error}" if reading.error else ""
+            if reading.value is None:
+                return None, why
+            age_s = max(0.0, now - reading.at)
+            if age_s > READING_AGE_MAX_S:
+                return None, f", the newest is {age_s:.0f} s old{why}"
+            return reading.value, f", {age_s:.0f} s old{why}"
+    return None, ": not asked yet" if policy.metric_type is MetricType.PROMETHEUS else ""
 
 
 # -- who has a say ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from provision.policies import Kept
 from provision.tracking import Standing
 from provision.windows import Bucket, Gauge, Usage
 
@@ -22,18 +23,19 @@ class Memory:
     usage: Usage = field(default_factory=Usage)
     gauges: Mapping[str, Gauge] = field(default_factory=dict)  # by metric type
     standings: Mapping[str, Standing] = field(default_factory=dict)  # by policy name, of those in force
+    kept: Mapping[str, Kept] = field(default_factory=dict)  # by policy name, of those that keep more than a standing
 
     def to_json(self) -> str:
-        values = {
+        values: dict[str, Any] = {
             "form": FORM,
             "now": self.now,
             "target": self.target,
             "usage": self.usage.buckets,
             "gauges": {name: gauge.readings for name, gauge in self.gauges.items()},
-            "standings": {
-                n: (s.said, s.below_since, s.stepped_at, s.grew_from, s.grew_at) for n, s in self.standings.items()
-            },
+            "standings": {name: standing.to_values() for name, standing in self.standings.items()},
         }
+        if self.kept:
+            values["kept"] = {name: kept.to_values() for name, kept in self.kept.items()}
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod
@@ -54,4 +56,5 @@ class Memory:
             usage=Usage(tuple(Bucket(*bucket) for bucket in values["usage"])),
             gauges={n: Gauge(tuple((second, value) for second, value in g)) for n, g in values["gauges"].items()},
             standings={name: Standing(*standing) for name, standing in values["standings"].items()},
+            kept={name: Kept.from_values(kept) for name, kept in values.get("kept", {}).items()},
         )

@@ -34,14 +34,25 @@ def sentences(error: ValidationError, allowed: Callable[[str, str], str | None])
 
 
 def unknown_in(given: Mapping[str, Any], known: Mapping[str, Sequence[str]]) -> list[str]:
-    """Keys that are none of the known ones. `known` has the config's own under "", and those of each list's items."""
+    """Keys that are none of the known ones. `known` has the config's own under "", those of each part by its path."""
     found = list(_unknown(given, "", [*known[""], *REPLIED], known[""]))
     for path in filter(None, known):
-        items = given.get(path)
-        for index, item in enumerate(items if isinstance(items, list) else ()):
-            if isinstance(item, dict):
-                found += _unknown(item, f"{path}[{index}].", known[path], known[path])
+        for place, item in _parts(given, path.split(".")):
+            found += _unknown(item, f"{place}.", known[path], known[path])
     return found
+
+
+def _parts(given: Mapping[str, Any], path: Sequence[str], place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects under a path of keys, those in lists one by one, each with its place."""
+    if not path:
+        yield place, given
+        return
+    at, under = f"{place}.{path[0]}" if place else path[0], given.get(path[0])
+    if isinstance(under, dict):
+        yield from _parts(under, path[1:], at)
+    for index, item in enumerate(under if isinstance(under, list) else ()):
+        if isinstance(item, dict):
+            yield from _parts(item, path[1:], f"{at}[{index}]")
 
 
 def _unknown(given: Mapping[str, Any], prefix: str, known: Sequence[str], likely: Sequence[str]) -> Iterator[str]:
@@ -68,7 +79,7 @@ def _sentences(detail: ErrorDetails, allowed: Callable[[str, str], str | None]) 
 def _what(where: Sequence[str | int], allowed: Callable[[str, str], str | None]) -> str:
     if not where or isinstance(where[-1], int):
         return "a JSON object"
-    parent = str(where[0]) if len(where) > 1 else ""
+    parent = ".".join(part for part in where[:-1] if isinstance(part, str))
     return allowed(parent, str(where[-1])) or "another value"
 
 

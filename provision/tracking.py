@@ -32,6 +32,10 @@ class Standing:
     grew_from: int = 0  # what was said when the round of growth began
     grew_at: float | None = None  # when it began
 
+    def to_values(self) -> tuple[int, float | None, float | None, int, float | None]:
+        """As JSON has it, and as they are handed to `Standing` again."""
+        return (self.said, self.below_since, self.stepped_at, self.grew_from, self.grew_at)
+
 
 def settle(
     policy: TargetTrackingPolicy, standing: Standing, wished: Wish, view: View

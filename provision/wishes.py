@@ -6,16 +6,19 @@ How far the policy goes there now is `tracking`'s to say.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from provision.config import INSTANCES_MAX, MetricType, TargetTrackingPolicy
+from provision.config import INSTANCES_MAX, MetricType, TargetTrackingPolicy, TargetType
+from provision.traffic import Traffic
 from provision.windows import Gauge, Piece, Usage, mean, sliding_mean_max
 
 # What must have been seen of the stable window to scale in: a lost report or two is no reason to keep everything.
 SCALE_IN_SEEN_PART: Final = 0.8
 # A gauge this near its target is at it: counters are sampled, and one instance more or less would swing around it.
 TOLERANCE: Final = 0.1
+# Prometheus is asked every few seconds; beyond that it is away, and what it said then is no news.
+READING_AGE_MAX_S: Final = 30.0
 # Instances are read each second or two. What is this much older tells of other requests than those there are now.
 SAMPLE_AGE_MAX_S: Final = 15.0
 _ROUNDING: Final = 1e-6  # 0.6 / 0.3 must be 2 instances, not 3
@@ -34,6 +37,12 @@ class View:
     newest_ready_at: float | None
     capacity_limit: int | None
     lag_s: float = 0.0  # age of a sample that was too old to count, 0.0 if there is none
+    starting: int = 0
+    values: tuple[float, ...] = ()  # the policy's metric of each instance that has a sample of now
+    reading: float | None = None  # of Prometheus: the newest, if it is of now
+    reading_note: str = ""  # how old it is, and why there is no newer one
+    launch_s: float | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ def wish(policy: TargetTrackingPolicy, view: View) -> Wish:
             return _of_waiting(policy, view)
         case MetricType.QUEUE_WAIT:
             return _of_queue_wait(policy, view)
+        case MetricType.PROMETHEUS:
+            return _of_reading(policy, view)
         case _:
             return _of_gauge(policy, view)
 
@@ -181,6 +192,33 @@ def _of_gauge(policy: TargetTrackingPolicy, view: View) -> Wish:
     if late:  # the one that is late may be the busiest
         wished = replace(wished, shrink=None, why=f"{wished.why}, {late}")
     return _if_seen(policy, wished, seconds[-1] - seconds[0] + 1)
+
+
+def _of_reading(policy: TargetTrackingPolicy, view: View) -> Wish:
+    """What Prometheus says, over what one instance should have: 180 at a target of 50 are 3.6, so 4.
+
+    As a Value, instances × reading ÷ target, of readings since the newest instance was ready; from none, the ratio.
+    """
+    if view.reading is None:
+        return Wish(why=f"no reading{view.reading_note}")
+    first = view.now - policy.stable_window_s
+    per_instance, is_ratio = policy.metric_target, policy.metric_target_type is TargetType.VALUE and view.current > 0
+    if is_ratio:
+        per_instance /= view.current
+        if view.newest_ready_at is not None:
+            first = max(first, math.floor(view.newest_ready_at) + 1.0)
+    seen = [value for second, value in view.gauge.readings if second + 1 > first]
+    if not seen and is_ratio:
+        return Wish(why="newest instance not measured yet")
+    values = seen or [view.reading]
+    stable, panic, most = (_over(value, per_instance) for value in (sum(values) / len(values), values[-1], max(values)))
+    wished = Wish(stable, panic, most)
+    if is_ratio:
+        wished = _near(wished, view.current)
+    asked = f"reading={view.reading:.4g} asks for {whole(wished.grow or 0.0)}{view.reading_note}"
+    # Readings come every few seconds, so the first of the window may be a while after its beginning.
+    oldest_s = view.now - view.gauge.readings[0][0] if view.gauge.readings else 0.0
+    return _if_seen(policy, replace(wished, why=asked), oldest_s)
 
 
 def _from_zero(policy: TargetTrackingPolicy, view: View) -> Wish:

@@ -279,6 +279,11 @@ class FunctionUsage(Message):
     finished: int = 0
     failed: int = 0  # platform errors, not the function's own
     queue_wait_s_sum: float = 0.0
+    # What is written down for good, as it must not be lost while nobody listens: since a report was last heard.
+    served_provisioned: int = 0  # requests that an instance has had, by its kind at their end
+    served_on_demand: int = 0
+    service_s_sum: float = 0.0  # seconds that these had a slot
+    arrivals: list[list[int]] = field(default_factory=list)  # [tenths of a second since the epoch, requests]
 
 
 @dataclass(frozen=True, slots=True)

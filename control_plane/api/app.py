@@ -18,7 +18,8 @@ from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
 from control_plane.api.paths import EXEC_PATHS, TREES
 from control_plane.async_invocations import NoInvocations
 from control_plane.errors import StokeError
-from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Registry, Shells
+from control_plane.metering.book import NoAccounts
+from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
 
 
 def create_app(
@@ -32,11 +33,12 @@ def create_app(
     url_key: bytes | None = None,
     limits: Limits | None = None,
     invocations: AsyncInvocations | None = None,
+    accounts: Accounts | None = None,
     shells: Shells | None = None,
 ) -> Starlette:
     """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
-    processes that should honour them, one of this process's own by default. Without `invocations` there are none, and
-    without `shells` nothing can be run beside an instance."""
+    processes that should honour them, one of this process's own by default. Without `invocations` or `accounts` there
+    are none, and without `shells` nothing can be run beside an instance."""
     app = Starlette(
         routes=[
             *(route for prefix, table in TREES for route in _routes(prefix, table)),
@@ -53,6 +55,7 @@ def create_app(
         settings,
         limits or Limits(),
         invocations or NoInvocations(),
+        accounts or NoAccounts(),
         access_keys,
         url_key or secrets.token_bytes(32),
         shells=shells,

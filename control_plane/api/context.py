@@ -11,7 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import AccessKeys, AsyncInvocations, CodeStore, Fleet, Page, Query, Registry, Shells
+from control_plane.ports import (
+    AccessKeys,
+    Accounts,
+    AsyncInvocations,
+    CodeStore,
+    Fleet,
+    Page,
+    Query,
+    Registry,
+    Shells,
+)
 from control_plane.uploads import Uploads
 
 T = TypeVar("T")
@@ -30,6 +40,8 @@ class ApiSettings(Protocol):
     def region(self) -> str: ...
     @property
     def account_id(self) -> str: ...
+    @property
+    def prometheus_allowed(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class Context:
     settings: ApiSettings
     limits: Limits
     invocations: AsyncInvocations
+    accounts: Accounts
     keys: AccessKeys | None = None
     url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # signs the URLs of code
     shells: Shells | None = None

@@ -15,4 +15,4 @@ from control_plane.api.stoke import asked_for
 async def explain(request: Request) -> Response:
     """Newest first. Empty where nothing is provisioned or nothing has been decided yet."""
     target = await asked_for(request)
-    return wire.reply({"decisions": [asdict(one) for one in context(request).fleet.explained(target)]})
+    return wire.reply({"decisions": [asdict(one) for one in await context(request).fleet.explained(target)]})

@@ -32,6 +32,7 @@ from control_plane.api import (
     tags_v2,
     triggers,
     uploads,
+    usage,
     versions,
     wire,
 )
@@ -207,6 +208,8 @@ STOKE_ROUTES: Table = (
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),
     ("/provision/explain", "GET", explain.explain),
+    ("/usage", "GET", usage.usage),
+    ("/usage/recorded", "GET", usage.recorded),
     ("/code/{sha256}", "GET", stoke.code),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),

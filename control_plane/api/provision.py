@@ -11,6 +11,7 @@ from control_plane.api import wire
 from control_plane.api.context import Context, context, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import QualifiedFunction
+from control_plane.prometheus import refused_urls
 from provision.config import ProvisionConfig, parse
 from provision.problems import ConfigError
 
@@ -48,6 +49,7 @@ async def stored(request: Request, target: QualifiedFunction) -> ProvisionConfig
     """
     at = context(request)
     config = parsed(await wire.read_object(request, at.limits.body_bytes_max))
+    check_urls(at, config)
 
     async def attempt() -> ProvisionConfig:
         there = None
@@ -66,6 +68,12 @@ def parsed(given: dict[str, Any]) -> ProvisionConfig:
         return parse(given)
     except ConfigError as error:
         raise InvalidArgument(str(error)) from error
+
+
+def check_urls(at: Context, config: ProvisionConfig) -> None:
+    """Raises InvalidArgument for a URL that the settings do not allow to be asked."""
+    if wrong := refused_urls(config, at.settings.prometheus_allowed):
+        raise InvalidArgument("\n".join(wrong))
 
 
 def _shown(at: Context, target: QualifiedFunction, config: ProvisionConfig | None) -> dict[str, Any]:

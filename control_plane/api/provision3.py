@@ -61,6 +61,7 @@ async def put_scaling(request: Request) -> Response:
     target = wire.qualified(request)
     given = await wire.read_object(request, at.limits.body_bytes_max)
     config = as_provision(given)
+    provision.check_urls(at, config)
     await at.registry.put_scaling(target, given, config)
     return wire.reply(_scaling_shown(at, target, given, config))
 

@@ -38,6 +38,7 @@ TABLE: Final[Table] = {
     "info": ("info", "info"),
     "instances": ("instances", "instances"),
     "logs": ("logs", "logs"),
+    "usage": ("usage", "usage"),
     "exec": ("shell", "exec_"),
     "remove": ("remove", "remove"),
     "simulate": ("parts", "simulate"),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from control_plane.errors import LaunchRefused, StokeError, Unavailable
 from control_plane.fleet.backoff import Backoff
 from control_plane.fleet.census import EMPTY, Census, census
+from control_plane.fleet.launch_times import LaunchTimes
 from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -73,6 +74,7 @@ class FleetKeeper:
         self._tasks: set[asyncio.Task[None]] = set()
         self._doubtful: set[str] = set()  # written, but whether it arrived is not known
         self._writing = asyncio.Lock()
+        self.launch_times = LaunchTimes()
         self.connected = asyncio.Event()
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -219,8 +221,10 @@ class FleetKeeper:
 
     async def adopt(self) -> None:
         """Load the records that an earlier control plane has left. Raises Unavailable."""
-        for record in await self._store.load():
+        for record in sorted(await self._store.load(), key=lambda r: r.ready_at_s):
             self._keep(record)
+            if record.ready_at_s:
+                self.launch_times.note(self._key(record), record.launched_at_s, record.ready_at_s)
         log.info("fleet.adopted instances=%d", len(self._records))
 
     async def follow(self) -> None:
@@ -277,6 +281,7 @@ class FleetKeeper:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)
                 self._launch_succeeded(self._key(record))
+                self.launch_times.note(self._key(record), record.launched_at_s, now)
                 log.info("instance.ready instance=%s seconds=%.3f", instance_id, now - record.launched_at_s)
                 await self._insist(lambda: self._put([changed]))
             else:

@@ -164,10 +164,16 @@ class LeaseBook:
         asked = {name: self.holders[name].asked.get(key) for name in sharers}
         requests = {name: each.requests if each else 0 for name, each in asked.items()}
         background = {name: each.background if each else 0 for name, each in asked.items()}
-        wanted = sum(requests.values())
+        scarce = sum(requests.values()) > sum(lot.slots for lot in lots.values())
+        takes_turns = scarce and len(sharers) > 1 and any(each.waiting for each in asked.values() if each)
         for provisioned in (True, False):
             pool = [lot for lot in lots.values() if lot.provisioned is provisioned]
-            turns = self._turns.setdefault((key, provisioned), Turns())
+            # Where there is a slot for each, whichever, nobody has to wait for a turn.
+            turns = self._turns.pop((key, provisioned), None) or Turns(now_s)
+            if takes_turns:
+                self._turns[key, provisioned] = turns
+            else:
+                turns = Turns(now_s)
             held = {name: sum(lot.goal.get(name, 0) for lot in pool) for name in sharers}
             slots = sum(held.values()) + sum(max(0, lot.unclaimed) for lot in pool)
             targets = share(slots, requests, background, held, turns, now_s, even=even)
@@ -178,7 +184,6 @@ class LeaseBook:
                 background[name] = max(0, background[name] - max(0, left))
         for lot in lots.values():
             self._grant(lot)
-        takes_turns = 0 < sum(lot.slots for lot in lots.values()) < wanted and len(sharers) > 1
         if takes_turns or any(lot.goal.get(n, 0) > lot.grants.get(n, 0) for lot in lots.values() for n in lot.goal):
             self.unsettled.add(key)
         else:

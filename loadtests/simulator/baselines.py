@@ -10,6 +10,8 @@ import math
 from collections import deque
 
 from loadtests.simulator.control import Look, Moment
+from provision.behavior import Behavior
+from provision.hpa import SYNC_S, Past, advise, of_total
 
 INSTANCES_MAX = 1000
 TOLERANCE = 0.1  # of HPA, and of EAS, which has taken it over
@@ -74,40 +76,32 @@ class FunctionComputeRule:
 
 
 class HorizontalPodAutoscaler:
-    """Kubernetes' HPA, v2 defaults (kubernetes.io: Horizontal Pod Autoscaling, algorithm details and behavior).
+    """Kubernetes' HPA with its default behavior, by the module that a policy with `"behavior": "HPA"` uses.
 
-    Every 15 s: ceil(sum ÷ target per pod) of an AverageValue metric, here the requests in flight and waiting over the
-    last 15 s; unchanged within 10 %. Up: at most the larger of doubling and 4 pods in 15 s. Down: the highest proposal
-    of the last 300 s.
+    Every 15 s, an AverageValue metric: here the requests in flight and waiting over the last 15 s.
     """
 
-    every_s = 15.0
-    down_window_s = 300.0
+    every_s = float(SYNC_S)
 
     def __init__(self, target: float, least: int = 1) -> None:
         self._target = target
         self._least = least
-        self._proposals: deque[tuple[float, int]] = deque()
+        self._behavior = Behavior()
+        self._past = Past()
 
     def first(self) -> int:
         return self._least
 
     def decide(self, look: Look) -> int:
-        current = look.target
         total = look.mean(self.every_s, _demand)
         if total is None:
-            return current
-        per_instance = self._target * look.slots
-        proposal = _ceil(total / per_instance)
-        if current and abs(total / (per_instance * current) - 1.0) <= TOLERANCE + _ROUNDING:
-            proposal = current
-        proposal = _bounded(proposal, self._least)
-        self._proposals.append((look.now_s, proposal))
-        while self._proposals[0][0] <= look.now_s - self.down_window_s:
-            self._proposals.popleft()
-        if proposal > current:
-            return min(proposal, max(2 * current, current + 4))
-        return min(current, max(number for _, number in self._proposals))
+            return look.target
+        proposal = of_total(total, self._target * look.slots, look.target, self._behavior)
+        advice = advise(
+            self._behavior, self._past, look.now_s, look.target, proposal, self._least, max(INSTANCES_MAX, look.target)
+        )
+        self._past = advice.past
+        return advice.count
 
 
 class KnativePodAutoscaler:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from loadtests.simulator import counts
 from loadtests.simulator.trace import BEGAN_UTC_S, Trace, trace_of
 
 ARRIVAL_COLUMNS: Final = ("arrival", "arrival_s", "arrival_time", "timestamp", "time")
@@ -56,6 +57,8 @@ def recognise(first_line: str) -> str | None:
         return "azure-llm"
     if {"1", "2", str(MINUTES)} <= set(columns):
         return "azure-functions"
+    if set(counts.COLUMNS) <= set(columns):
+        return "counts"
     return "csv" if set(columns) & set(ARRIVAL_COLUMNS) else None
 
 
@@ -100,10 +103,15 @@ def _own_csv(name: str, lines: list[str], _seed: int) -> Trace:
     return _from_utc(name, rows) if rows and min(row[0] for row in rows) >= YEAR_2000_S else trace_of(name, rows)
 
 
+def _counts(name: str, lines: list[str], seed: int) -> Trace:
+    return counts.read_counts(name, lines, seed, _utc_s)
+
+
 READERS: Final[dict[str, Reader]] = {
     "azure-llm": _azure_llm,
     "azure-functions": _azure_functions,
     "mooncake": _mooncake,
+    "counts": _counts,
     "csv": _own_csv,
 }
 

@@ -36,6 +36,8 @@ class Outcome:
     launches: int
     useful_launches: int  # took a request for which the instances that were ready before had no slot
     instances_peak: int  # ready or starting
+    gpu_seconds: float | None = None  # instance-seconds × the share of a card; None: no card
+    optimum_seconds: float | None = None  # no policy gets by with fewer instance-seconds; None: not computed
     simulated: bool = True
 
     @property
@@ -59,6 +61,7 @@ def outcome(record: Record) -> Outcome:
     samples = [sample for sample in record.samples if sample.at_s >= begin_s]
     needs = [math.ceil((sample.in_flight + sample.queued) / scenario.slots) for sample in samples]
     changes = [change for change in record.changes if begin_s <= change.at_s < end_s]
+    instance_seconds = sum(paid_s(instance, begin_s, end_s) for instance in record.instances)
     return Outcome(
         requests=len(requests),
         attainment=within / len(requests) if requests else 1.0,
@@ -71,7 +74,7 @@ def outcome(record: Record) -> Outcome:
         refused=refused,
         retried=sum(r.retries > 0 for r in requests),
         lost=len(requests) - len(answered) - refused,
-        instance_seconds=sum(paid_s(instance, begin_s, end_s) for instance in record.instances),
+        instance_seconds=instance_seconds,
         work_seconds=sum(request.service_s for request in requests) / scenario.slots,
         over_provisioned_s=float(sum(s.ready > need for s, need in zip(samples, needs, strict=True))),
         under_provisioned_s=float(sum(s.ready < need for s, need in zip(samples, needs, strict=True))),
@@ -79,6 +82,7 @@ def outcome(record: Record) -> Outcome:
         launches=len(launched),
         useful_launches=sum(instance.useful for instance in launched),
         instances_peak=_peak(samples),
+        gpu_seconds=instance_seconds * scenario.device_share if scenario.device_share else None,
     )
 
 

@@ -89,7 +89,7 @@ def _simulate(
     ]
     samples: list[Sample] = []
     _Arrivals(kernel, front, requests).begin()
-    control.begin()
+    kernel.at(scenario.tick_phase_s, control.begin)
     _Sampler(kernel, front, fleet, control, samples, trace.duration_s).begin()
     settled_s = trace.duration_s + SETTLE_S_MAX
     gate = front.gate

@@ -24,6 +24,7 @@ class Scenario:
     # what may go wrong
     launch_failure_share: float = 0.0  # of launches that fail when they should be ready
     crashes_per_instance_hour: float = 0.0  # of ready instances; their requests begin again on another one
+    device_share: float = 0.0  # of a GPU that an instance holds: its gpuMemorySize ÷ the card's memory
     capacity: int | None = None  # instances that the devices hold; None = more than anyone asks for
     # as in the settings of the gateway and the control plane
     queue_length_max: int = 1000
@@ -34,6 +35,8 @@ class Scenario:
     drain_timeout_s: float = 30.0
     stop_grace_s: float = 10.0
     tick_s: float = 1.0
+    # From a report to the next tick. They know nothing of each other, so it is half a tick on average.
+    tick_phase_s: float = 0.5
     report_every_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ _ALLOWED: Final = {
     "service_s": ABOVE_0,
     "slots": ABOVE_0,
     "launch_failure_share": SHARE,
+    "device_share": SHARE,
     "launches_at_once_max": ABOVE_0,
     "tick_s": ABOVE_0,
     "report_every_s": ABOVE_0,

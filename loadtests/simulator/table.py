@@ -9,7 +9,7 @@ from loadtests.simulator.outcome import Outcome
 
 HEADS: Final = (
     "config", "within limit", "wait p50", "p90", "p99", "longest", "cold starts", "instance-s", "× work", "peak",
-    "launches", "useful", "turns/h", "over", "under", "refused", "lost",
+    "launches", "useful", "turns/h", "over", "under", "refused", "lost", "GPU-s", "least",
 )  # fmt: skip
 
 
@@ -34,6 +34,8 @@ def rows(outcomes: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
             f"{found.under_provisioned_s:.0f} s",
             str(found.refused),
             str(found.lost),
+            _count(found.gpu_seconds),
+            _count(found.optimum_seconds),
         )
         for name, found in outcomes.items()
     ]
@@ -48,6 +50,10 @@ def plain(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
         ).rstrip()
         for line in (heads, *lines)
     )
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def _seconds(value: float | None) -> str:

@@ -19,6 +19,7 @@ class Trace:
     duration_s: float
     service_s: tuple[float | None, ...] = ()
     began_utc_s: float = BEGAN_UTC_S
+    launch_s: float | None = None  # what a launch took, where that was recorded
 
     def service_of(self, index: int, otherwise_s: float) -> float:
         known = self.service_s[index] if self.service_s else None
@@ -31,6 +32,7 @@ def trace_of(
     *,
     began_utc_s: float = BEGAN_UTC_S,
     duration_s: float | None = None,
+    launch_s: float | None = None,
 ) -> Trace:
     """Of (arrival, service time) in any order. Without a duration it lasts until the last arrival, in whole seconds.
 
@@ -53,4 +55,5 @@ def trace_of(
         duration_s=max(1.0, math.floor(last_s) + 1.0) if duration_s is None else duration_s,
         service_s=tuple(service_s for _, service_s in ordered) if known else (),
         began_utc_s=began_utc_s,
+        launch_s=launch_s,
     )

@@ -77,10 +77,11 @@ class Store:
                 await asyncio.sleep(wait_s * (0.5 + back_off() / 2))
                 wait_s = min(wait_s * 2, _BACK_OFF_S_MAX)
 
-    async def publish(self, report: UsageReport) -> None:
-        """Raises OSError when the store is away; the report is lost then."""
+    async def publish(self, report: UsageReport) -> bool:
+        """Whether anybody listened. Raises OSError when the store is away; the report is lost then."""
         try:
-            await self._client.publish(USAGE_CHANNEL, report.to_json())
+            listeners: int = await self._client.publish(USAGE_CHANNEL, report.to_json())
+            return listeners > 0
         except (RedisError, TimeoutError) as error:
             raise ConnectionError(str(error)) from error
 

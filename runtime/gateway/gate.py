@@ -26,12 +26,13 @@ class Full:
 class Lease:
     """One slot of one instance. Whoever holds it gives it back with `release`; again does nothing."""
 
-    __slots__ = ("_gate", "_held", "cold_start", "instance", "is_background")
+    __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance", "is_background")
 
-    def __init__(self, gate: Gate, instance: Instance, cold_start: bool) -> None:
+    def __init__(self, gate: Gate, instance: Instance, since_s: float, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
         self.is_background = False  # of asynchronous work, which takes what requests leave
+        self._since_s = since_s
         self.instance: Final = instance
         self.cold_start: Final = cold_start  # bound to an instance that became ready while the request waited
 
@@ -42,7 +43,7 @@ class Lease:
         self._held = False
         if self.is_background:
             self._gate.background_inside -= 1
-        return self._gate._release(self.instance, now_s)
+        return self._gate._release(self.instance, now_s, self._since_s)
 
 
 class Ticket:
@@ -73,7 +74,7 @@ class Gate:
 
     def reserve(self, waiter: Any, now_s: float) -> Lease | Ticket | Full:
         """A slot now, or a place at the end of the queue; `waiter` is whom to tell of the lease."""
-        self.usage.arrived += 1
+        self.usage.arrive(now_s)
         if self._picker and not self._queue:
             return self._bind(now_s, None)
         if len(self._queue) >= self._queue_length_max:
@@ -95,7 +96,7 @@ class Gate:
         """
         if not self._picker or self._queue:
             return None
-        self.usage.arrived += 1
+        self.usage.arrive(now_s)
         lease = self._bind(now_s, None)
         lease.is_background = True
         self.background_inside += 1
@@ -204,7 +205,7 @@ class Gate:
     def _bind(self, now_s: float, queued_at_s: float | None) -> Lease:
         instance = self._picker.enter()
         self.usage.enter(now_s, instance.provisioned)
-        return Lease(self, instance, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
+        return Lease(self, instance, now_s, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
 
     def _enqueue(self, waiter: Any, now_s: float) -> Ticket:
         ticket = Ticket(waiter, now_s)
@@ -228,10 +229,10 @@ class Gate:
         ticket.lease = self._bind(now_s, ticket.queued_at_s)
         return ticket
 
-    def _release(self, instance: Instance, now_s: float) -> Ticket | None:
+    def _release(self, instance: Instance, now_s: float, since_s: float) -> Ticket | None:
         offered = self._picker.leave(instance)
         instance.last_finished_s = now_s
-        self.usage.leave(now_s, instance.provisioned)
+        self.usage.leave(now_s, instance.provisioned, since_s)
         if offered:
             if self._queue:
                 return self._bind_first(now_s)

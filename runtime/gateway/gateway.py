@@ -30,7 +30,7 @@ from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.log_type import pass_log_type
-from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
+from runtime.gateway.metrics import Level, Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
@@ -40,12 +40,15 @@ from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, Trigger
 from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
+from runtime.gateway.sharing import sharing_of
+from runtime.gateway.siblings import Siblings
 from runtime.gateway.upstreams import Upstreams
 from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
+from runtime.leasing import LEASES_KEY, LeaseReport
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +60,10 @@ class Gateway:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: GatewaySettings,
-        publish: Callable[[UsageReport], Awaitable[None]],
+        publish: Callable[[UsageReport], Awaitable[bool]],
+        publish_lease: Callable[[LeaseReport], Awaitable[None]] | None = None,
     ) -> None:
+        """`publish_lease` is needed where the settings say that there are several gateways."""
         self._loop = loop
         self.settings = settings
         self.routes = Routes()
@@ -82,12 +87,16 @@ class Gateway:
         self.control_plane = Pool(
             loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
         )
+        self.sharing = sharing_of(
+            settings, self._gates, lambda instance_id: self.upstreams.gate_of(instance_id), self._wake, publish_lease
+        )
         self.upstreams = Upstreams(
             loop,
             gate=self.gate,
             wake=self._wake,
             spawn=self.spawn,
             report_soon=lambda: self.reporter.soon(),
+            slots=self.sharing.slots,
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.instance_idle_s,
         )
@@ -98,7 +107,9 @@ class Gateway:
             self._unreachable,
             publish,
             every_s=settings.report_every_s,
+            also=self.sharing.short,
         )
+        self.siblings = Siblings(settings.number, settings.gateways, Path(settings.sockets), self._metrics_text)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -136,6 +147,11 @@ class Gateway:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
         head = sort_request(exchange.request)
+        before = exchange.request.note_before
+        if before is not None and before.generation == self.routes.generation and head.is_plain:
+            passage = exchange.request.note = before.again(head)
+            Invocation(self, exchange, passage).begin()
+            return
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(
@@ -149,7 +165,7 @@ class Gateway:
             self._enter_invocation(exchange, head, asked)
         elif exchange.target == METRICS_PATH:
             check_watcher(exchange, self.keys)
-            answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
+            self.siblings.answer(exchange, self.spawn)
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
             (ApiUpgrade if wants_upgrade(exchange) else ApiRequest)(self, exchange, head).begin()
@@ -272,6 +288,7 @@ class Gateway:
         ticket = lease.release(now_s)
         if ticket is not None:
             self._wake([ticket])
+        self.sharing.released(lease.instance)
         if lease.instance.draining and not lease.instance.in_flight:
             self.reporter.soon()
 
@@ -285,6 +302,9 @@ class Gateway:
         log.warning("instance-lost request=%s instance=%s reason=%r", request_id, instance_id, str(error))
 
     # -- the feed ------------------------------------------------------------------------------------------------------
+
+    def load_leases(self, grants: Mapping[str, str]) -> None:
+        self.sharing.load(grants)
 
     def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
         self.routes.clear()
@@ -306,6 +326,8 @@ class Gateway:
                 self._turn_away_orphans([(names[0], names[1], names[2])])
         elif key == INSTANCES_KEY:
             self._change_instance(field, value)
+        elif key == LEASES_KEY:
+            self.sharing.change(field, value)
 
     async def close(self) -> None:
         """Stop everything that was begun here. Requests on their way are cut by the server before."""

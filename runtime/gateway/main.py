@@ -19,6 +19,7 @@ from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
 from runtime.http.server import Server
+from runtime.leasing import start_time
 
 log = logging.getLogger("runtime.gateway")
 
@@ -37,6 +38,9 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not settings.id:
         settings = dataclasses.replace(settings, id=f"gateway-{os.getpid()}")
+    if settings.gateways > 1:
+        # Who shares instances must never be taken for another, not even for one that had the same pid.
+        settings = dataclasses.replace(settings, id=f"{settings.id}-{start_time(os.getpid())}")
     _allow_many_files()
     try:
         sock = listening_socket(settings)
@@ -53,10 +57,12 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    store = Store(settings.store)
-    gateway = Gateway(loop, settings, store.publish)
+    store = Store(settings.store, with_leases=settings.gateways > 1)
+    gateway = Gateway(loop, settings, store.publish, store.publish_lease)
     server = Server(loop, gateway.handle, settings.server_limits)
-    work = (store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run())
+    work = [store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run()]
+    if settings.gateways > 1:
+        work += [gateway.sharing.run(), gateway.siblings.serve()]
     background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):

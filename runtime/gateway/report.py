@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runtime.contract import FunctionUsage, UsageReport
 from runtime.gateway.gate import Gate
 from runtime.gateway.routes import VersionKey
+from runtime.gateway.usage import ARRIVAL_SLOTS_PER_S, Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,22 @@ def make_report(
     *,
     since: Moment,
     now: Moment,
+    told: dict[VersionKey, Served] | None = None,
 ) -> UsageReport:
-    """The report of the interval from `since` to `now`. Every gate begins its next interval."""
+    """The report of the interval from `since` to `now`. Every gate begins its next interval.
+
+    What is to be written down goes into `told` too, so that it can be told again if nobody heard it.
+    """
     functions: list[dict[str, object]] = []
     in_flight: dict[str, int] = {}
     last_used_s: dict[str, float] = {}
     drained: list[str] = []
     for key, gate in gates.items():
         if not gate.usage.is_idle:
-            functions.append(dataclasses.asdict(_function_usage(key, gate, now.monotonic_s)))
+            served = gate.usage.take_served()
+            if told is not None and served:
+                told[key] = served
+            functions.append(dataclasses.asdict(_function_usage(key, gate, now, served)))
         gate.usage.advance(now.monotonic_s)
         gate.usage.begin_interval()
         for instance in gate.instances():
@@ -59,10 +67,11 @@ def make_report(
     )
 
 
-def _function_usage(key: VersionKey, gate: Gate, now_s: float) -> FunctionUsage:
+def _function_usage(key: VersionKey, gate: Gate, now: Moment, served: Served) -> FunctionUsage:
     service, version, function = key
     usage = gate.usage
-    usage.advance(now_s)
+    usage.advance(now.monotonic_s)
+    ahead = round((now.utc_s - now.monotonic_s) * ARRIVAL_SLOTS_PER_S)
     return FunctionUsage(
         service=service,
         function=function,
@@ -77,4 +86,8 @@ def _function_usage(key: VersionKey, gate: Gate, now_s: float) -> FunctionUsage:
         finished=usage.finished,
         failed=usage.failed,
         queue_wait_s_sum=usage.queue_wait_s,
+        served_provisioned=served.provisioned,
+        served_on_demand=served.on_demand,
+        service_s_sum=served.service_s,
+        arrivals=[[slot + ahead, count] for slot, count in sorted(served.arrivals.items())],
     )

@@ -17,6 +17,7 @@ from runtime.contract import UsageReport
 from runtime.gateway.gate import Gate
 from runtime.gateway.report import Moment, make_report
 from runtime.gateway.routes import VersionKey
+from runtime.gateway.usage import Served
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +28,18 @@ PAUSE_S: Final = 0.1
 
 
 class Reporter:
-    """Runs until cancelled. `publish` may raise OSError: that report is lost, the next has its own interval."""
+    """Runs until cancelled. `publish` says whether anybody heard it, or raises OSError.
+
+    A report that nobody heard is lost, and the next has its own interval; only what is to be written down (requests
+    served, arrivals) is told again.
+    """
 
     def __init__(
         self,
         gateway_id: str,
         gates: Mapping[VersionKey, Gate],
         unreachable: Callable[[], list[str]],
-        publish: Callable[[UsageReport], Awaitable[None]],
+        publish: Callable[[UsageReport], Awaitable[bool]],
         *,
         every_s: float,
         also: Callable[[], None] = lambda: None,
@@ -67,15 +72,25 @@ class Reporter:
 
     async def _report(self) -> None:
         now = _now()
+        told: dict[VersionKey, Served] = {}
         report = make_report(
-            self._gateway_id, self._sequence, self._gates, self._unreachable(), since=self._since, now=now
+            self._gateway_id, self._sequence, self._gates, self._unreachable(), since=self._since, now=now, told=told
         )
         self._since = now
         self._sequence += 1
+        heard = False
         try:
-            await self._publish(report)
+            heard = await self._publish(report)
         except OSError as error:
             log.debug("report-lost sequence=%d reason=%r", report.sequence, str(error))
+        if not heard:
+            self._keep(told)
+
+    def _keep(self, told: dict[VersionKey, Served]) -> None:
+        for key, served in told.items():
+            gate = self._gates.get(key)
+            if gate is not None:
+                gate.usage.give_back(served)
 
 
 def _now() -> Moment:

@@ -17,6 +17,7 @@ from runtime.gateway.gate import Gate, Ticket
 from runtime.gateway.leases import Leases, make_lease_report
 from runtime.gateway.pick import Instance
 from runtime.gateway.routes import VersionKey
+from runtime.gateway.settings import GatewaySettings
 from runtime.leasing import Grants, Holder, LeaseReport, start_time
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ PAUSE_S: Final = 0.02
 
 
 class Sharing(Protocol):
-    is_shared: bool
-
     def slots(self, record: InstanceRecord) -> int:
         """How many of an instance's slots may be used here."""
 
@@ -49,8 +48,6 @@ class Sharing(Protocol):
 
 
 class Alone:
-    is_shared = False
-
     def slots(self, record: InstanceRecord) -> int:
         return record.slots
 
@@ -66,8 +63,6 @@ class Alone:
 
 
 class Shared:
-    is_shared = True
-
     def __init__(
         self,
         gateway_id: str,
@@ -163,3 +158,22 @@ class Shared:
             await self._publish(report)
         except OSError as error:
             log.debug("lease-report-lost sequence=%d reason=%r", report.sequence, str(error))
+
+
+def sharing_of(
+    settings: GatewaySettings,
+    gates: Mapping[VersionKey, Gate],
+    gate_of: Callable[[str], Gate | None],
+    wake: Callable[[list[Ticket]], None],
+    publish: Callable[[LeaseReport], Awaitable[None]] | None,
+) -> Sharing:
+    """`Alone` for a gateway that has its port for itself."""
+    if settings.gateways == 1:
+        return Alone()
+    assert publish is not None, "whoever shares must be able to say what it needs"
+    return Shared(settings.id, gates, gate_of, wake, publish)
+
+
+def part_of(count: int, settings: GatewaySettings) -> int:
+    """This gateway's part of something that all of them see, so that the parts add up to it."""
+    return (count + settings.gateways - settings.number) // settings.gateways

@@ -31,6 +31,7 @@ class Settings:
     public_url: str = "http://gpu.example:9000"
     region: str = "cn-test"
     account_id: str = "42"
+    prometheus_allowed: tuple[str, ...] = ("http://127.0.0.1:9090",)
 
 
 def zip_of(**files: str) -> bytes:

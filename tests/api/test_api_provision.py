@@ -100,6 +100,44 @@ async def test_a_provision_config_that_makes_no_sense_is_refused(api: Api, body:
     assert names in message
 
 
+BY_READING = {
+    **POLICY,
+    "metricType": "Prometheus",
+    "metricTarget": 50,
+    "url": "http://127.0.0.1:9090",
+    "query": "sum(rate(tokens_total[1m]))",
+}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        BY_READING,
+        POLICY | {"forecast": {"season": "week"}},
+        POLICY | {"behavior": "HPA"},
+        POLICY | {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60, "selectPolicy": "Min"}}},
+    ],
+)
+async def test_stokes_own_fields_are_kept_and_given_back(api: Api, policy: dict[str, Any]) -> None:
+    await api.function()
+    path = "/services/s.LATEST/functions/f/provision-config"
+    put = await api.made("PUT", path, {"target": 1, "targetTrackingPolicies": [policy]})
+    (kept,) = put["targetTrackingPolicies"]
+    assert kept == policy
+    assert await api.made("GET", path) == put
+
+
+async def test_a_server_that_the_settings_do_not_name_is_refused(api: Api) -> None:
+    await api.function()
+    body = {"targetTrackingPolicies": [BY_READING | {"url": "http://169.254.169.254/latest"}]}
+    status, code, message = await api.refused("PUT", "/services/s.LATEST/functions/f/provision-config", body)
+    assert (status, code) == (400, "InvalidArgument")
+    assert message == (
+        "targetTrackingPolicies[0].url is http://169.254.169.254/latest: must be under one of "
+        "http://127.0.0.1:9090 (setting prometheus_urls)"
+    )
+
+
 async def test_provision_configs_are_listed_by_service_and_qualifier(either: Api, at: Any) -> None:
     await either.function()
     await either.made("POST", "/services/s/functions", FUNCTION | {"functionName": "g"})

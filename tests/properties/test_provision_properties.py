@@ -9,16 +9,32 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.config import MetricType, ProvisionConfig, parse
-from provision.decide import Decision, Memory, MetricSample, Seen, step
+from provision.config import STOKES_OWN, MetricType, ProvisionConfig, parse
+from provision.decide import Decision, Memory, MetricSample, Reading, Seen, step
 from provision.tracking import SCALE_IN_STEP_S
 from tests.unit.provision_story import START, Story, tracking
 
 METRICS = [metric.value for metric in MetricType]
 # Of the metrics that are no shares: what a target of 1 stands for.
-UNITS = {"RequestsPerSecond": 20.0, "QueueWaitMilliseconds": 1000.0, "WaitingLength": 5.0}
+UNITS = {"RequestsPerSecond": 20.0, "QueueWaitMilliseconds": 1000.0, "WaitingLength": 5.0, "Prometheus": 3.0}
+ASKED = {"url": "http://127.0.0.1:9090", "query": "sum(waiting)"}
 EXPRESSIONS = ["cron(0 * * * * *)", "cron(0 7 15 * * SUN)", "at(2025-06-15T15:07:00)", "at(2030-01-01T00:00:00)"]
 TIMES = [None, "2025-06-15T15:06:50Z", "2025-06-15T15:07:30Z", "2025-06-15T15:09:00Z"]
+
+ONE_A_WHILE = {"type": "Pods", "value": 1, "periodSeconds": 30}
+BEHAVIORS = st.sampled_from(
+    [
+        "HPA",
+        {"scaleDown": {"stabilizationWindowSeconds": 0}},
+        {
+            "scaleUp": {
+                "policies": [{"type": "Pods", "value": 1, "periodSeconds": 30}],
+                "stabilizationWindowSeconds": 15,
+            }
+        },
+        {"scaleDown": {"selectPolicy": "Disabled"}, "scaleUp": {"tolerance": 0.0}},
+    ]
+)
 
 few = settings(max_examples=25, deadline=None)
 demands = st.floats(0, 60, allow_nan=False).map(lambda value: round(value, 2))
@@ -26,12 +42,13 @@ demands = st.floats(0, 60, allow_nan=False).map(lambda value: round(value, 2))
 
 @st.composite
 def policies(
-    draw: st.DrawFn, name: str = "p", metrics: Sequence[str] = METRICS, *, timed: bool = True
+    draw: st.DrawFn, name: str = "p", metrics: Sequence[str] = METRICS, *, timed: bool = True, other_ways: bool = True
 ) -> dict[str, Any]:
+    """`other_ways`: it may look ahead, or behave like an HPA."""
     least = draw(st.integers(0, 6))
     start, end = sorted(draw(st.lists(st.sampled_from(range(len(TIMES))), min_size=2, max_size=2))) if timed else (0, 0)
     metric = draw(st.sampled_from(metrics))
-    return {
+    values: dict[str, Any] = {
         "name": name,
         "metricType": metric,
         "metricTarget": draw(st.sampled_from([0.05, 0.3, 0.5, 0.7, 1.0])) * UNITS.get(metric, 1.0),
@@ -45,7 +62,14 @@ def policies(
         "panicThreshold": draw(st.sampled_from([None, 1, 2.5])),
         "scaleOutLimit": draw(st.sampled_from([None, 1, 3])),
         "scaleInLimit": draw(st.sampled_from([None, 1, 3])),
+        **(ASKED if metric == "Prometheus" else {}),
     }
+    way = draw(st.sampled_from(["", "ahead", "hpa"])) if other_ways else ""
+    if way == "ahead" and metric not in ("QueueWaitMilliseconds", "WaitingLength"):
+        values |= {"forecast": {"season": draw(st.sampled_from(["day", "week", "none"]))}}
+    if way == "hpa":
+        return {key: value for key, value in values.items() if key not in STOKES_OWN} | {"behavior": draw(BEHAVIORS)}
+    return values
 
 
 @st.composite
@@ -55,11 +79,13 @@ def actions(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 @st.composite
-def configs(draw: st.DrawFn) -> ProvisionConfig:
+def configs(draw: st.DrawFn, *, other_ways: bool = True) -> ProvisionConfig:
     return parse(
         {
             "target": draw(st.integers(0, 12)),
-            "targetTrackingPolicies": [draw(policies(f"p{n}")) for n in range(draw(st.integers(0, 3)))],
+            "targetTrackingPolicies": [
+                draw(policies(f"p{n}", other_ways=other_ways)) for n in range(draw(st.integers(0, 3)))
+            ],
             "scheduledActions": [draw(actions(f"a{n}")) for n in range(draw(st.integers(0, 2)))],
         }
     )
@@ -78,6 +104,7 @@ class Moment:
     reported: bool
     waiting: int
     wait_s: float
+    launch_s: float | None
 
 
 moments = st.builds(
@@ -91,6 +118,7 @@ moments = st.builds(
     reported=st.booleans(),
     waiting=st.integers(0, 20),
     wait_s=st.sampled_from([0.0, 0.1, 2.0]),
+    launch_s=st.sampled_from([None, 0.4, 8.0, 60.0]),
 )
 histories = st.lists(moments, max_size=40)
 
@@ -114,7 +142,9 @@ def looks(history: Sequence[Moment]) -> list[Seen]:
                 waiting=moment.waiting,
                 samples=tuple(MetricSample(metric, "i", moment.value, now) for metric in METRICS if moment.ready),
                 newest_ready_at=newest_ready_at if moment.ready else None,
+                readings=(Reading(**ASKED, value=moment.value * 20, at=now),) if moment.reported else (),
                 capacity_limit=moment.capacity_limit,
+                launch_s=moment.launch_s,
             )
         )
     return found
@@ -172,7 +202,7 @@ def test_a_policy_outside_its_window_has_no_say(config: ProvisionConfig, history
 
 
 @few
-@given(configs(), histories, st.data())
+@given(configs(other_ways=False), histories, st.data())
 def test_more_demand_never_asks_for_fewer(config: ProvisionConfig, history: list[Moment], data: st.DataObject) -> None:
     memory, _ = decisions(config, looks(history))
     look = looks([*history, data.draw(moments)])[-1]
@@ -183,7 +213,7 @@ def test_more_demand_never_asks_for_fewer(config: ProvisionConfig, history: list
 
 @few
 @given(
-    policies(metrics=["ProvisionedConcurrencyUtilization"], timed=False),
+    policies(metrics=["ProvisionedConcurrencyUtilization"], timed=False, other_ways=False),
     demands,
     st.floats(1, 5),
     st.integers(0, 12),
@@ -295,8 +325,10 @@ def test_no_decision_depends_on_the_pace_of_the_loop(
     policy: dict[str, Any], phases: list[tuple[float, float]], tick_s: float
 ) -> None:
     """Phases of 40 s, the last one longer, seen each second and at another pace: both come to the same."""
-    config = parse({"target": 4, "targetTrackingPolicies": [{**policy, "scaleInDelaySeconds": 0}]})
-    length_s, ends = 40, 40 * len(phases) + 200
+    at_once = {} if "behavior" in policy else {"scaleInDelaySeconds": 0}
+    config = parse({"target": 4, "targetTrackingPolicies": [policy | at_once]})
+    # An HPA remembers five minutes, and looks every 15 s.
+    length_s, ends = 40, 40 * len(phases) + (200 if at_once else 600)
 
     def phase(t: float) -> tuple[float, float]:
         return phases[min(int(t // length_s), len(phases) - 1)]
@@ -309,6 +341,8 @@ def test_no_decision_depends_on_the_pace_of_the_loop(
             wait_s=lambda t, ready: phase(t)[0] / 5 / max(1, ready),
             gauge=lambda t, ready: phase(t)[1] / max(1, ready),
             metric=policy["metricType"],
+            reading=lambda t: Reading(**ASKED, value=phase(t)[0], at=START + t - t % 4),
+            launch_measured_s=20.0,
             tick_s=pace_s,
         )
         return story.until(ends).target
@@ -317,7 +351,7 @@ def test_no_decision_depends_on_the_pace_of_the_loop(
 
 
 @few
-@given(configs(), histories, st.data())
+@given(configs(other_ways=False), histories, st.data())
 def test_more_requests_or_more_that_wait_never_ask_for_fewer(
     config: ProvisionConfig, history: list[Moment], data: st.DataObject
 ) -> None:
@@ -336,7 +370,11 @@ def test_more_requests_or_more_that_wait_never_ask_for_fewer(
 
 
 @few
-@given(st.sampled_from([m for m in METRICS if m != "ProvisionedConcurrencyUtilization"]), demands, demands)
+@given(
+    st.sampled_from([m for m in METRICS if m not in ("ProvisionedConcurrencyUtilization", "Prometheus")]),
+    demands,
+    demands,
+)
 def test_a_gauge_or_a_queue_never_asks_for_more_instances_than_requests(
     metric: str, demand: float, value: float
 ) -> None:

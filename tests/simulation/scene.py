@@ -16,7 +16,7 @@ from control_plane.fleet.memories import InProcessMemoryStore
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import ProvisionStatus
+from control_plane.ports import ProvisionStatus, Readings
 from control_plane.registry.memory import MemoryRegistry
 from control_plane.view import FleetView
 from provision.config import parse
@@ -46,6 +46,7 @@ class Scene:
         self.numbers = itertools.count(1)
         self.tasks: list[asyncio.Task[Any]] = []
         self.requests = 0
+        self.readings: Readings | None = None
 
     async def begin(self) -> None:
         self.usage = UsageBook()
@@ -54,8 +55,9 @@ class Scene:
             on_change=lambda key: self.autoscaler.hurry([key]),
         )  # fmt: skip
         self.autoscaler = Autoscaler(
-            self.registry, self.keeper, self.usage, self.backend, self.memories, self.clock, make_spec, Pace()
-        )
+            self.registry, self.keeper, self.usage, self.backend, self.memories, self.clock, make_spec, Pace(),
+            self.readings,
+        )  # fmt: skip
         self.view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend)
         await self.keeper.adopt()
         loops = (self.keeper.follow(), self.autoscaler.run(), self._gateway())

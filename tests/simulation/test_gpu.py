@@ -48,7 +48,7 @@ class OneCard(Scene):
         return [r for r in self.keeper.records(("svc", "LATEST", name)) if r.state is InstanceState.READY]
 
     def target(self, name: str) -> int:
-        return self.view.explained(qualified(name))[0].target
+        return self.autoscaler.explained(qualified(name))[0].target
 
     async def _samples(self) -> list[InstanceSample]:
         records = [record for record in self.keeper.records() if record.state is InstanceState.READY]
@@ -99,7 +99,7 @@ async def test_a_busy_neighbour_on_the_card_does_not_scale_the_one_beside_it() -
     scene.clients, scene.busy = {"busy": 6, "calm": 2}, {"busy": 0.9, "calm": 0.3}
     await until(lambda: len(scene.there("busy")) == 6, timeout_s=120.0)
     await asyncio.sleep(100.0)
-    assert {one.target for one in scene.view.explained(qualified("calm"))} == {1}
+    assert {one.target for one in scene.autoscaler.explained(qualified("calm"))} == {1}
     assert len(scene.there("calm")) == 1
     await scene.crash()
 
@@ -116,7 +116,7 @@ async def test_samples_40_s_old_neither_grow_nor_shrink_and_that_is_said() -> No
     for busy in (1.0, 0.0):
         scene.busy["f"] = busy
         await asyncio.sleep(60.0)
-        newest = scene.view.explained(qualified("f"))[0]
+        newest = scene.autoscaler.explained(qualified("f"))[0]
         assert newest.target == 3
         assert "a sample 40 s old ignored" in newest.policies[0].reasons[0]
     scene.lag_s.clear()

@@ -235,3 +235,15 @@ async def test_a_label_changed_while_an_instance_starts_survives_its_readiness()
     await stage.settle(1, queued=1)
     await until(lambda: stage.states() == {"i1": "READY"})
     assert stage.store.records["i1"].kind.value == "provisioned"
+
+
+@in_virtual_time
+async def test_the_launch_time_is_measured_and_known_again_after_a_restart() -> None:
+    first = await Stage(FakeBackend(behaviour=Behaviour(launch_s=2.5))).begin()
+    assert first.keeper.launch_times.seconds_of(KEY) is None
+    await first.settle(3)
+    await until(lambda: list(first.states().values()) == ["READY"] * 3)
+    assert first.keeper.launch_times.seconds_of(KEY) == pytest.approx(2.5, abs=0.1)
+    await first.crash()
+    second = await Stage(first.backend, first.store).begin()
+    assert second.keeper.launch_times.seconds_of(KEY) == pytest.approx(2.5, abs=0.1)

@@ -95,7 +95,7 @@ async def test_how_long_requests_wait_reaches_the_policy() -> None:
     await until(lambda: ready(scene) == 2)
     await asyncio.sleep(10.0)
     scene.requests, scene.per_s, scene.wait_s = 6, 10.0, 0.25
-    await until(lambda: (scene.view.explained(NAME)[0].target) >= 5, timeout_s=10.0)
+    await until(lambda: (scene.autoscaler.explained(NAME)[0].target) >= 5, timeout_s=10.0)
     await scene.crash()
 
 
@@ -113,8 +113,8 @@ async def test_memory_is_measured_by_what_was_asked_for() -> None:
 
     scene.backend.samples = samples  # type: ignore[method-assign]
     scene.requests = 3
-    await until(lambda: scene.view.explained(NAME)[0].target == 3, timeout_s=60.0)
-    assert scene.view.explained(NAME)[0].inputs.metrics["MemoryUtilization"] == 0.75
+    await until(lambda: scene.autoscaler.explained(NAME)[0].target == 3, timeout_s=60.0)
+    assert scene.autoscaler.explained(NAME)[0].inputs.metrics["MemoryUtilization"] == 0.75
     await scene.crash()
 
 
@@ -123,13 +123,13 @@ async def test_the_decisions_of_a_burst_can_be_looked_up() -> None:
     scene = Scene()
     await scene.begin()
     await scene.deploy()
-    assert scene.view.explained(NAME) == ()
+    assert scene.autoscaler.explained(NAME) == ()
     await scene.provision(2, POLICY)
     await until(lambda: ready(scene) == 2)
     scene.burst(4)
     await until(lambda: ready(scene) == 8)
     await asyncio.sleep(5.0)
-    newest, *changes = scene.view.explained(NAME)
+    newest, *changes = scene.autoscaler.explained(NAME)
     assert (newest.target, newest.was) == (8, 8)
     assert [one.target for one in changes] == sorted((one.target for one in changes), reverse=True)
     assert changes[0].target == 8

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.config import ProvisionConfig, parse
-from provision.decide import Decision, Memory, MetricSample, Seen, step
+from provision.decide import Decision, Memory, MetricSample, Reading, Seen, step
 
 START = 1_750_000_000.0  # 2025-06-15T15:06:40Z
 
@@ -41,6 +41,8 @@ class Story:
     slots: int = 1
     tick_s: float = 1.0
     launch_s: float = 0.0
+    launch_measured_s: float | None = None  # what is told of it
+    reading: Callable[[float], Reading | None] = lambda _: None  # of Prometheus
     capacity_limit: int | None = None
     memory: Memory = field(default_factory=Memory)
     t: float = 0.0  # seconds since START
@@ -93,6 +95,8 @@ class Story:
             samples=samples,
             newest_ready_at=START + max(self.ready) if self.ready else None,
             capacity_limit=self.capacity_limit,
+            readings=tuple(filter(None, (self.reading(self.t),))),
+            launch_s=self.launch_measured_s,
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 from control_plane.cli.explain import row, told
 from control_plane.explain import EXPLAINED_MAX, History
 from provision.config import ProvisionConfig
-from provision.decide import Memory, MetricSample, Seen, step
+from provision.decide import Memory, MetricSample, Reading, Seen, step
 from tests.unit.provision_story import START, config, tracking
 
 CPU = (("a", 0.2), ("b", 0.4))
@@ -66,6 +66,17 @@ def test_a_decision_has_what_was_seen_and_who_wanted_what() -> None:
     assert newest.inputs.requests_per_second == 4.0
     assert (newest.inputs.current, newest.inputs.starting, newest.inputs.waiting) == (2, 1, 3)
     assert [(policy.name, policy.wanted) for policy in newest.policies] == [("p", 3)]
+
+
+def test_what_prometheus_said_is_told_under_its_query() -> None:
+    query = f"sum({'x' * 100})"
+    readings = (Reading("http://h", query, 41.5, START), Reading("http://h", "never", None, 0.0, "away"))
+    seen = Seen(START, 1, readings=readings)
+    history = History()
+    history.note(START, "1", seen, step(ProvisionConfig(target=1), Memory(), seen)[1])
+    (name,) = history.newest_first()[0].inputs.metrics
+    assert name.startswith("Prometheus sum(xxx")
+    assert len(name) < 80
 
 
 def test_people_read_when_why_what_was_seen_and_who_wanted_what() -> None:

@@ -14,7 +14,8 @@ from runtime.gateway.settings import GatewaySettings
 BUSY, FAILED, IDLE = (("s", LATEST, name) for name in ("busy", "failed", "idle"))
 
 
-async def publish(report: UsageReport) -> None: ...
+async def publish(report: UsageReport) -> bool:
+    return True
 
 
 class Waiter:
@@ -52,6 +53,7 @@ async def test_a_gate_that_nobody_uses_is_dropped_and_one_with_a_queue_or_a_fail
     assert made.routes.generation > generation, "no request is led to the gate that is gone"
     made.gate(BUSY).cancel(ticket, 1.0)
     assert BUSY in report(made), "what it has counted is not reported yet"
+    made.gate(BUSY).usage.take_served()
     made.gate(BUSY).usage.begin_interval()
     assert report(made) == {FAILED}
     made.change(ROUTES_KEY, function_field(*FAILED), "")

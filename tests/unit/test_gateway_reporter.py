@@ -15,10 +15,11 @@ async def reports(count: int, every_s: float) -> list[UsageReport]:
     published: list[UsageReport] = []
     enough = asyncio.Event()
 
-    async def publish(report: UsageReport) -> None:
+    async def publish(report: UsageReport) -> bool:
         published.append(report)
         if len(published) >= count:
             enough.set()
+        return True
 
     reporter = asyncio.create_task(Reporter("g", {}, list, publish, every_s=every_s).run())
     await asyncio.wait_for(enough.wait(), 10.0)

@@ -25,6 +25,11 @@ def policy(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (values | changes).items() if value != "absent"}
 
 
+def elsewhere(metric: str) -> dict[str, str]:
+    """What a metric that is not Stoke's own needs."""
+    return {"url": "http://127.0.0.1:9090", "query": "sum(up)"} if metric == "Prometheus" else {}
+
+
 def action(**changes: Any) -> dict[str, Any]:
     values = {"name": "a", "target": 3, "scheduleExpression": "cron(0 0 20 * * *)"}
     return {key: value for key, value in (values | changes).items() if value != "absent"}
@@ -80,7 +85,7 @@ def test_unknown_keys_are_ignored() -> None:
 
 @pytest.mark.parametrize("metric", list(MetricType))
 def test_every_metric_type_is_given_back_as_it_was_spelled(metric: MetricType) -> None:
-    config = parse({"targetTrackingPolicies": [policy(metricType=metric.value)]})
+    config = parse({"targetTrackingPolicies": [policy(metricType=metric.value, **elsewhere(metric))]})
     assert config.model_dump(mode="json", by_alias=True)["targetTrackingPolicies"][0]["metricType"] == metric.value
 
 

@@ -90,3 +90,51 @@ def test_the_command_becomes_the_simulator(
     with pytest.raises(SystemExit):
         stoke(given)
     assert became == [[sys.executable, "-m", "loadtests.simulator", *passed]]
+
+
+def test_what_is_recorded_needs_a_running_stoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for what, said in (("svc/f", "no Stoke runs with the data folder"), ("f", "'f': SERVICE/FUNCTION is expected")):
+        with pytest.raises(SystemExit) as ended:
+            main(["--recorded", what, "--data", str(tmp_path)])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_trace_without_a_config_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--trace", "shape:steady,duration_s=60", "--history-seconds", "0"])
+    assert ended.value.code == 2
+    assert "--config FILE is needed" in capsys.readouterr().err
+
+
+def test_a_share_of_a_card_makes_gpu_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BURST, "--device-share", "0.25", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["outcomes"][0]
+    assert found["gpu_seconds"] == pytest.approx(found["instance_seconds"] / 4, abs=1e-5)
+    assert found["optimum_seconds"] is None
+
+
+def test_the_optimum_is_computed_when_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("highspy", reason="highspy, of the extra 'loadtests', is not installed")
+    assert main([*BURST, "--optimum", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["outcomes"][0]
+    assert 0.0 < found["optimum_seconds"] < found["instance_seconds"]
+
+
+def test_an_optimum_without_its_solver_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("loadtests.simulator.__main__.find_spec", lambda _name: None)
+    with pytest.raises(SystemExit):
+        main([*BURST, "--optimum"])
+    assert "highspy computes it and is not installed" in capsys.readouterr().err
+
+
+def test_a_recorded_launch_time_counts_where_no_option_says_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_text("time,width_s,requests,service_s,launch_s\n0,0.1,1,,2.5\n30,0.1,0,,\n")
+    for more, launch_s in (([], 2.5), (["--launch-seconds", "1"], 1.0)):
+        assert main(["--trace", str(path), "--config", CONFIG, "--history-seconds", "0", "-o", "json", *more]) == 0
+        assert json.loads(capsys.readouterr().out)["scenario"]["launch_s"] == launch_s

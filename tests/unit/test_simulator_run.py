@@ -16,7 +16,7 @@ from loadtests.simulator.trace import Trace, trace_of
 from provision.config import ProvisionConfig, parse
 from runtime.contract import Kind
 
-CALM = Scenario(service_s=1.0, launch_s=5.0, wait_limit_s=2.0)
+CALM = Scenario(service_s=1.0, launch_s=5.0, wait_limit_s=2.0, tick_phase_s=0.0)
 
 
 def trace(*arrivals_s: float, duration_s: float = 60.0) -> Trace:
