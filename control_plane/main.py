@@ -110,9 +110,7 @@ class ControlPlane:
             Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
             on_change=self._instances_changed,
         )
-        self.lessor = Lessor(
-            self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock
-        )
+        self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
         self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
         self.autoscaler = Autoscaler(
             self.registry,

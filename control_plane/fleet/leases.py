@@ -2,9 +2,10 @@
 
 For each instance and gateway three numbers are kept. The *goal* is what the gateway should have (`sharing`). The
 *grant* is what was written for it. What it *may believe* is the largest of all grants since the one that it has last
-confirmed, and of what it has inside. Goals may be anything; a grant is raised only as far as, over all gateways, what they
-may believe stays within the slots. So a slot moves in two steps: it is taken from one grant, and given to the other when
-the first gateway has confirmed, by the epoch in its report, that it does not use it, or when its process is gone.
+confirmed, and of what it has inside. Goals may be anything; a grant is raised only as far as what all gateways may
+believe stays, together, within the slots. So a slot moves in two steps: it is taken from one grant, and given to the
+other when the first gateway has confirmed, by the epoch in its report, that it does not use it, or when its process is
+gone.
 
 What may be believed never comes from silence or from time: a gateway that does not answer keeps what it has.
 """
@@ -163,6 +164,8 @@ class LeaseBook:
         )
         asked = {name: self.holders[name].asked.get(key) for name in sharers}
         requests = {name: each.requests if each else 0 for name, each in asked.items()}
+        # What is inside an on-demand instance stays there until it ends; the rest goes to provisioned ones first.
+        settled = {name: self._inside_on_demand(lots.values(), name, each) for name, each in asked.items()}
         background = {name: each.background if each else 0 for name, each in asked.items()}
         scarce = sum(requests.values()) > sum(lot.slots for lot in lots.values())
         takes_turns = scarce and len(sharers) > 1 and any(each.waiting for each in asked.values() if each)
@@ -176,18 +179,23 @@ class LeaseBook:
                 turns = Turns(now_s)
             held = {name: sum(lot.goal.get(name, 0) for lot in pool) for name in sharers}
             slots = sum(held.values()) + sum(max(0, lot.unclaimed) for lot in pool)
-            targets = share(slots, requests, background, held, turns, now_s, even=even)
+            movable = {name: requests[name] - (settled[name] if provisioned else 0) for name in sharers}
+            targets = share(slots, movable, background, held, turns, now_s, even=even)
             self._assign(pool, targets)
             for name in sharers:
-                left = targets[name] - requests[name]
-                requests[name] = max(0, -left)
-                background[name] = max(0, background[name] - max(0, left))
+                requests[name] -= min(movable[name], targets[name])
+                background[name] -= min(background[name], max(0, targets[name] - movable[name]))
         for lot in lots.values():
             self._grant(lot)
         if takes_turns or any(lot.goal.get(n, 0) > lot.grants.get(n, 0) for lot in lots.values() for n in lot.goal):
             self.unsettled.add(key)
         else:
             self.unsettled.discard(key)
+
+    def _inside_on_demand(self, lots: Iterable[Lot], gateway: str, asked: Asked | None) -> int:
+        """Requests, not asynchronous runs: those give way."""
+        inside = sum(self._inside(lot, gateway) for lot in lots if not lot.provisioned)
+        return min(inside, asked.requests - asked.waiting) if asked else 0
 
     def _assign(self, pool: list[Lot], targets: Mapping[str, int]) -> None:
         """Change goals until each gateway's sum is its target: free slots first, then idle ones of others."""
@@ -204,14 +212,14 @@ class LeaseBook:
                 if missing[donor] >= 0:
                     return
                 given = [each for each in pool if each.goal.get(donor, 0) > 0]
-                lot = min(given, key=lambda each: self._reluctance(each, donor, receiver))
+                lot = min(given, key=lambda each: self._reluctance(each, donor))
                 lot.goal[donor] -= 1
                 missing[donor] += 1
             lot.goal[receiver] = lot.goal.get(receiver, 0) + 1
             missing[receiver] -= 1
         self._exchange_busy_for_idle(pool, targets)
 
-    def _reluctance(self, lot: Lot, donor: str, receiver: str) -> tuple[bool, int, str]:
+    def _reluctance(self, lot: Lot, donor: str) -> tuple[bool, int, str]:
         """Idle slots are given first, and of those one of the instance that has the least inside."""
         is_busy = self._inside(lot, donor) >= lot.goal[donor]
         return is_busy, sum(self._inside(lot, name) for name in self.holders), lot.instance_id

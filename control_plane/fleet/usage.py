@@ -189,8 +189,10 @@ class UsageBook:
     def is_drained(self, instance_id: str) -> bool:
         """Every gateway that lives or is heard of knows that this instance drains, and has no request inside."""
         gateways = self._gateways
-        return bool(gateways) and self.expected <= gateways.keys() and all(
-            instance_id in each.drained for each in gateways.values()
+        return (
+            bool(gateways)
+            and self.expected <= gateways.keys()
+            and all(instance_id in each.drained for each in gateways.values())
         )
 
     def forget_instance(self, instance_id: str) -> None:
@@ -203,8 +205,8 @@ class UsageBook:
             self._touched |= gateway.busy
 
     def forget_silent(self, now: float) -> None:
-        """Drop gateways that have not been heard for GATEWAY_SILENT_S: they are gone, and hold nothing. One that is known
-        to live is waited for."""
+        """Drop gateways that have not been heard for GATEWAY_SILENT_S: they are gone, and hold nothing. One that is
+        known to live is waited for."""
         for name in [n for n, g in self._gateways.items() if now - g.heard_at_s > GATEWAY_SILENT_S]:
             if name not in self.expected:
                 self.forget_gateway(name)

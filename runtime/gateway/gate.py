@@ -141,8 +141,8 @@ class Gate:
         return self._offer(instance, now_s)
 
     def set_slots(self, instance_id: str, slots: int, now_s: float) -> list[Ticket]:
-        """More or fewer of its slots are ours; fewer than are in flight takes effect as they end. Gives the tickets that
-        got a slot. An unknown instance, or as many as before, does nothing."""
+        """More or fewer of its slots are ours; fewer than are in flight takes effect as they end. Gives the tickets
+        that got a slot. An unknown instance, or as many as before, does nothing."""
         instance = self._instances.get(instance_id)
         if instance is None or slots == instance.slots:
             return []

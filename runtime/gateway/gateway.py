@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from time import monotonic
@@ -25,12 +23,13 @@ from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
+from runtime.gateway.figures import figures
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.log_type import pass_log_type
-from runtime.gateway.metrics import Level, Metrics
+from runtime.gateway.metrics import Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
@@ -39,9 +38,9 @@ from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
 from runtime.gateway.routes import Destination, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
-from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
 from runtime.gateway.sharing import sharing_of
 from runtime.gateway.siblings import Siblings
+from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
 from runtime.gateway.upstreams import Upstreams
 from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
@@ -109,7 +108,9 @@ class Gateway:
             every_s=settings.report_every_s,
             also=self.sharing.short,
         )
-        self.siblings = Siblings(settings.number, settings.gateways, Path(settings.sockets), self._metrics_text)
+        self.siblings = Siblings(
+            settings.number, settings.gateways, Path(settings.sockets), lambda: figures(self.metrics, self._gates)
+        )
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -256,13 +257,6 @@ class Gateway:
             generation=self.routes.generation,
         )
 
-    def _metrics_text(self) -> str:
-        levels = [
-            Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
-            for (service, version, function), gate in self._gates.items()
-        ]
-        return self.metrics.text(levels, time.process_time(), _resident_bytes())
-
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
             raise unavailable("the gateway has not read the routes yet: the store is away")
@@ -402,9 +396,3 @@ class Gateway:
                 del self._gates[key]
                 self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()
-
-
-def _resident_bytes() -> int:
-    """What of this process is in memory (proc(5), statm)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -41,9 +41,7 @@ class Leases:
         return list(self._granted)
 
 
-def make_lease_report(
-    leases: Leases, holder: Holder, sequence: int, gates: Mapping[VersionKey, Gate]
-) -> LeaseReport:
+def make_lease_report(leases: Leases, holder: Holder, sequence: int, gates: Mapping[VersionKey, Gate]) -> LeaseReport:
     """What is inside and what is asked for at this instant."""
     inside: dict[str, int] = {}
     asked = []

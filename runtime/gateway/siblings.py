@@ -1,4 +1,4 @@
-"""The figures of all gateways that serve one port, whichever of them is asked: each tells its own over a unix socket."""
+"""The figures of all gateways at one port, whichever of them is asked: each tells its own over a unix socket."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def merged(texts: Mapping[int, str | None]) -> str:
     for family, head in families.items():
         lines += [*head, *samples.get(family, ())]
     lines += ["# HELP stoke_gateway_up Whether this gateway told its figures.", "# TYPE stoke_gateway_up gauge"]
-    lines += [f'stoke_gateway_up{{gateway="{number}"}} {int(text is not None)}' for number, text in sorted(texts.items())]
+    lines += [
+        f'stoke_gateway_up{{gateway="{number}"}} {int(text is not None)}' for number, text in sorted(texts.items())
+    ]
     return "\n".join((*lines, ""))
 
 
