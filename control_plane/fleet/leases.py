@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from control_plane.fleet.sharing import Turns, share
+from control_plane.fleet.sharing import Turns, share, split
 from control_plane.fleet.usage import VersionKey
 from runtime.contract import InstanceRecord, InstanceState, Kind
 from runtime.leasing import Asked, Grants, Holder, LeaseReport
@@ -79,7 +79,7 @@ class LeaseBook:
         self.holders = {name: Leaseholder(holder) for name, holder in (holders or {}).items()}
         self._lots: dict[str, Lot] = {}
         self._by_version: dict[VersionKey, dict[str, Lot]] = {}
-        self._turns: dict[tuple[VersionKey, bool], Turns] = {}
+        self._turns: dict[VersionKey, Turns] = {}
         self._dirty: set[str] = set()
         self._dirty_holders: set[str] = set()
         self._unsure: set[str] = set()  # lots whose last grants may not have been written
@@ -157,6 +157,7 @@ class LeaseBook:
         lots = self._by_version.get(key, {})
         if not lots:
             self._by_version.pop(key, None)
+            self._turns.pop(key, None)
             self.unsettled.discard(key)
             return
         sharers = sorted(
@@ -164,38 +165,27 @@ class LeaseBook:
         )
         asked = {name: self.holders[name].asked.get(key) for name in sharers}
         requests = {name: each.requests if each else 0 for name, each in asked.items()}
-        # What is inside an on-demand instance stays there until it ends; the rest goes to provisioned ones first.
-        settled = {name: self._inside_on_demand(lots.values(), name, each) for name, each in asked.items()}
         background = {name: each.background if each else 0 for name, each in asked.items()}
-        scarce = sum(requests.values()) > sum(lot.slots for lot in lots.values())
-        takes_turns = scarce and len(sharers) > 1 and any(each.waiting for each in asked.values() if each)
-        for provisioned in (True, False):
-            pool = [lot for lot in lots.values() if lot.provisioned is provisioned]
-            # Where there is a slot for each, whichever, nobody has to wait for a turn.
-            turns = self._turns.pop((key, provisioned), None) or Turns(now_s)
-            if takes_turns:
-                self._turns[key, provisioned] = turns
-            else:
-                turns = Turns(now_s)
-            held = {name: sum(lot.goal.get(name, 0) for lot in pool) for name in sharers}
-            slots = sum(held.values()) + sum(max(0, lot.unclaimed) for lot in pool)
-            movable = {name: requests[name] - (settled[name] if provisioned else 0) for name in sharers}
-            targets = share(slots, movable, background, held, turns, now_s, even=even)
-            self._assign(pool, targets)
-            for name in sharers:
-                requests[name] -= min(movable[name], targets[name])
-                background[name] -= min(background[name], max(0, targets[name] - movable[name]))
+        pools = [[lot for lot in lots.values() if lot.provisioned is kind] for kind in (True, False)]
+        held, inside = ([{n: sum(of(lot, n) for lot in pool) for n in sharers} for pool in pools]
+                        for of in (_goal, self._inside))  # fmt: skip
+        free = [sum(max(0, lot.unclaimed) for lot in pool) for pool in pools]
+        slots = [sum(held[at].values()) + free[at] for at in (0, 1)]
+        takes_turns = sum(requests.values()) > sum(slots) and any(each.waiting for each in asked.values() if each)
+        turns = self._turns.pop(key, None) or Turns(now_s)
+        if takes_turns:
+            self._turns[key] = turns
+        both = {name: held[0][name] + held[1][name] for name in sharers}
+        targets = share(sum(slots), requests, background, both, turns, now_s, even=even)
+        provisioned = split(targets, slots[0], requests, held[0], inside[0], inside[1])
+        self._assign(pools[0], provisioned)
+        self._assign(pools[1], {name: targets[name] - provisioned[name] for name in sharers})
         for lot in lots.values():
             self._grant(lot)
         if takes_turns or any(lot.goal.get(n, 0) > lot.grants.get(n, 0) for lot in lots.values() for n in lot.goal):
             self.unsettled.add(key)
         else:
             self.unsettled.discard(key)
-
-    def _inside_on_demand(self, lots: Iterable[Lot], gateway: str, asked: Asked | None) -> int:
-        """Requests, not asynchronous runs: those give way."""
-        inside = sum(self._inside(lot, gateway) for lot in lots if not lot.provisioned)
-        return min(inside, asked.requests - asked.waiting) if asked else 0
 
     def _assign(self, pool: list[Lot], targets: Mapping[str, int]) -> None:
         """Change goals until each gateway's sum is its target: free slots first, then idle ones of others."""
@@ -298,6 +288,10 @@ class LeaseBook:
             history, count = lot.history.setdefault(name, []), lot.grants.get(name, 0)
             if not history or history[-1][1] != count or lot.instance_id in self._unsure:
                 history.append((self._epoch, count))
+
+
+def _goal(lot: Lot, gateway: str) -> int:
+    return lot.goal.get(gateway, 0)
 
 
 def _confirm(lot: Lot, gateway: str, epoch: int) -> None:

@@ -74,6 +74,42 @@ def share(
     return _spread(spare, base, held)
 
 
+def split(
+    targets: Mapping[str, int],
+    slots: int,
+    requests: Mapping[str, int],
+    held: Mapping[str, int],
+    inside: Mapping[str, int],
+    inside_others: Mapping[str, int],
+) -> dict[str, int]:
+    """How many of each gateway's target are on provisioned instances, which have `slots`, all of them shared out.
+
+    What is inside one stays there, as it does on the other instances: it cannot move. Then those have them that have
+    requests, then those that held them.
+    """
+    parts: dict[str, int] = {}
+    for name in sorted(targets):
+        parts[name] = min(inside[name], targets[name], slots - sum(parts.values()))
+    staying = {name: min(inside_others[name], targets[name] - parts[name]) for name in parts}
+    for most in (
+        {name: min(requests[name], targets[name] - staying[name]) for name in parts},
+        {name: min(held[name], targets[name] - staying[name]) for name in parts},
+        {name: targets[name] - staying[name] for name in parts},
+        targets,
+    ):
+        _fill(parts, most, slots - sum(parts.values()))
+    return parts
+
+
+def _fill(parts: dict[str, int], most: Mapping[str, int], slots: int) -> None:
+    """Share out `slots` more, one by one to whom the most is missing."""
+    for _ in range(slots):
+        name = max(parts, key=lambda each: most[each] - parts[each], default="")
+        if not name or most[name] <= parts[name]:
+            return
+        parts[name] += 1
+
+
 def _spread(spare: int, base: Mapping[str, int], held: Mapping[str, int]) -> dict[str, int]:
     """The same for each on top of `base`; what does not divide stays with those that have it."""
     each, odd = divmod(spare, len(base))

@@ -70,14 +70,16 @@ class Shared:
         gate_of: Callable[[str], Gate | None],
         wake: Callable[[list[Ticket]], None],
         publish: Callable[[LeaseReport], Awaitable[None]],
+        holder: Holder,
     ) -> None:
-        """`gate_of` gives the gate of a READY instance; `publish` may raise OSError, and the report is lost then."""
+        """`gate_of` gives the gate of a READY instance; `publish` may raise OSError, and the report is lost then;
+        `holder` is this process."""
         self._leases = Leases(gateway_id)
         self._gates = gates
         self._gate_of = gate_of
         self._wake = wake
         self._publish = publish
-        self._holder = Holder(os.getpid(), start_time(os.getpid()))
+        self._holder = holder
         self._sequence = 0
         self._wanted = asyncio.Event()
         self._at_once = False
@@ -143,8 +145,9 @@ class Shared:
 
     async def _gather(self) -> None:
         """A moment, for requests that come together; cut short when something was given up."""
-        until_s = max(monotonic() + DEBOUNCE_S, self._said_at_s + PAUSE_S)
-        while not self._at_once and (left_s := until_s - monotonic()) > 0.0:
+        clock = asyncio.get_running_loop().time
+        until_s = max(clock() + DEBOUNCE_S, self._said_at_s + PAUSE_S)
+        while not self._at_once and (left_s := until_s - clock()) > 0.0:
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
@@ -152,7 +155,7 @@ class Shared:
 
     async def _report(self) -> None:
         self._sequence += 1
-        self._said_at_s = monotonic()
+        self._said_at_s = asyncio.get_running_loop().time()
         report = make_lease_report(self._leases, self._holder, self._sequence, self._gates)
         try:
             await self._publish(report)
@@ -171,7 +174,7 @@ def sharing_of(
     if settings.gateways == 1:
         return Alone()
     assert publish is not None, "whoever shares must be able to say what it needs"
-    return Shared(settings.id, gates, gate_of, wake, publish)
+    return Shared(settings.id, gates, gate_of, wake, publish, Holder(os.getpid(), start_time(os.getpid())))
 
 
 def part_of(count: int, settings: GatewaySettings) -> int:
