@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 WHOLE_EVERY_S = 1.0  # idle slots are evened out, and what was missed is made good
 STORE_RETRY_S = 0.2
+TIMER_RESOLUTION_S = 1e-3  # a timer may fire this much early
 
 
 class Lessor:
@@ -71,7 +72,7 @@ class Lessor:
         next_s = self._clock.monotonic_s()
         while True:
             now_s = self._clock.monotonic_s()
-            if now_s >= next_s:
+            if now_s >= next_s - TIMER_RESOLUTION_S:
                 self._whole, next_s = True, now_s + WHOLE_EVERY_S
             if self.book.holders or self._heard:
                 await self._turn(now_s)

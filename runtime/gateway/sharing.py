@@ -26,6 +26,7 @@ EVERY_S: Final = 1.0
 # Requests that come together are told of together; and while they go on coming, this often.
 DEBOUNCE_S: Final = 0.002
 PAUSE_S: Final = 0.02
+TIMER_RESOLUTION_S: Final = 1e-4  # a timer may fire this much early
 
 
 class Sharing(Protocol):
@@ -147,7 +148,7 @@ class Shared:
         """A moment, for requests that come together; cut short when something was given up."""
         clock = asyncio.get_running_loop().time
         until_s = max(clock() + DEBOUNCE_S, self._said_at_s + PAUSE_S)
-        while not self._at_once and (left_s := until_s - clock()) > 0.0:
+        while not self._at_once and (left_s := until_s - clock()) > TIMER_RESOLUTION_S:
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
