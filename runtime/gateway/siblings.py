@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any, Final
 from runtime.gateway import answers
 from runtime.gateway.metrics import CONTENT_TYPE
 from runtime.http.exchange import Exchange
+
+log = logging.getLogger(__name__)
 
 ANSWER_S: Final = 1.0  # a gateway that is silent for longer is left out, and said to be
 TEXT_BYTES_MAX: Final = 64 << 20
@@ -29,11 +32,15 @@ class Siblings:
         self._text = text
 
     async def serve(self) -> None:
-        """Tell whoever connects, until cancelled. Raises OSError where the socket cannot be made."""
+        """Tell whoever connects, until cancelled. Where the socket cannot be made, the others say that this one is down."""
         path = self._path(self._number)
-        path.unlink(missing_ok=True)  # of a gateway that was killed
-        server = await asyncio.start_unix_server(self._tell, path)
-        path.chmod(0o600)
+        try:
+            path.unlink(missing_ok=True)  # of a gateway that was killed
+            server = await asyncio.start_unix_server(self._tell, path)
+            path.chmod(0o600)
+        except OSError as error:
+            log.error("figures-untold socket=%s error=%r", path, str(error))
+            return
         async with server:
             await server.serve_forever()
 

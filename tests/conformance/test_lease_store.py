@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -79,7 +80,8 @@ async def test_gateways_are_told_in_the_order_of_the_epochs(store_url: str) -> N
             term, Batch(2, (("i", Grants(1, {"g": 1})), ("j", Grants(2, {"g": 2}))), (("g", Holder(7, 8)),))
         )
         await leases.write(term, Batch(3, (("i", None),), ()))
-        told = [entry for _, entry in await redis.xrange(FEED_KEY)]
+        entries: Any = await redis.xrange(FEED_KEY)
+        told = [entry for _, entry in entries]
         assert [(each["key"], each["field"]) for each in told] == [(LEASES_KEY, name) for name in ("i", "j", "i")]
         assert json.loads(told[0]["value"]) == {"epoch": 1, "slots": {"g": 1}}
         assert told[2]["value"] == ""

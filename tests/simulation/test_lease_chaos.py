@@ -24,8 +24,8 @@ from runtime.gateway.sharing import Shared
 from runtime.leasing import Holder, LeaseReport
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
-SEEDS = range(8)
-EVENTS = 40
+SEEDS = range(20)
+EVENTS = 50
 KEY = ("s", "LATEST", "f")
 
 

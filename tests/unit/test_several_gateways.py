@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -197,7 +199,9 @@ def test_an_instance_is_drained_only_when_every_gateway_that_lives_has_said_so()
 
 
 def test_the_figures_of_several_are_one_text_that_tells_them_apart() -> None:
-    one = '# HELP x_total About x.\n# TYPE x_total counter\nx_total{code="a"} 1\n# HELP y About y.\n# TYPE y gauge\ny 2\n'
+    one = (
+        '# HELP x_total About x.\n# TYPE x_total counter\nx_total{code="a"} 1\n# HELP y About y.\n# TYPE y gauge\ny 2\n'
+    )
     two = one.replace(" 1\n", " 5\n")
     text = merged({2: two, 1: one, 3: None})
     samples = {
@@ -226,7 +230,7 @@ def test_a_wrong_number_of_gateways_is_named(given: str, capsys: pytest.CaptureF
 
 
 def test_a_gateway_is_told_which_of_how_many_it_is_and_where_the_others_are() -> None:
-    needed = {"listen": "localhost:1", "store": "redis://", "control_plane": "unix:/c"}
+    needed: dict[str, Any] = {"listen": "localhost:1", "store": "redis://", "control_plane": "unix:/c"}
     with pytest.raises(ValueError, match="--number 3: 1 to --gateways 2 is allowed"):
         GatewaySettings(**needed, gateways=2, number=3, sockets="/s")
     with pytest.raises(ValueError, match="--gateways 2: --sockets is needed, a folder"):
