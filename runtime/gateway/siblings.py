@@ -32,7 +32,7 @@ class Siblings:
         self._text = text
 
     async def serve(self) -> None:
-        """Tell whoever connects, until cancelled. Where the socket cannot be made, the others say that this one is down."""
+        """Tell whoever connects, until cancelled. Where the socket cannot be made, the others say that it is down."""
         path = self._path(self._number)
         try:
             path.unlink(missing_ok=True)  # of a gateway that was killed

@@ -170,6 +170,45 @@ def test_what_is_killed_is_missed_by_nobody_and_its_slots_go_to_the_other(stoke:
         stoke.await_restart("gateway-1", old)
 
 
+def test_an_instance_is_drained_by_all_gateways_before_it_is_stopped(stoke: Stoke) -> None:
+    stoke.deploy("f", {"app.py": COUNTING}, instanceConcurrency=2)
+    stoke.provision("f", 3)
+    stoke.await_current("f", 3)
+    with Load(stoke.trigger_url("f"), 6, b"0.1").running() as load:
+        load.await_more(30)
+        before = {row["instance_id"] for row in stoke.instances("f")}
+        changed = {"environmentVariables": {"NEW": "1"}}
+        stoke.call("PUT", "/2016-08-15/services/svc/functions/f", changed)
+        eventually(
+            lambda: before.isdisjoint(row["instance_id"] for row in stoke.instances("f")), "all are replaced", 60.0
+        )
+        load.await_more(60)
+    assert load.failures == {}
+
+
+def test_asynchronous_events_run_once_each_wherever_they_were_accepted(stoke: Stoke) -> None:
+    stoke.deploy(
+        "f", {"app.py": "def handler(event, context):\n    print('ran ' + event.decode() + '.')\n    return event\n"}
+    )
+    stoke.provision("f", 2)
+    stoke.await_current("f", 2)
+    names = [f"event-{number}" for number in range(20)]
+    for at, name in enumerate(names):
+        with closing(client_of(stoke, stoke.pid(f"gateway-{1 + at % 2}"))) if at < 2 else httpx.Client() as client:
+            answer = client.post(
+                f"{stoke.endpoint}/2016-08-15/services/svc/functions/f/invocations",
+                content=name, headers={"x-fc-invocation-type": "Async"}, auth=stoke.auth,
+            )  # fmt: skip
+            assert answer.status_code == 202, answer.text
+
+    def ran() -> list[str]:
+        logs = [path.read_text() for path in (stoke.data / "instances").glob("*/output.log")]
+        return sorted(line.split("ran ")[1] for text in logs for line in text.splitlines() if "ran event-" in line)
+
+    eventually(lambda: len(ran()) >= len(names), "all events have run", 30.0)
+    assert ran() == sorted(f"{name}." for name in names)
+
+
 def test_the_figures_of_all_are_told_by_whichever_is_asked(stoke: Stoke) -> None:
     stoke.deploy("f", {"app.py": COUNTING}, instanceConcurrency=4)
     stoke.provision("f", 1)
