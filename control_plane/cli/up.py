@@ -48,6 +48,9 @@ def up(
     tls_key: Annotated[
         str, typer.Option(envvar="STOKE_TLS_KEY", metavar="FILE", help="The certificate's private key, PEM.")
     ] = "",
+    gateways: Annotated[
+        str, typer.Option(metavar="N", help="How many gateway processes share the port; more than cores is no use.")
+    ] = "1",
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when Stoke serves, and leave it running.")
     ] = False,
@@ -55,7 +58,7 @@ def up(
     """Start Stoke on this machine: store, control plane, node and gateway. Prints the endpoint when it serves."""
     folder = data.expanduser().absolute()
     arguments = ["--data", str(folder), "--listen", listen, "--store", store]
-    arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu]
+    arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu, "--gateways", gateways]
     arguments += ["--tls-certificate", tls_certificate, "--tls-key", tls_key]
     parse(arguments)  # complains here, in the foreground, and exits with 2
     command = [sys.executable, "-m", "control_plane.supervisor", *arguments]
@@ -103,6 +106,13 @@ def _tls_of_before(data: Path) -> list[str]:
         return []
 
 
+def _gateways_of_before(data: Path) -> str:
+    try:
+        return str(json.loads((data / "stoke.json").read_text()).get("gateways", 1))
+    except (OSError, ValueError):
+        return "1"
+
+
 def down(data: DataOption = DEFAULT_DATA) -> None:
     """Stop Stoke: requests inside finish, instances are stopped, then the parts."""
     folder = data.expanduser().absolute()
@@ -113,6 +123,7 @@ def down(data: DataOption = DEFAULT_DATA) -> None:
             return
         # A supervisor that was killed leaves its parts running: a new one adopts them, and then stops them.
         arguments = ["--data", str(folder), "--listen", "127.0.0.1:0", *_tls_of_before(folder)]
+        arguments += ["--gateways", _gateways_of_before(folder)]
         _start_detached([sys.executable, "-m", "control_plane.supervisor", *arguments], folder)
         found = _running(folder)
         if found is None:

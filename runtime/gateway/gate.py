@@ -37,11 +37,12 @@ class Full:
 class Lease:
     """One slot of one instance. Whoever holds it gives it back with `release`; again does nothing."""
 
-    __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance")
+    __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance", "is_background")
 
     def __init__(self, gate: Gate, instance: Instance, since_s: float, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
+        self.is_background = False  # of asynchronous work, which takes what requests leave
         self._since_s = since_s
         self.instance: Final = instance
         self.cold_start: Final = cold_start  # bound to an instance that became ready while the request waited
@@ -51,6 +52,8 @@ class Lease:
         if not self._held:
             return None
         self._held = False
+        if self.is_background:
+            self._gate.background_inside -= 1
         return self._gate._release(self.instance, now_s, self._since_s)
 
 
@@ -75,6 +78,7 @@ class Gate:
         self.drain_rate = DrainRate()
         self._instances: dict[str, Instance] = {}
         self.usage = Usage()
+        self.background_inside = 0  # of what is in flight, asynchronous work
         self.last_failure = ""  # why the last instance failed, "" once one has become ready since
         self.on_idle: Callable[[], None] | None = None  # called when a slot is free that no queued request wanted
 
@@ -117,7 +121,10 @@ class Gate:
         if not self._picker or self.line.length:
             return None
         self.usage.arrive(now_s)
-        return self._bind(now_s, None)
+        lease = self._bind(now_s, None)
+        lease.is_background = True
+        self.background_inside += 1
+        return lease
 
     @property
     def idle_slots(self) -> int:
@@ -167,6 +174,16 @@ class Gate:
             instance.slots = slots
             instance.draining = instance.ejected = instance.removed = False
         self.last_failure = ""
+        return self._offer(instance, now_s)
+
+    def set_slots(self, instance_id: str, slots: int, now_s: float) -> list[Ticket]:
+        """More or fewer of its slots are ours; fewer than are in flight takes effect as they end. Gives the tickets
+        that got a slot. An unknown instance, or as many as before, does nothing."""
+        instance = self._instances.get(instance_id)
+        if instance is None or slots == instance.slots:
+            return []
+        self._picker.remove(instance)
+        instance.slots = slots
         return self._offer(instance, now_s)
 
     def drain_instance(self, instance_id: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -22,12 +23,13 @@ from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
+from runtime.gateway.figures import figures
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.log_type import pass_log_type
-from runtime.gateway.metrics import CONTENT_TYPE, Metrics
+from runtime.gateway.metrics import Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
@@ -36,14 +38,17 @@ from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
 from runtime.gateway.routes import Destination, Entrance, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
+from runtime.gateway.sharing import sharing_of
+from runtime.gateway.siblings import Siblings
 from runtime.gateway.terms import Desk, Terms
 from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
 from runtime.gateway.upstreams import Upstreams
-from runtime.gateway.watch import METRICS_PATH, check_watcher, metrics_text
+from runtime.gateway.watch import METRICS_PATH, check_watcher
 from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
+from runtime.leasing import LEASES_KEY, LeaseReport
 from runtime.traffic.asked import Asked
 
 log = logging.getLogger(__name__)
@@ -57,7 +62,9 @@ class Gateway:
         loop: asyncio.AbstractEventLoop,
         settings: GatewaySettings,
         publish: Callable[[UsageReport], Awaitable[bool]],
+        publish_lease: Callable[[LeaseReport], Awaitable[None]] | None = None,
     ) -> None:
+        """`publish_lease` is needed where the settings say that there are several gateways."""
         self._loop = loop
         self.settings = settings
         self.routes = Routes()
@@ -82,12 +89,16 @@ class Gateway:
         self.control_plane = Pool(
             loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
         )
+        self.sharing = sharing_of(
+            settings, self._gates, lambda instance_id: self.upstreams.gate_of(instance_id), self._wake, publish_lease
+        )
         self.upstreams = Upstreams(
             loop,
             gate=self.gate,
             wake=self._wake,
             spawn=self.spawn,
             report_soon=lambda: self.reporter.soon(),
+            slots=self.sharing.slots,
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.instance_idle_s,
             outlier_limits=settings.outlier_limits,
@@ -99,6 +110,10 @@ class Gateway:
             self._unreachable,
             publish,
             every_s=settings.report_every_s,
+            also=self.sharing.short,
+        )
+        self.siblings = Siblings(
+            settings.number, settings.gateways, Path(settings.sockets), lambda: figures(self.metrics, self._gates)
         )
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -158,7 +173,7 @@ class Gateway:
             self._enter_invocation(exchange, head, asked)
         elif exchange.target == METRICS_PATH:
             check_watcher(exchange, self.keys)
-            answers.whole(exchange, CONTENT_TYPE, metrics_text(self.metrics, self._gates).encode())
+            self.siblings.answer(exchange, self.spawn)
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
             (ApiUpgrade if wants_upgrade(exchange) else ApiRequest)(self, exchange, head).begin()
@@ -285,6 +300,7 @@ class Gateway:
         ticket = lease.release(now_s)
         if ticket is not None:
             self._wake([ticket])
+        self.sharing.released(lease.instance)
         if lease.instance.draining and not lease.instance.in_flight:
             self.reporter.soon()
 
@@ -298,6 +314,9 @@ class Gateway:
         log.warning("instance-lost request=%s instance=%s reason=%r", request_id, instance_id, str(error))
 
     # -- the feed ------------------------------------------------------------------------------------------------------
+
+    def load_leases(self, grants: Mapping[str, str]) -> None:
+        self.sharing.load(grants)
 
     def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
         self.routes.clear()
@@ -319,6 +338,8 @@ class Gateway:
                 self._turn_away_orphans([(names[0], names[1], names[2])])
         elif key == INSTANCES_KEY:
             self._change_instance(field, value)
+        elif key == LEASES_KEY:
+            self.sharing.change(field, value)
 
     async def close(self) -> None:
         """Stop everything that was begun here. Requests on their way are cut by the server before."""

@@ -21,6 +21,7 @@ from runtime.gateway.settings import GatewaySettings, read_settings, split_addre
 from runtime.gateway.tls import read_certificate, tls_options
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
+from runtime.leasing import start_time
 
 log = logging.getLogger("runtime.gateway")
 
@@ -39,6 +40,9 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not settings.id:
         settings = dataclasses.replace(settings, id=f"gateway-{os.getpid()}")
+    if settings.gateways > 1:
+        # Who shares instances must never be taken for another, not even for one that had the same pid.
+        settings = dataclasses.replace(settings, id=f"{settings.id}-{start_time(os.getpid())}")
     _allow_many_files()
     try:
         certificate = read_certificate(settings)
@@ -60,10 +64,12 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    store = Store(settings.store)
-    gateway = Gateway(loop, settings, store.publish)
+    store = Store(settings.store, with_leases=settings.gateways > 1)
+    gateway = Gateway(loop, settings, store.publish, store.publish_lease)
     server = Server(loop, gateway.handle, settings.server_limits)
-    work = (store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run())
+    work = [store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run()]
+    if settings.gateways > 1:
+        work += [gateway.sharing.run(), gateway.siblings.serve()]
     background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
@@ -105,6 +111,8 @@ def listening_socket(settings: GatewaySettings) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.gateways > 1:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(address)
     sock.listen(_BACKLOG)
     return sock

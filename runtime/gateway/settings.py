@@ -38,6 +38,11 @@ class GatewaySettings:
     data: str = _text("the data folder, for credentials.json and secret.key")
     id: str = _text("the gateway's name in its reports; by default made of the process id")
 
+    # Several gateways at one port share the instances' slots: each uses those that it was granted.
+    gateways: int = _number(1, 1, 64, "how many gateways serve this port, this one among them")
+    number: int = _number(1, 1, 64, "which of them this one is")
+    sockets: str = _text("a folder where they find each other, for the metrics of all")
+
     # A body is streamed, so these bound what a client may ask for, not what is held.
     invocation_body_bytes_max: int = _number(32 * _MIB, 0, 1 << 40, "of an InvokeFunction; FC's limit is 32 MiB")
     trigger_body_bytes_max: int = _number(1024 * _MIB, 0, 1 << 40, "of a request to an HTTP trigger")
@@ -114,6 +119,10 @@ class GatewaySettings:
             raise ValueError(f"{missing} is missing: --tls-certificate and --tls-key are allowed together")
         if not self.store.startswith(_STORE_SCHEMES):
             raise ValueError(f"--store {self.store!r}: redis://…, rediss://… and unix://PATH are allowed")
+        if self.number > self.gateways:
+            raise ValueError(f"--number {self.number}: 1 to --gateways {self.gateways} is allowed")
+        if self.gateways > 1 and not self.sockets:
+            raise ValueError(f"--gateways {self.gateways}: --sockets is needed, a folder")
         if not self.control_plane.startswith(("unix:", "tcp:")):
             raise ValueError(f"--control-plane {self.control_plane!r}: unix:PATH and tcp:HOST:PORT are allowed")
 

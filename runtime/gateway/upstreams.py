@@ -59,17 +59,20 @@ class Upstreams:
         wake: Callable[[list[Ticket]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         report_soon: Callable[[], None],
+        slots: Callable[[InstanceRecord], int],
         connect_timeout_s: float,
         idle_timeout_s: float,
         outlier_limits: OutlierLimits,
     ) -> None:
-        """`gate` gives the gate of a function version; `wake` tells tickets of their leases."""
+        """`gate` gives the gate of a function version; `wake` tells tickets of their leases; `slots`, how many of an
+        instance's slots may be used here."""
         self._loop = loop
         self._gate = gate
         self._wake = wake
         self._spawn = spawn
         self._limits = outlier_limits
         self._report_soon = report_soon
+        self._slots = slots
         self._connect_timeout_s = connect_timeout_s
         self._idle: Deadlines[ClientConnection] = Deadlines(loop, idle_timeout_s, close_idle)
         self._by_id: dict[str, Upstream] = {}
@@ -82,6 +85,11 @@ class Upstreams:
     def of(self, instance: Instance) -> Upstream:
         """The upstream of a leased instance."""
         return self._by_id.get(instance.instance_id) or self._leaving[instance.instance_id]
+
+    def gate_of(self, instance_id: str) -> Gate | None:
+        """The gate of an instance that takes requests; None for any other."""
+        upstream = self._by_id.get(instance_id)
+        return upstream.gate if upstream is not None and upstream.record.state is InstanceState.READY else None
 
     def unreachable(self) -> list[str]:
         """The instances whose address does not answer."""
@@ -179,7 +187,7 @@ class Upstreams:
         tickets = known.gate.put_instance(
             record.instance_id,
             provisioned=record.kind == "provisioned",
-            slots=record.slots,
+            slots=self._slots(record),
             now_s=monotonic(),
         )
         self._wake(tickets)

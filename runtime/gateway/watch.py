@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
-import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from runtime.access.admit import admit_by_secret
 from runtime.access.roles import Need, Right
 from runtime.gateway.authorize import Keyring
-from runtime.gateway.gate import Gate
-from runtime.gateway.metrics import Level, Metrics
 from runtime.gateway.refusal import Refusal
-from runtime.gateway.routes import VersionKey
 from runtime.http.exchange import Exchange
 from runtime.http.fields import find
 from runtime.signature import SignatureRefused
@@ -41,15 +34,3 @@ def check_watcher(exchange: Exchange, keys: Keyring) -> None:
         admit_by_secret(key_id, secret, keys.find(key_id), Need(Right.LOOK, asks_later=True))
     except SignatureRefused as refused:
         raise Refusal(refused.status, refused.code, refused.message) from None
-
-
-def metrics_text(metrics: Metrics, gates: Mapping[VersionKey, Gate]) -> str:
-    """Everything there is to see, for Prometheus."""
-    levels = [Level(*key, gate.usage.in_flight, gate.usage.queued) for key, gate in gates.items()]
-    return metrics.text(levels, time.process_time(), _resident_bytes())
-
-
-def _resident_bytes() -> int:
-    """What of this process is in memory (proc(5), statm)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -81,3 +81,10 @@ def test_asynchronous_invocations_are_counted_as_they_are_accepted_and_as_they_e
     found = run("asynchronous", tmp_path / "a.json", *small)
     assert set(found["median"]) == {"accepted", "executed", "both at once"}
     assert all(each["per_s"] > 0 and each["cpu_us_each"]["gateway"] >= 0 for each in found["median"].values())
+
+
+def test_several_gateways_are_measured_beside_one(tmp_path: Path) -> None:
+    small = ("--rounds", "1", "--seconds", "0.5", "--connections", "4", "--instances", "1")
+    found = run("gateways", tmp_path / "g.json", *small)
+    assert set(found["median"]) == {"1", "2"}
+    assert all(each["requests_per_s"] > 0 and each["gateway_cpu_us_each"] >= 0 for each in found["median"].values())
