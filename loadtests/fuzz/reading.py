@@ -107,11 +107,11 @@ class _Reader:
     def client_resumed(self) -> None: ...
 
 
-def read_here(pieces: Sequence[bytes]) -> Outcome:
+def read_here(pieces: Sequence[bytes], head_bytes_max: int = 8192) -> Outcome:
     """By our own reader, the pieces as they arrive."""
     reader, wire = _Reader(), _Wire()
     loop = cast(asyncio.AbstractEventLoop, _NoTime())
-    connection = Server(loop, reader.handle, ServerLimits(head_bytes_max=8192)).connection()
+    connection = Server(loop, reader.handle, ServerLimits(head_bytes_max=head_bytes_max)).connection()
     connection.connection_made(cast(asyncio.Transport, wire))
     for piece in pieces:
         if wire.closed:

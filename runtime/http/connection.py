@@ -41,6 +41,7 @@ class ServerConnection(asyncio.Protocol):
         "_last",
         "_left",
         "_lingers",
+        "_looked_at",
         "_owner_pauses",
         "_reading",
         "_reading_paused",
@@ -63,6 +64,7 @@ class ServerConnection(asyncio.Protocol):
         self._body: ChunkedBody | None = None  # that body, when it comes in chunks
         self._held = b""  # a head that is not complete, or what came behind a complete request
         self._in_head = False
+        self._looked_at = 0  # bytes of that head which its end is not in
         self._reading = False
         self._owner_pauses = False  # whoever answers has enough of the request's body for now
         self._reading_paused = False
@@ -212,6 +214,7 @@ class ServerConnection(asyncio.Protocol):
             last = self._last
             if last is not None and data.startswith(last.raw):
                 request = last
+                self._head_is_there()
             else:
                 found = self._find_head(data)
                 if found is None:
@@ -292,31 +295,37 @@ class ServerConnection(asyncio.Protocol):
         """The head that `data` begins with, and the data without empty lines before it; None: not all is there."""
         while data.startswith(b"\r\n"):  # RFC 9112, section 2.2: some clients send one too many
             data = data[2:]
-        end = data.find(END) + len(END)
+            self._looked_at = 0
+        end = data.find(END, max(self._looked_at - len(END) + 1, 0)) + len(END)
         bytes_max = self._server.limits.head_bytes_max
         if end > bytes_max or (end < len(END) and len(data) > bytes_max):
             self._unreadable(problems.head_too_large(data[:bytes_max]))
             return None
         try:
             if end < len(END):
-                check_begin_of_request(data)
+                check_begin_of_request(data, self._looked_at)
                 self._wait_for_head(data)
                 return None
             request = parse_request(data[:end])
         except HeadMalformed as malformed:
             self._unreadable(problems.malformed(malformed.status, str(malformed)))
             return None
-        if self._in_head:
-            self._in_head = False
-            self._server.in_head.discard(self)
+        self._head_is_there()
         last = self._last
         if last is not None and last.note is not None and request.asks_as(last):
             request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 
+    def _head_is_there(self) -> None:
+        if self._in_head:
+            self._in_head = False
+            self._looked_at = 0
+            self._server.in_head.discard(self)
+
     def _wait_for_head(self, data: bytes) -> None:
         self._held = data
+        self._looked_at = len(data)
         if data and not self._in_head:
             self._in_head = True
             self.idle_since_s = math.inf

@@ -27,7 +27,7 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]++|\[[0-9A-Fa-f:.]++\
 # Longer numbers than a length can be would cost time to read (RFC 9110, section 8.6, warns of overflow).
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
-_NO_BODY_LENGTH: Final = 0
+_CR: Final = 0x0D
 
 
 class HeadMalformed(Exception):
@@ -171,15 +171,18 @@ def parse_trailers(raw: bytes) -> Headers:
     return _fields(raw, 0)
 
 
-def check_begin_of_request(data: bytes) -> None:
+def check_begin_of_request(data: bytes, looked_at: int = 0) -> None:
     """Refuse what is no head already, though its end is not there: it would be waited for in vain.
+
+    So many bytes of it were `looked_at` before, and are not looked at again but for a CR at their end.
 
     Raises:
         HeadMalformed: the first line is no request line, or a line ends with LF alone.
     """
-    if b"\r\n" in data and _REQUEST_LINE.match(data) is None:
+    at = looked_at - 1 if looked_at and data[looked_at - 1] == _CR else looked_at
+    if data.find(b"\r\n", at) >= 0 and data.find(b"\r\n") >= at and _REQUEST_LINE.match(data) is None:
         raise _bad_request_line(data)
-    if data.count(b"\n") != data.count(b"\r\n"):
+    if data.count(b"\n", at) != data.count(b"\r\n", at):
         raise HeadMalformed("a line of the head ends with LF: CRLF is allowed")
 
 

@@ -110,6 +110,20 @@ def test_twice_as_much_takes_about_twice_as_long(begin: bytes, unit: bytes) -> N
     assert min(duration_s(20_000) for _ in range(3)) < 4 * 2.5 * max(once, 0.001)
 
 
+@pytest.mark.parametrize("begin", [b"GET / HTTP/1.1\r\nX: ", b"GET /", b"GET /" + b"u" * 5000 + b" HTTP/1.1\r\nX: "])
+def test_a_head_that_comes_byte_by_byte_is_not_looked_at_again_for_each(begin: bytes) -> None:
+    """Eight times the bytes: 64 times the work, if each looked at all those before it."""
+
+    def duration_s(size: int) -> float:
+        pieces = [begin, *([b"y"] * size)]
+        begun_at_s = time.process_time()
+        assert not read_here(pieces, 65_536).requests
+        return time.process_time() - begun_at_s
+
+    once = min(duration_s(3_000) for _ in range(3))
+    assert min(duration_s(24_000) for _ in range(2)) < 24 * once
+
+
 def test_random_bytes_behind_a_good_beginning_are_an_answer_or_a_wait() -> None:
     chance = random.Random(7)
     for sent in CASES:

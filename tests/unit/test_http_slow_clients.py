@@ -145,6 +145,17 @@ def test_a_slow_head_is_answered_408_and_then_the_connection_closes(time: Time) 
     assert (wire.written, wire.state) == (b"408", "closed")
 
 
+def test_a_head_that_comes_again_in_two_pieces_is_not_waited_for_any_more(time: Time) -> None:
+    connection, wire, function = connect(time)
+    head = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    connection.data_received(head)
+    function.exchanges[0].finish()
+    connection.data_received(head[:9])
+    connection.data_received(head[9:])
+    time.pass_(100.0)
+    assert (len(function.exchanges), wire.written, wire.state) == (2, b"", "open")
+
+
 def test_a_body_may_take_long_but_no_piece_of_it(time: Time) -> None:
     connection, wire, function = connect(time)
     connection.data_received(HEAD + b"\r\n")
