@@ -269,6 +269,9 @@ class Autoscaler:
             samples=tuple(self._metric_samples(key, function.memory_size)) if key in self._world.sampled else (),
             newest_ready_at=there.newest_ready_at,
             capacity_limit=left.instances + there.live if self.node else None,
+            in_flight=observation.in_flight,
+            on_demand=there.on_demand - there.on_demand_starting,
+            starting_at=there.starting_at,
             launch_s=self._keeper.launch_times.seconds_of(key),
         )
 

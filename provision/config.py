@@ -52,6 +52,8 @@ STOKES_OWN: Final = (
     "scaleInLimit",
     "forecast",
 )
+# Beyond, a share that may wait longer cannot be told from none by what is remembered.
+PERCENTILE_MAX: Final = 0.999
 # A surge that the short window shows is answered whatever its size.
 PANIC_THRESHOLD: Final = 1.0
 
@@ -197,6 +199,14 @@ class TargetTrackingPolicy(Timed):
     scale_out_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
     scale_in_limit: AtLeastOne | None = Field(None, description=f"a whole number from 1 to {INSTANCES_MAX}")
     forecast: Forecast | None = Field(None, description="an object with the season")
+    percentile: float | None = Field(
+        None,
+        strict=True,
+        ge=0.5,
+        le=PERCENTILE_MAX,
+        allow_inf_nan=False,
+        description=f"a number from 0.5 to {PERCENTILE_MAX}",
+    )
     behavior: asked_behavior = Field(None, description="HPA, or an object with scaleUp and scaleDown")
     url: Url | None = Field(None, description="a text that begins with http:// or https://, without a user or a query")
     query: Query | None = Field(None, description="a text of 1 to 2048 characters, in PromQL")
@@ -329,7 +339,11 @@ def misplaced(policy: TargetTrackingPolicy) -> list[str]:
         without(("url", "query", "metricTargetType"), f"with metricType {policy.metric_type}")
     if policy.metric_type in (MetricType.QUEUE_WAIT, MetricType.WAITING):
         without(("forecast",), f"with metricType {policy.metric_type}, which tells nothing of how many requests come")
-    if policy.behavior is not None:
+    if policy.percentile is not None:
+        if policy.metric_type is not MetricType.QUEUE_WAIT:
+            without(("percentile",), f"with metricType {policy.metric_type}, as it is a share of waits")
+        without((*STOKES_OWN, "behavior"), "with percentile, which learns from the requests how to scale")
+    elif policy.behavior is not None:
         without(STOKES_OWN, "with behavior, which has its own windows and limits")
     return wrong
 

@@ -16,6 +16,7 @@ from provision.config import STABLE_WINDOW_S, MetricType, ProvisionConfig, Sched
 from provision.memory import Memory
 from provision.policies import Kept, say
 from provision.tracking import Standing, bounded
+from provision.traffic import Traffic
 from provision.windows import Bucket, Gauge, Usage
 from provision.wishes import READING_AGE_MAX_S, SAMPLE_AGE_MAX_S, View
 
@@ -70,6 +71,9 @@ class Seen:
     newest_ready_at: float | None = None  # when the last of the ready instances became so
     capacity_limit: int | None = None  # as many instances as the devices can hold, None = not known
     readings: tuple[Reading, ...] = ()  # the newest of each query that policies track
+    in_flight: int = 0  # requests in instances now
+    on_demand: int = 0  # ready instances beside the `current` ones
+    starting_at: tuple[float, ...] = ()  # when each of the starting ones was launched, UTC seconds
     launch_s: float | None = None  # how long a launch takes until ready, as measured; None = not measured yet
 
 
@@ -251,6 +255,23 @@ def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Usage, ga
         reading=reading,
         reading_note=note,
         launch_s=seen.launch_s,
+        traffic=_traffic(seen),
+    )
+
+
+def _traffic(seen: Seen) -> Traffic:
+    """With on-demand instances the time in instances is what is left of all time without the waits that are over."""
+    served_s = seen.provisioned_in_flight if not seen.on_demand else seen.demand
+    served_s = served_s * seen.interval_s - (seen.queue_wait_s_sum if seen.on_demand else 0.0)
+    return Traffic(
+        seen.interval_s,
+        seen.arrived,
+        seen.finished,
+        max(0.0, served_s),
+        seen.waiting,
+        seen.in_flight,
+        seen.on_demand,
+        seen.starting_at,
     )
 
 

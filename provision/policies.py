@@ -11,6 +11,7 @@ from provision.forecast import Foresight, Promise, Score, without_recent
 from provision.hpa import Past
 from provision.like_hpa import HpaMemory, like_hpa
 from provision.season import Profile
+from provision.shadow import SloMemory
 from provision.tracking import Standing, settle
 from provision.wishes import View, wish
 
@@ -19,13 +20,16 @@ __all__ = ["Kept", "say"]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Of a policy with a forecast, or one that behaves as an HPA."""
+    """Of a policy with a forecast, one that behaves as an HPA, or one with a percentile."""
 
     ahead: Ahead | None = None
     hpa: HpaMemory | None = None
+    slo: SloMemory | None = None
 
     def after_a_clock_was_set(self) -> Kept:
         """Without anything that holds a time."""
+        if self.slo is not None:
+            return Kept(slo=self.slo.after_a_clock_was_set())
         if self.ahead is None:
             return Kept()
         ahead = self.ahead
@@ -52,6 +56,8 @@ class Kept:
         if (hpa := self.hpa) is not None:
             past = hpa.past
             values["hpa"] = (hpa.synced, past.proposals, past.ups, past.downs, hpa.why)
+        if self.slo is not None:
+            values["slo"] = self.slo.to_values()
         return values
 
     @classmethod
@@ -78,7 +84,8 @@ class Kept:
             synced, proposals, ups, downs, why = kept
             past = Past(_events(proposals), _events(ups), _events(downs))
             hpa = HpaMemory(synced, past, why)
-        return cls(ahead, hpa)
+        slo = SloMemory.from_values(values["slo"]) if "slo" in values else None
+        return cls(ahead, hpa, slo)
 
 
 def say(
@@ -91,6 +98,11 @@ def say(
     if policy.behavior is not None:
         hpa, standing, why = like_hpa(policy, kept.hpa, before, view)
         return standing, standing, Kept(hpa=hpa), why
+    if policy.percentile is not None:
+        from provision.slo import by_slo  # with arrays: 20 MiB that nobody else needs
+
+        slo, standing, why = by_slo(policy, kept.slo, before, view)
+        return standing, standing, Kept(slo=slo), why
     wished = wish(policy, view)
     own, why = settle(policy, before, wished, view)
     if policy.forecast is None:

@@ -6,10 +6,11 @@ How far the policy goes there now is `tracking`'s to say.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from provision.config import INSTANCES_MAX, MetricType, TargetTrackingPolicy, TargetType
+from provision.traffic import Traffic
 from provision.windows import Gauge, Piece, Usage, mean, sliding_mean_max
 
 # What must have been seen of the stable window to scale in: a lost report or two is no reason to keep everything.
@@ -41,6 +42,7 @@ class View:
     reading: float | None = None  # of Prometheus: the newest, if it is of now
     reading_note: str = ""  # how old it is, and why there is no newer one
     launch_s: float | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class Census:
     on_demand_starting: int = 0
     newest_ready_at: float | None = None  # when the last of the `ready` became so, UTC seconds
     revisions: frozenset[str] = frozenset()
+    starting_at: tuple[float, ...] = ()  # when each of the `starting` was launched, UTC seconds
 
     @property
     def provisioned(self) -> int:
@@ -36,6 +37,7 @@ def census(records: Iterable[InstanceRecord]) -> Census:
     ready = starting = on_demand = on_demand_starting = 0
     newest: float | None = None
     revisions = set()
+    launched = []
     for record in records:
         is_ready = record.state is InstanceState.READY
         if not is_ready and record.state not in (InstanceState.LAUNCHING, InstanceState.INITIALIZING):
@@ -49,4 +51,5 @@ def census(records: Iterable[InstanceRecord]) -> Census:
             newest = record.ready_at_s if newest is None else max(newest, record.ready_at_s)
         else:
             starting += 1
-    return Census(ready, starting, on_demand, on_demand_starting, newest, frozenset(revisions))
+            launched.append(record.launched_at_s)
+    return Census(ready, starting, on_demand, on_demand_starting, newest, frozenset(revisions), tuple(launched))

@@ -1,7 +1,7 @@
 """Other systems' rules beside Stoke's, on the Azure traces (`python -m loadtests.simulator.compare`). All simulated.
 
 Each rule is tuned in hindsight: of its grid, the setting that attains what is wanted with the fewest instance-seconds,
-or, where none attains it, the one that attains most. Stoke's default policy is not tuned.
+or, where none attains it, the one that attains most. Stoke's SLO policy and its default policy are not tuned.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from loadtests.simulator.run import simulate_config, simulate_rule
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.table import plain
 from loadtests.simulator.trace import Trace
-from provision.config import parse
+from provision.config import ProvisionConfig, parse
 
 TRACES: Final = Path(__file__).resolve().parent.parent / "traces" / "azure-llm-2023"
 FILES: Final = {"conversation": "AzureLLMInferenceTrace_conv.csv", "code": "AzureLLMInferenceTrace_code.csv"}
@@ -39,15 +39,20 @@ SCENARIOS: Final = (
     Scenario(service_s=0.2, launch_s=20.0, wait_limit_s=10.0, history_s=HISTORY_S),
 )
 TARGETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# An average of requests per pod may be above 1: a queue is then meant to be there.
+AVERAGES: Final = (*TARGETS, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
+SHARES: Final = tuple(round(0.05 * n, 2) for n in range(2, 21))
 COUNT_MAX: Final = 128  # of static instances
 
-RULES: Final[dict[str, Callable[[float], Rule]]] = {
-    "Kubernetes HPA": HorizontalPodAutoscaler,
-    "Knative KPA": KnativePodAutoscaler,
-    "FC's rule, each minute": FunctionComputeRule,
-    "Lambda's alarms": LambdaAlarms,
-    "EAS waiting length": WaitingLength,
+RULES: Final[dict[str, tuple[Callable[[float], Rule], Sequence[float]]]] = {
+    "Kubernetes HPA": (HorizontalPodAutoscaler, AVERAGES),
+    "Knative KPA": (KnativePodAutoscaler, TARGETS),
+    "FC's rule, each minute": (FunctionComputeRule, SHARES),
+    "Lambda's alarms": (LambdaAlarms, TARGETS),
+    "EAS waiting length": (WaitingLength, TARGETS),
 }
+# What the SLO policy is measured against: the cheapest of these.
+MEASURES: Final = ("static", "Kubernetes HPA", "Knative KPA", "FC's rule, each minute")
 STOKE: Final = parse(
     {
         "targetTrackingPolicies": [
@@ -75,6 +80,19 @@ HEADS: Final = (
 )
 
 
+def slo(limit_s: float, percentile: float = 0.99) -> ProvisionConfig:
+    """The SLO policy as a user would ask for it, with bounds that are in nobody's way."""
+    policy = {
+        "name": "slo",
+        "metricType": "QueueWaitMilliseconds",
+        "metricTarget": limit_s * 1e3,
+        "percentile": percentile,
+        "minCapacity": 0,
+        "maxCapacity": 1000,
+    }
+    return parse({"targetTrackingPolicies": [policy]})
+
+
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """A policy with the setting that was found for it."""
@@ -84,20 +102,34 @@ class Tuned:
     outcome: Outcome
 
 
-def compare(trace: Trace, scenario: Scenario, attainment: float, targets: Sequence[float] = TARGETS) -> list[Tuned]:
-    """Stoke's default with and without on-demand instances, then the others, tuned."""
+def compare(trace: Trace, scenario: Scenario, attainment: float, targets: Sequence[float] | None = None) -> list[Tuned]:
+    """Stoke's SLO policy, its default with and without on-demand instances, then the others, tuned."""
     without = _without_on_demand(scenario)
     found = [
+        by_slo(trace, scenario),
         Tuned("Stoke, default policy", "0.7, on demand", outcome(simulate_config(trace, scenario, STOKE))),
         Tuned("Stoke, default policy", "0.7", outcome(simulate_config(trace, without, STOKE))),
         static(trace, scenario, attainment),
     ]
-    for name, make in RULES.items():
+    for name, (make, grid) in RULES.items():
         tries = [
-            Tuned(name, f"{target:g}", outcome(simulate_rule(trace, scenario, make(target)))) for target in targets
+            Tuned(name, f"{target:g}", outcome(simulate_rule(trace, scenario, make(target))))
+            for target in targets or grid
         ]
         found.append(best(tries, attainment))
     return found
+
+
+def by_slo(trace: Trace, scenario: Scenario, percentile: float = 0.99) -> Tuned:
+    """The SLO policy without on-demand instances: what it needs is all that there is."""
+    config = slo(scenario.wait_limit_s, percentile)
+    found = outcome(simulate_config(trace, _without_on_demand(scenario), config))
+    return Tuned("Stoke, SLO policy", f"{percentile:g}, {scenario.wait_limit_s:g} s", found)
+
+
+def cheapest(found: Sequence[Tuned], attainment: float) -> Tuned:
+    """Of what the SLO policy is measured against."""
+    return best([tuned for tuned in found if tuned.policy in MEASURES], attainment)
 
 
 def best(tries: Sequence[Tuned], attainment: float) -> Tuned:
@@ -161,6 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{scenario.wait_limit_s:g} s, {scenario.slots} at once, judged after {scenario.history_s:g} s"
             )
             print(plain(HEADS, [row(tuned) for tuned in found]), flush=True)
+            measure = cheapest(found, options.attainment)
+            ratio = found[0].outcome.instance_seconds / measure.outcome.instance_seconds
+            print(f"SLO policy: {ratio:.2f} × {measure.policy} ({measure.setting})", flush=True)
             values += [
                 {"trace": name, "service_s": scenario.service_s, "launch_s": scenario.launch_s}
                 | {"wait_limit_s": scenario.wait_limit_s, "policy": tuned.policy, "setting": tuned.setting}

@@ -21,7 +21,7 @@ from provision.decide import Memory, Seen, step
 from runtime.contract import UsageReport
 
 UNLIMITED = 1_000_000
-SIMULATED_METRICS = frozenset({MetricType.CONCURRENCY})
+SIMULATED_METRICS = frozenset({MetricType.CONCURRENCY, MetricType.QUEUE_WAIT})
 KEPT_S = 900.0  # of reports, for rules: the longest look back is that of Lambda's alarms
 
 
@@ -108,6 +108,13 @@ class StokeControl:
             pressed=observation.pressed,
             newest_ready_at=None if newest_s is None else self._began_utc_s + newest_s,
             capacity_limit=scenario.capacity,
+            arrived=observation.arrived,
+            finished=observation.finished,
+            queue_wait_s_sum=observation.queue_wait_s_sum,
+            waiting=observation.queued,
+            in_flight=observation.in_flight,
+            on_demand=census.ready - census.ready_provisioned,
+            starting_at=tuple(self._began_utc_s + at_s for at_s in census.starting_provisioned_s),
             launch_s=scenario.launch_s,
         )
         self._memory, decision = step(self._config, self._memory, seen)

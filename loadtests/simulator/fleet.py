@@ -45,6 +45,7 @@ class Census:
     starting: int
     ready_provisioned: int
     starting_provisioned: int
+    starting_provisioned_s: tuple[float, ...]  # when each of them was launched, since the beginning
     newest_ready_s: float | None  # of the provisioned ones, since the beginning
 
 
@@ -78,6 +79,7 @@ class Fleet:
 
     def census(self) -> Census:
         ready = provisioned = starting = starting_provisioned = 0
+        launched_s: list[float] = []
         newest_s: float | None = None
         for instance in self._there.values():
             kept = instance.kind is Kind.PROVISIONED
@@ -88,8 +90,10 @@ class Fleet:
                     newest_s = instance.ready_s
             elif instance.state is InstanceState.LAUNCHING:
                 starting += 1
-                starting_provisioned += kept
-        return Census(ready, starting, provisioned, starting_provisioned, newest_s)
+                if kept:
+                    starting_provisioned += 1
+                    launched_s.append(instance.launched_s)
+        return Census(ready, starting, provisioned, starting_provisioned, tuple(launched_s), newest_s)
 
     def live(self) -> int:
         return sum(i.state in LIVE for i in self._there.values())

@@ -1,0 +1,308 @@
+"""Shadow queues: what the requests of the past would have waited for under other ways of scaling.
+
+Every way gets all arrivals, in a fluid queue of its own that follows the rules of `launches.py`, launch times included.
+What is kept of each: how many requests would have waited beyond the limit, and what its instances would have cost; both
+fade.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from provision.launches import Numbers, left_at_ready, useful
+from provision.launches import needed as needed_of
+from provision.pace import Pace
+from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, Shadow, floors_between
+
+# Bursts are what is counted: requests beyond the limit in one such span are one burst's.
+BURST_S: Final = 30.0
+BUCKET_S_LEAST: Final = 0.25
+STEPS_MAX: Final = 64  # of a launch
+STEPS_GOOD: Final = 16  # of the shorter of launch and limit
+# Time after which the past counts for a third; where fewer requests than REQUESTS_KEPT come in it, it is longer.
+FADE_S: Final = 360.0
+REQUESTS_KEPT: Final = 400.0
+# The queues are gone through for so many seconds at once; what they say changes slowly.
+BATCH_S: Final = 4.0
+# Idle time is caught up with in pieces, so that who is idle costs nothing in between.
+IDLE_S: Final = 60.0
+_EMPTY: Final = 1e-3  # requests; a fluid queue never ends by itself
+
+# Rows of the table, one column a way.
+_INSIDE, _READY, _HELD, _LATE, _BURST, _SQUARES, _COST = range(7)
+
+
+class _Columns(NamedTuple):
+    """Of each way: its floor, the index of its rate, its share."""
+
+    floor: Numbers
+    rate: npt.NDArray[np.intp]
+    share: Numbers
+
+
+@lru_cache(maxsize=4096)
+def _columns(floors: tuple[int, ...]) -> _Columns:
+    columns = _Columns(
+        np.repeat(np.array(floors, dtype=np.float64), MANNERS),
+        np.tile(np.repeat(np.arange(len(RATES_S), dtype=np.intp), len(SHARES)), len(floors)),
+        np.tile(np.array(SHARES, dtype=np.float64), len(floors) * len(RATES_S)),
+    )
+    for column in columns:
+        column.flags.writeable = False
+    return columns
+
+
+def bucket_s(pace: Pace) -> float:
+    """How finely time is cut: quarters of a second, or doubles of that where launch and limit are long."""
+    size_s = BUCKET_S_LEAST
+    while size_s * 2.0 <= min(pace.launch_s, pace.limit_s) / STEPS_GOOD or pace.launch_s / size_s > STEPS_MAX:
+        size_s *= 2.0
+    return size_s
+
+
+def fresh(pace: Pace, least: int, most: int, at: float) -> Shadow:
+    size_s = bucket_s(pace)
+    top, steps = max(least, ONE_BY_ONE), _steps(pace, size_s)
+    return Shadow(least, most, top, pace.limit_s, pace.slots, size_s, steps, math.floor(at / size_s), at)
+
+
+def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float) -> Shadow:
+    """Take in the requests that arrived, spread over the time from `since` until `until` (UTC seconds).
+
+    A bucket counts once it is over. Time that nobody has seen is left out.
+    """
+    size_s = shadow.size_s
+    if since > shadow.until + size_s:
+        shadow = replace(shadow, next=math.floor(since / size_s), counts=())
+    since = max(since, shadow.until)
+    counts = list(shadow.counts) or [0.0]
+    if until <= since:  # the clock was held: they came in the bucket that goes on
+        counts[-1] += arrived
+        return replace(shadow, counts=tuple(counts))
+    over = math.floor(until / size_s)
+    batch = max(1, round(BATCH_S / size_s))
+    if not arrived and not any(counts) and _is_idle(shadow) and (over - shadow.next) * size_s < IDLE_S:
+        return replace(shadow, until=until, counts=())  # later, and then all at once
+    counts += [0.0] * (over + 1 - shadow.next - len(counts))
+    per_s = arrived / (until - since)
+    for bucket in range(max(shadow.next, math.floor(since / size_s)), over + 1):
+        share_s = min(until, (bucket + 1) * size_s) - max(since, bucket * size_s)
+        counts[bucket - shadow.next] += per_s * max(0.0, share_s)
+    done = over // batch * batch - shadow.next
+    if done > 0:
+        shadow = _through(replace(shadow, next=shadow.next + done), pace, counts[:done])
+        counts = counts[done:]
+    return replace(shadow, until=until, counts=tuple(counts))
+
+
+def _is_idle(shadow: Shadow) -> bool:
+    """Nothing imagined changes any more until requests come."""
+    if shadow.ring or any(shadow.recent):
+        return False
+    if not shadow.table:
+        return True
+    table = np.frombuffer(shadow.table).reshape(ROWS, -1)
+    floor = _columns(shadow.floors).floor
+    return not table[_INSIDE].any() and bool((table[_READY] == floor).all())
+
+
+def _through(shadow: Shadow, pace: Pace, counts: list[float]) -> Shadow:
+    if not counts:
+        return shadow
+    run = _Run(shadow, pace)
+    for index, count in enumerate(counts):
+        if not count and run.is_idle():
+            rest = counts[index:]
+            quiet = next((i for i, later in enumerate(rest) if later), len(rest))
+            if quiet == len(rest):
+                run.rest(quiet)
+                break
+        run.bucket(count)
+    return run.end()
+
+
+class _Run:
+    """The table while buckets are taken in."""
+
+    def __init__(self, shadow: Shadow, pace: Pace) -> None:
+        self._shadow, self._pace = shadow, pace
+        self._floors = shadow.floors
+        self._floor, self._rate, self._share = _columns(self._floors)
+        columns = len(self._floor)
+        if shadow.table:
+            self._table: Numbers = np.frombuffer(shadow.table).reshape(ROWS, columns).copy()
+        else:
+            self._table = np.zeros((ROWS, columns))
+            self._table[_READY] = self._table[_HELD] = self._floor
+        steps = self._steps = _steps(pace, shadow.size_s)
+        self._ring: Numbers | None = None
+        if shadow.ring:
+            ring = np.frombuffer(shadow.ring).reshape(shadow.steps, columns)
+            if steps == shadow.steps:
+                self._ring = ring.copy()
+            else:  # launches take another time now: those under way are taken for ready
+                self._table[_READY] += ring.sum(axis=0)
+        keep = max(1, round(RATES_S[-1] / shadow.size_s))
+        self._recent = list((*([0.0] * keep), *shadow.recent)[-keep:])
+        self._requests, self._seconds = shadow.requests, shadow.seconds
+        self._spans = [(max(1, round(s / shadow.size_s)), max(s, shadow.size_s)) for s in RATES_S]
+        # By place in the ring: the time until it is ready, and what it will have done in one launch time, or limit.
+        until_s = (np.arange(steps, dtype=np.float64) + 1.0) * shadow.size_s
+        self._works_s = np.maximum(0.0, pace.launch_s - until_s)
+        self._in_time = np.maximum(0.0, pace.limit_s - until_s) * pace.rate
+        self._new_in_time = max(0.0, pace.limit_s - pace.launch_s) * pace.rate
+        self._drained = 1.0 - math.exp(-shadow.size_s / pace.service_s)
+        self._kept = math.exp(-shadow.size_s / pace.launch_s)
+
+    def is_idle(self) -> bool:
+        table = self._table
+        return (
+            self._ring is None
+            and not any(self._recent)
+            and not table[_INSIDE].any()
+            and bool((table[_READY] == self._floor).all())
+        )
+
+    def rest(self, buckets: int) -> None:
+        """Buckets in which nothing happens, all at once."""
+        self._fade(buckets * self._shadow.size_s)
+
+    def bucket(self, arrived: float) -> None:
+        self._reach(arrived)
+        pace, size_s, table, ring = self._pace, self._shadow.size_s, self._table, self._ring
+        self._recent = [*self._recent[1:], arrived]
+        coming: Numbers | float = 0.0
+        coming_s = in_time = 0.0 * self._floor
+        if ring is not None:
+            table[_READY] += ring[0]
+            ring[:-1] = ring[1:]
+            ring[-1] = 0.0
+            coming = ring.sum(axis=0)
+            if not np.any(coming):
+                ring = self._ring = None
+            else:
+                coming_s, in_time = self._works_s @ ring, self._in_time @ ring
+        ready = table[_READY]
+        inside = table[_INSIDE] + arrived
+        there = ready + coming
+        waits = inside > ready * pace.slots + _EMPTY
+        # 1. launch what is of use
+        rates = np.array([sum(self._recent[-buckets:]) / span_s for buckets, span_s in self._spans])
+        left = left_at_ready(pace, inside, rates[self._rate], ready, coming_s)
+        more = np.minimum(useful(pace, left, there, self._share), np.maximum(0.0, self._shadow.most - there))
+        # 2. give back what is of none
+        busy = np.ceil(inside / pace.slots - _EMPTY)
+        enough = np.minimum(busy, needed_of(pace, inside, rates[self._rate], self._share))
+        needed = np.where(waits, there, np.minimum(there, enough))
+        held = np.maximum(needed, needed + (table[_HELD] - needed) * self._kept)
+        held = np.where(held - needed < 0.5, needed, held)
+        held = np.where(more > 0.0, there + more, held)
+        wanted = np.maximum(self._floor, np.floor(held + 0.5))
+        fewer = np.where(waits, 0.0, np.clip(there - wanted, 0.0, ready))
+        raised = np.maximum(more, self._floor - there)
+        raised = np.maximum(raised, 0.0)
+        if raised.any():
+            if ring is None:
+                ring = self._ring = np.zeros((self._steps, len(self._floor)))
+            ring[-1] += raised
+        ready = ready - fewer
+        # 3. who of the arrivals waits too long: those behind more than what is answered within the limit
+        reach = ready * (pace.rate * pace.limit_s + pace.slots / 2.0) + in_time + more * self._new_in_time
+        late = np.clip(inside - reach, 0.0, arrived)
+        # 4. work goes on
+        inside = inside - np.minimum(ready * pace.rate * size_s, inside * self._drained)
+        table[_INSIDE] = np.where(inside < _EMPTY, 0.0, inside)
+        table[_READY], table[_HELD] = ready, held
+        self._fade(size_s)
+        table[_LATE] += late
+        table[_BURST] += late
+        table[_COST] += (coming + raised) * size_s
+        self._requests += arrived
+
+    def _reach(self, arrived: float) -> None:
+        """Imagine higher floors before the highest one is half busy. Those above it have seen all that it has seen."""
+        top, most = self._floors[-1], self._shadow.most
+        inside = float(self._table[_INSIDE, -1]) + arrived
+        if top >= most or 2.0 * inside <= top * self._pace.slots:
+            return
+        floors = floors_between(self._shadow.least, most, max(2 * top, math.ceil(2.0 * inside / self._pace.slots)))
+        new = _columns(floors)
+        added = len(floors) - len(self._floors)
+        extended = np.concatenate([self._table, np.tile(self._table[:, -MANNERS:], added)], axis=1)
+        first = len(self._floor)
+        extended[_READY, first:] = extended[_HELD, first:] = new.floor[first:]
+        extended[_COST, first:] *= new.floor[first:] / max(1, top)
+        self._table = extended
+        if self._ring is not None:
+            self._ring = np.concatenate([self._ring, np.zeros((self._steps, added * MANNERS))], axis=1)
+        self._floors, self._floor, self._rate, self._share = floors, *new
+
+    def _fade(self, seconds: float) -> None:
+        table = self._table
+        factor, weight_s = faded(self._requests, seconds)
+        self._requests *= factor
+        for row in (_LATE, _COST, _BURST):
+            table[row] *= factor
+        table[_SQUARES] *= factor * factor
+        table[_COST] += table[_READY] * weight_s
+        self._seconds += seconds
+        if self._seconds >= BURST_S:
+            self._seconds %= BURST_S
+            table[_SQUARES] += table[_BURST] ** 2
+            table[_BURST] = 0.0
+
+    def end(self) -> Shadow:
+        return replace(
+            self._shadow,
+            top=self._floors[-1],
+            steps=self._steps,
+            recent=tuple(self._recent),
+            requests=self._requests,
+            seconds=self._seconds,
+            table=self._table.tobytes(),
+            ring=b"" if self._ring is None else self._ring.tobytes(),
+        )
+
+
+def faded(requests: float, seconds: float) -> tuple[float, float]:
+    """What is left of the past after a time, as a factor; and what that time itself then weighs, in seconds.
+
+    By half-lives as long as there are many requests in the past; the fewer they are, the slower: what comes once in an
+    hour must be remembered for hours. In one piece or in many, it comes to the same.
+    """
+    quick_s = min(seconds, FADE_S * math.log(requests / REQUESTS_KEPT)) if requests > REQUESTS_KEPT else 0.0
+    factor = math.exp(-quick_s / FADE_S)
+    weight_s = FADE_S * (1.0 - factor)
+    slow_s = seconds - quick_s
+    if slow_s > 0.0:
+        a = min(requests, REQUESTS_KEPT) / (REQUESTS_KEPT * FADE_S)
+        slow = 1.0 / (1.0 + a * slow_s)
+        weight_s = weight_s * slow + slow * (slow_s + a * slow_s * slow_s / 2.0)
+        factor *= slow
+    return factor, weight_s
+
+
+def late_shares(shadow: Shadow, deviations: float) -> tuple[Numbers, Numbers]:
+    """Of each way, by floor and manner: the share of requests that would have waited too long, and its cost.
+
+    The share is a bound from above: bursts come by chance, so what a few of them have added is given the deviation
+    of a sum of as many (the root of the sum of their squares). A floor's share is the largest of its own and of all
+    higher ones: a floor is enough where more would have been, too.
+    """
+    if not shadow.table or shadow.requests <= 0.0:
+        nothing = np.zeros((len(shadow.floors), MANNERS))
+        return nothing, nothing
+    table = np.frombuffer(shadow.table).reshape(ROWS, -1)
+    late = table[_LATE] + deviations * np.sqrt(table[_SQUARES] + table[_BURST] ** 2)
+    share = np.minimum(1.0, late / shadow.requests).reshape(-1, MANNERS)
+    return np.maximum.accumulate(share[::-1], axis=0)[::-1], table[_COST].reshape(-1, MANNERS)
+
+
+def _steps(pace: Pace, size_s: float) -> int:
+    return max(1, round(pace.launch_s / size_s))

@@ -1,0 +1,142 @@
+"""What is remembered of imagined ways of scaling, and what for: `queues.py` lets requests of the past go through them.
+
+A way is a floor (instances that always stand ready) with a manner of launching above it: over how many seconds the rate
+of arrivals is taken, and which share of the limit may be used up. This module knows no arrays, so that what never asks
+for a percentile does not load them.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final, Self
+
+from provision.pace import Pace
+
+# Seconds over which arrivals are averaged to see what comes: a burst shows in one, chance in a steady rate averages out
+# in sixteen.
+RATES_S: Final = (1.0, 4.0, 16.0)
+# Parts of the limit that a launch leaves to be waited: half of it is a reserve for what the rate does not show yet.
+SHARES: Final = (0.5, 1.0)
+MANNERS: Final = len(RATES_S) * len(SHARES)
+ROWS: Final = 7  # of numbers that are kept of each way
+# Floors go one by one as far as one more instance is 1 / 16 of all, and by tenths from there.
+ONE_BY_ONE: Final = 16
+FLOOR_FACTOR: Final = 1.1
+BYTES: Final = 8  # of a number
+
+
+@lru_cache(maxsize=4096)
+def floors_between(least: int, most: int, top: int) -> tuple[int, ...]:
+    """The floors that are imagined: from the least to the first that is `top` or the most."""
+    found, floor = [least], least
+    while floor < min(most, top):
+        floor = min(most, max(floor + 1, math.floor(floor * FLOOR_FACTOR) if floor >= ONE_BY_ONE else 0))
+        found.append(floor)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """All ways at once. `table` and `ring` are float64 numbers; empty ones stand for the beginning and for nothing."""
+
+    least: int
+    most: int
+    top: int  # floors are imagined up to it, as long as no burst asks for more
+    limit_s: float
+    slots: int
+    size_s: float  # of a bucket
+    steps: int  # of a launch, in buckets
+    next: int  # the first bucket that no queue has been through
+    until: float  # UTC seconds that were seen
+    counts: tuple[float, ...] = ()  # requests in that bucket and the following ones, the one that goes on included
+    recent: tuple[float, ...] = ()  # requests in the buckets before, for the rates
+    requests: float = 0.0  # faded
+    seconds: float = 0.0  # since the burst's span began
+    table: bytes = b""
+    ring: bytes = b""  # instances that are starting, by the buckets until they are ready
+
+    def is_of(self, pace: Pace, least: int, most: int) -> bool:
+        """What it has counted holds for these; other service and launch times go on from what there is."""
+        return (self.least, self.most, self.limit_s, self.slots) == (least, most, pace.limit_s, pace.slots)
+
+    @property
+    def floors(self) -> tuple[int, ...]:
+        return floors_between(self.least, self.most, self.top)
+
+    def to_values(self) -> list[Any]:
+        """As JSON has it."""
+        return [
+            self.least, self.most, self.top, self.limit_s, self.slots, self.size_s, self.steps, self.next, self.until,
+            self.counts, self.recent, self.requests, self.seconds, _packed(self.table), _packed(self.ring),
+        ]  # fmt: skip
+
+    @classmethod
+    def from_values(cls, values: list[Any]) -> Self:
+        """Raises ValueError or TypeError for another form."""
+        least, most, top, limit_s, slots, size_s, steps, following, until, counts, recent, requests, *others = values
+        seconds, table, ring = others
+        places = (least, most, top, limit_s, slots, size_s, steps, following, until)
+        found = cls(*places, tuple(counts), tuple(recent), requests, seconds, _unpacked(table), _unpacked(ring))
+        columns = len(found.floors) * MANNERS * BYTES
+        if len(found.table) not in (0, ROWS * columns) or len(found.ring) not in (0, found.steps * columns):
+            raise ValueError("a shadow of another size")
+        return found
+
+    def rates(self) -> list[float]:
+        """Arrivals a second over each of RATES_S, and what of the bucket that goes on was seen."""
+        buckets = (*self.recent, *self.counts)
+        elapsed_s = max(0.0, self.until - (self.next + max(0, len(self.counts) - 1)) * self.size_s)
+        found = []
+        for span_s in RATES_S:
+            over = max(1, round(span_s / self.size_s))
+            found.append(math.fsum(buckets[-over - 1 :]) / (over * self.size_s + elapsed_s))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A floor with a manner of launching above it, and why."""
+
+    floor: int
+    rate: int  # of RATES_S, by index
+    share: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SloMemory:
+    """What the policy keeps. Fresh, it has seen nothing."""
+
+    shadow: Shadow | None = None
+    served_s: float = 0.0  # of `answered` requests
+    answered: float = 0.0
+    held: float = 0.0  # instances that were needed, fading
+    held_at: float = 0.0  # UTC seconds
+    chosen: tuple[float, Way] | None = field(default=None, compare=False)  # by percentile, from the shadow as it is
+
+    def to_values(self) -> list[Any]:
+        """As JSON has it."""
+        shadow = None if self.shadow is None else self.shadow.to_values()
+        return [shadow, self.served_s, self.answered, self.held, self.held_at]
+
+    @classmethod
+    def from_values(cls, values: list[Any]) -> Self:
+        """Raises ValueError or TypeError for another form."""
+        shadow, *numbers = values
+        return cls(None if shadow is None else Shadow.from_values(shadow), *numbers)
+
+    def after_a_clock_was_set(self) -> Self:
+        """Without anything that holds a time."""
+        return replace(self, shadow=None, held_at=0.0)
+
+
+def _packed(numbers: bytes) -> str:
+    return base64.b64encode(zlib.compress(numbers, 1)).decode() if numbers else ""
+
+
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text, validate=True)) if text else b""

@@ -1,0 +1,173 @@
+"""The SLO policy: the user names the time that requests may wait and the share of them that must not wait longer.
+
+1. A floor stands ready. It is chosen with the manner of launching above it, as the cheapest of all that would have kept
+   the share in the recent past (`queues.py`), bursts counted with what few of them cannot tell.
+2. Above it only launches that are of use (`launches.py`), in that manner.
+3. What was launched is given back as it is not needed any more: with a launch time as its half-life, since a launch
+   time is what it costs to have it back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from provision.config import TargetTrackingPolicy
+from provision.launches import left_at_ready, useful
+from provision.launches import needed as needed_of
+from provision.pace import Pace
+from provision.queues import advance, fresh, late_shares
+from provision.shadow import MANNERS, RATES_S, SHARES, Shadow, SloMemory, Way
+from provision.tracking import Standing, bounded
+from provision.traffic import Traffic
+from provision.wishes import View
+
+# Until a launch was measured. Instances with a GPU and a model take that long or longer.
+LAUNCH_S_GUESSED: Final = 10.0
+LAUNCH_S_LEAST: Final = 0.05
+SERVICE_S_LEAST: Final = 1e-3
+# The service time is a mean over as many requests.
+SERVICE_REQUESTS: Final = 1000.0
+# Measured times are taken in steps of a twentieth: nothing is to change because of a hundredth of a second.
+TIME_FACTOR: Final = 1.05
+# How many deviations what a few bursts have shown is raised by.
+DEVIATIONS: Final = 1.0
+# What it may cost to avoid a share that is twice as large as allowed, as a part of all: the share is a bound that a
+# single burst may have raised, and a tenth of the instances is the price of such doubt.
+DOUBT: Final = 0.1
+REQUESTS_FEW: Final = 20.0  # to say anything by
+# The manner for as long as little was seen: the one that launches soonest and most.
+SOONEST: Final = 0
+_ROUNDING: Final = 1e-9
+
+
+def by_slo(
+    policy: TargetTrackingPolicy, memory: SloMemory | None, before: Standing, view: View
+) -> tuple[SloMemory, Standing, tuple[str, ...]]:
+    """What to remember, what the policy says, and why."""
+    assert policy.percentile is not None
+    traffic = view.traffic
+    memory = memory or SloMemory(held=float(before.said), held_at=view.now)
+    memory = _served(memory, traffic)
+    pace = _pace(policy, memory, view)
+    if pace is None:
+        return _unknown(policy, memory, view)
+    shadow = memory.shadow
+    if shadow is None or not shadow.is_of(pace, policy.min_capacity, policy.max_capacity):
+        shadow = fresh(pace, policy.min_capacity, policy.max_capacity, view.now - traffic.interval_s)
+    if traffic.interval_s > 0.0:
+        shadow = advance(shadow, pace, view.now - traffic.interval_s, view.now, traffic.arrived)
+    chosen, known = memory.chosen, memory.shadow
+    if chosen is None or known is None or shadow.table is not known.table or chosen[0] != policy.percentile:
+        chosen = (policy.percentile, choose(shadow, policy.percentile, pace))
+    way = chosen[1]
+    said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
+    why = (way.why, *launches)
+    memory = replace(memory, shadow=shadow, held=held, held_at=view.now, chosen=chosen)
+    return memory, Standing(said), why
+
+
+def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
+    """The cheapest way by what it would have cost and how many would have waited too long under it."""
+    floors = shadow.floors
+    if shadow.requests < REQUESTS_FEW:
+        few = f"floor {floors[0]}: {shadow.requests:.0f} of {REQUESTS_FEW:.0f} requests seen"
+        return _way(floors, 0, SOONEST, few)
+    allowed = 1.0 - percentile
+    shares, costs = late_shares(shadow, DEVIATIONS)
+    prices = (costs + _ROUNDING) * (1.0 + DOUBT * np.maximum(0.0, shares / allowed - 1.0))
+    if shadow.requests * allowed < 1.0:  # too few to tell manners apart
+        index, manner = int(np.argmin(prices[:, SOONEST])), SOONEST
+    else:
+        index, manner = (int(i) for i in np.unravel_index(int(np.argmin(prices)), prices.shape))
+    why = f"floor {floors[index]}: {_told(shares[index, manner])} waited over {pace.limit_s:g} s with it"
+    if index:
+        why += f", {_told(shares[index - 1, manner])} with {floors[index - 1]}"
+    return _way(floors, index, manner, why)
+
+
+def _way(floors: tuple[int, ...], index: int, manner: int, why: str) -> Way:
+    rate, share = divmod(manner, len(SHARES))
+    assert 0 <= manner < MANNERS
+    return Way(floors[index], rate, SHARES[share], why)
+
+
+def _told(share: float) -> str:
+    return f"up to {share:.1%} of recent requests would have"
+
+
+# -- what is measured -------------------------------------------------------------------------------------------------
+
+
+def _served(memory: SloMemory, traffic: Traffic) -> SloMemory:
+    if not traffic.interval_s:
+        return memory
+    served_s, answered = memory.served_s + traffic.served_s, memory.answered + traffic.answered
+    fade = min(1.0, SERVICE_REQUESTS / answered) if answered else 1.0
+    return replace(memory, served_s=served_s * fade, answered=answered * fade)
+
+
+def _pace(policy: TargetTrackingPolicy, memory: SloMemory, view: View) -> Pace | None:
+    """None before the first request was answered."""
+    if memory.answered < 1.0:
+        return None
+    service_s = max(SERVICE_S_LEAST, memory.served_s / memory.answered)
+    launch_s = LAUNCH_S_GUESSED if view.launch_s is None else max(LAUNCH_S_LEAST, view.launch_s)
+    return Pace(_stepped(service_s), _stepped(launch_s), policy.metric_target / 1e3, view.slots_per_instance)
+
+
+def _stepped(seconds: float) -> float:
+    return float(TIME_FACTOR ** round(math.log(seconds) / math.log(TIME_FACTOR)))
+
+
+# -- what is done now -------------------------------------------------------------------------------------------------
+
+
+def _unknown(
+    policy: TargetTrackingPolicy, memory: SloMemory, view: View
+) -> tuple[SloMemory, Standing, tuple[str, ...]]:
+    """Before the first answer: what there is, and one instance for the requests that may be there."""
+    asked = max(memory.held, 1.0 if view.traffic.waiting or view.traffic.in_flight else 0.0)
+    said = bounded(policy, math.ceil(asked - _ROUNDING))
+    return replace(memory, held_at=view.now), Standing(said), ("no request answered yet",)
+
+
+def _reaction(
+    policy: TargetTrackingPolicy, shadow: Shadow, way: Way, pace: Pace, memory: SloMemory, view: View
+) -> tuple[int, float, tuple[str, ...]]:
+    """What to say, what is held for the next time, and what was thought of launches."""
+    traffic = view.traffic
+    ready, there = float(view.current), float(view.current + view.starting)
+    coming_s = math.fsum(min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at)
+    inside = float(traffic.waiting + traffic.in_flight)
+    rate = shadow.rates()[way.rate]
+    columns = (np.array([value]) for value in (inside, rate, ready, coming_s))
+    left = left_at_ready(pace, *columns)
+    more = float(useful(pace, left, np.array([there]), np.array([way.share]))[0])
+
+    needed = math.ceil(traffic.in_flight / pace.slots)
+    if shadow.requests >= REQUESTS_FEW:  # else the rate is not known well enough to give anything back by it
+        needed = min(needed, int(needed_of(pace, *(np.array([value]) for value in (inside, rate, way.share)))[0]))
+    needed = int(there) if traffic.waiting else min(int(there), needed)
+    kept = math.exp(-max(0.0, view.now - memory.held_at) / pace.launch_s)
+    held = max(needed, needed + (memory.held - needed) * kept)
+    if held - needed < 0.5:
+        held = float(needed)
+    if more > 0.0:
+        held = max(held, there + more)
+    wanted = max(way.floor, math.floor(held + 0.5))
+    said = bounded(policy, wanted)
+    why = _launching(pace, float(left[0]), int(more), RATES_S[way.rate], rate) if more else ()
+    if not more and wanted > way.floor:
+        why = (f"{wanted - way.floor} more were needed and are given back",)
+    if said != wanted:
+        why = (*why, f"bounded {wanted}→{said}")
+    return said, held, why
+
+
+def _launching(pace: Pace, left: float, more: int, rate_s: float, rate: float) -> tuple[str, ...]:
+    expected = f"{rate:.1f} requests a second in {rate_s:g} s"
+    return (f"{more} launches: {left:.0f} requests would be left in {pace.launch_s:.1f} s, at {expected}",)

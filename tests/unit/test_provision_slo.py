@@ -1,0 +1,226 @@
+"""The policy with a percentile: what it may be asked for, and stories of bursts told in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from provision.config import ConfigError, parse
+from provision.decide import Memory, Seen, step
+from provision.launches import left_at_ready, needed, useful
+from provision.pace import Pace
+from provision.queues import advance, bucket_s, faded, fresh, late_shares
+from provision.shadow import MANNERS, floors_between
+from provision.slo import choose
+from tests.unit.provision_story import START
+
+SECOND = Pace(service_s=1.0, launch_s=8.0, limit_s=4.0, slots=1)
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    values = {
+        "name": "p", "metricType": "QueueWaitMilliseconds", "metricTarget": 4000.0, "percentile": 0.99,
+        "minCapacity": 0, "maxCapacity": 100,
+    }  # fmt: skip
+    return values | changes
+
+
+def problems(**changes: Any) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse({"targetTrackingPolicies": [asked(**changes)]})
+    return caught.value.problems
+
+
+def launched(inside: float, per_s: float, ready: float, coming_s: float = 0.0, share: float = 1.0) -> float:
+    columns = (np.array([value]) for value in (inside, per_s, ready, coming_s))
+    left = left_at_ready(SECOND, *columns)
+    there = ready + (1 if coming_s else 0)
+    return float(useful(SECOND, left, np.array([there]), np.array([share]))[0])
+
+
+# -- what may be asked for --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("percentile", [0.5, 0.9, 0.99, 0.999])
+def test_a_percentile_comes_back_as_it_was_sent(percentile: float) -> None:
+    config = parse({"targetTrackingPolicies": [asked(percentile=percentile)]})
+    assert config.model_dump(by_alias=True)["targetTrackingPolicies"][0]["percentile"] == percentile
+
+
+@pytest.mark.parametrize("percentile", [0, 0.49, 0.9999, 1, 99, "0.99", True])
+def test_another_percentile_is_refused_by_name(percentile: Any) -> None:
+    (problem,) = problems(percentile=percentile)
+    assert problem.startswith("targetTrackingPolicies[0].percentile is ")
+    assert problem.endswith("must be a number from 0.5 to 0.999")
+
+
+def test_a_percentile_goes_only_with_the_wait_in_the_queue() -> None:
+    (problem,) = problems(metricType="WaitingLength")
+    assert "percentile is 0.99: must be left out with metricType WaitingLength" in problem
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("stableWindowSeconds", 60), ("panicWindowSeconds", 3), ("scaleInDelaySeconds", 0), ("scaleOutLimit", 1)],
+)
+def test_windows_and_limits_of_the_other_policies_are_refused_beside_it(field: str, value: int) -> None:
+    (problem,) = problems(**{field: value})
+    assert f"{field} is {value}: must be left out with percentile" in problem
+
+
+def test_behavior_is_refused_beside_it() -> None:
+    (problem,) = problems(behavior="HPA")
+    assert "must be left out with percentile" in problem
+
+
+# -- useful launches --------------------------------------------------------------------------------------------------
+
+
+def test_a_backlog_that_is_drained_before_a_launch_is_ready_launches_nothing() -> None:
+    assert launched(inside=50.0, per_s=0.0, ready=7.0) == 0.0  # 3.5 in work on average; 46.5 are done in 6.7 s
+
+
+def test_what_would_be_left_is_brought_within_the_limit() -> None:
+    # 114 inside less half of the 14 in work, 14 a second and as many answered: 107 are left, 27 answer them in 4 s.
+    assert launched(inside=114.0, per_s=14.0, ready=14.0) == 13.0
+
+
+def test_instances_that_start_count_with_the_time_they_will_have_worked() -> None:
+    assert launched(inside=60.0, per_s=0.0, ready=5.0) == 0.0  # 57.5 - 40 are left, and 5 answer 20 in 4 s
+    assert launched(inside=90.0, per_s=0.0, ready=5.0) == 7.0
+    assert launched(inside=90.0, per_s=0.0, ready=5.0, coming_s=8.0) == 4.0
+
+
+def test_what_would_be_launched_again_at_once_is_not_given_back() -> None:
+    """100 inside and 5 a second: 140 in a launch time and the limit are 12 instances' work."""
+    columns = (np.array([100.0]), np.array([5.0]), np.array([1.0]))
+    assert needed(SECOND, *columns)[0] == 12.0
+    assert launched(inside=100.0, per_s=5.0, ready=12.0) == 0.0
+
+
+def test_a_moment_with_many_in_work_holds_nothing_where_all_have_time_to_wait() -> None:
+    pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
+    assert needed(pace, np.array([4.0]), np.array([3.4]), np.array([1.0]))[0] == 1.0
+
+
+def test_never_more_launches_than_requests_are_left() -> None:
+    pace = Pace(service_s=60.0, launch_s=8.0, limit_s=0.5, slots=1)
+    left = left_at_ready(pace, np.array([3.0]), np.array([0.0]), np.array([0.0]), np.array([0.0]))
+    assert useful(pace, left, np.array([0.0]), np.array([1.0]))[0] == 3.0
+
+
+# -- shadow queues ----------------------------------------------------------------------------------------------------
+
+
+def test_floors_go_by_ones_and_then_by_tenths() -> None:
+    assert floors_between(0, 10, 100) == tuple(range(11))
+    assert floors_between(3, 4, 16) == (3, 4)
+    assert floors_between(14, 24, 24) == (14, 15, 16, 17, 18, 19, 20, 22, 24)
+    assert len(floors_between(0, 10_000, 10_000)) < 100
+
+
+def test_time_is_cut_finely_but_into_no_more_than_64_pieces_of_a_launch() -> None:
+    assert bucket_s(SECOND) == 0.25
+    assert bucket_s(Pace(0.2, 20.0, 10.0, 1)) == 0.5
+    assert bucket_s(Pace(1.0, 120.0, 4.0, 1)) == 2.0
+
+
+def test_a_burst_is_late_with_few_and_in_time_with_enough() -> None:
+    """60 requests of a second at once: with 14 all wait 4 s at most, with 8 those behind 36 wait longer."""
+    shadow = advance(fresh(SECOND, 0, 100, START), SECOND, START, START + 0.25, 60.0)
+    shadow = advance(shadow, SECOND, START + 0.25, START + 8.25, 0.0)
+    shares, _ = late_shares(shadow, 0.0)
+    lazy = MANNERS - 1
+    assert shares[14, lazy] == 0.0
+    assert shares[8, lazy] == pytest.approx((60 - 8 * 4.5) / 60)
+    assert shares[0, lazy] == 1.0
+
+
+def test_a_launch_shorter_than_the_limit_needs_no_floor() -> None:
+    pace = Pace(service_s=1.0, launch_s=0.5, limit_s=10.0, slots=1)
+    shadow = fresh(pace, 0, 100, START)
+    for second in range(120):
+        shadow = advance(shadow, pace, START + second, START + second + 1.0, 20.0 if second % 40 == 0 else 0.0)
+    assert choose(shadow, 0.99, pace).floor == 0
+
+
+def test_a_floor_is_chosen_that_keeps_bursts_within_the_limit() -> None:
+    shadow = fresh(SECOND, 0, 100, START)
+    for second in range(600):
+        shadow = advance(shadow, SECOND, START + second, START + second + 1.0, 60.0 if second % 60 == 0 else 0.0)
+    way = choose(shadow, 0.99, SECOND)
+    assert 12 <= way.floor <= 14
+    assert f"floor {way.floor}: up to 0.0% of recent requests" in way.why
+    assert f"with {way.floor - 1}" in way.why
+
+
+def test_a_large_burst_is_imagined_with_as_many_floors_as_it_needs() -> None:
+    shadow = advance(fresh(SECOND, 0, 10_000, START), SECOND, START, START + 1.0, 2000.0)
+    shadow = advance(shadow, SECOND, START + 1.0, START + 9.0, 0.0)
+    assert shadow.floors[-1] >= 1000
+    assert late_shares(shadow, 0.0)[0][-1].max() == 0.0
+
+
+def test_who_is_idle_keeps_the_same_numbers() -> None:
+    shadow = advance(fresh(SECOND, 0, 100, START), SECOND, START, START + 1.0, 5.0)
+    shadow = advance(shadow, SECOND, START + 1.0, START + 400.0, 0.0)
+    later = advance(shadow, SECOND, START + 400.0, START + 401.0, 0.0)
+    assert later.table is shadow.table
+
+
+def test_the_past_fades_slower_the_less_there_is_of_it() -> None:
+    assert faded(1e6, 360.0)[0] == pytest.approx(0.3679, abs=1e-4)
+    assert faded(400.0, 360.0)[0] == pytest.approx(0.5)
+    assert faded(10.0, 3600.0)[0] == pytest.approx(0.8)
+
+
+# -- decisions --------------------------------------------------------------------------------------------------------
+
+
+def decided(*looks: Seen, **changes: Any) -> tuple[int, tuple[str, ...]]:
+    config, memory = parse({"targetTrackingPolicies": [asked(**changes)]}), Memory()
+    for look in looks:
+        memory, decision = step(config, memory, look)
+    return decision.target, decision.reasons
+
+
+def test_before_anything_was_answered_there_is_one_instance_for_the_first_requests() -> None:
+    look = Seen(now=START, current=0, interval_s=1.0, arrived=3.0, demand=3.0, demand_peak=3, waiting=3)
+    assert decided(look) == (1, ("no request answered yet",))
+
+
+def test_without_history_the_minimum_stands_and_launches_help() -> None:
+    first = Seen(now=START, current=1, interval_s=1.0, arrived=1.0, finished=1.0, provisioned_in_flight=1.0)
+    flood = Seen(
+        now=START + 1.0, current=1, interval_s=1.0, arrived=15.0, finished=1.0, provisioned_in_flight=1.0,
+        in_flight=1, waiting=14, launch_s=8.0,
+    )  # fmt: skip
+    target, reasons = decided(first, flood, minCapacity=1)
+    assert target > 10
+    assert reasons[0] == "floor 1: 1 of 20 requests seen"
+    assert "would be left in 8.1 s, at 15.0 requests a second in 1 s" in reasons[1]
+
+
+def test_an_idle_function_with_no_minimum_goes_to_zero() -> None:
+    looks = [Seen(now=START + n, current=1, interval_s=1.0, arrived=1.0 * (n < 5), finished=1.0 * (n < 5),
+                  provisioned_in_flight=1.0 * (n < 5), launch_s=8.0) for n in range(120)]  # fmt: skip
+    assert decided(*looks)[0] == 0
+
+
+def test_a_changed_limit_begins_to_learn_anew() -> None:
+    looks = [
+        Seen(
+            now=START + n, current=9, interval_s=1.0, arrived=9.0, finished=9.0, provisioned_in_flight=9.0, in_flight=9
+        )
+        for n in range(30)
+    ]
+    config, memory = parse({"targetTrackingPolicies": [asked()]}), Memory()
+    for look in looks:
+        memory, before = step(config, memory, look)
+    changed = parse({"targetTrackingPolicies": [asked(metricTarget=1000.0)]})
+    _, after = step(changed, memory, Seen(now=START + 30.0, current=9, in_flight=9))
+    assert "requests seen" not in before.reasons[0]
+    assert after.reasons[0] == "floor 0: 0 of 20 requests seen"
+    assert after.target == 9, "what serves is kept"
