@@ -136,6 +136,11 @@ class Gateway:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
         head = sort_request(exchange.request)
+        before = exchange.request.note_before
+        if before is not None and before.generation == self.routes.generation and head.is_plain:
+            passage = exchange.request.note = before.again(head)
+            Invocation(self, exchange, passage).begin()
+            return
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
         asked = ask(

@@ -16,7 +16,16 @@ from runtime.http.head import Request
 class RequestHead:
     """A client's header fields, sorted by what is done with them."""
 
-    __slots__ = ("authorization", "content_length", "expects_continue", "fc", "host", "is_chunked", "passed")
+    __slots__ = (
+        "authorization",
+        "content_length",
+        "expects_continue",
+        "fc",
+        "host",
+        "is_chunked",
+        "passed",
+        "upgrades",
+    )
 
     def __init__(self) -> None:
         self.passed: list[bytes] = []  # header lines in parts, Host among them
@@ -26,6 +35,12 @@ class RequestHead:
         self.content_length: int | None = None
         self.is_chunked = False
         self.expects_continue = False
+        self.upgrades = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing in it says how the request is to be treated, but only what it says to the function."""
+        return not (self.fc or self.authorization is not None or self.upgrades)
 
     @property
     def has_body(self) -> bool:
@@ -53,6 +68,7 @@ def sort_request(request: Request) -> RequestHead:
     head.content_length = request.content_length
     head.is_chunked = request.is_chunked
     head.expects_continue = request.expects_continue
+    head.upgrades = request.upgrade
     passed = head.passed
     hidden: set[bytes] | None = None
     for name, value in request.fields:

@@ -33,6 +33,7 @@ class Passage:
     """`trigger` is how the function was asked for; None for InvokeFunction."""
 
     __slots__ = (
+        "_around",
         "body_bytes_max",
         "destination",
         "framing",
@@ -71,13 +72,28 @@ class Passage:
         self.body_bytes_max = body_bytes_max
         self.generation = generation  # of the routes that it was found in
         self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)
-        self.lines = self._lines(exchange)
+        self._around = self._lines_around(exchange)
+        self._set_lines()
+
+    def again(self, head: RequestHead) -> Passage:
+        """The same way for another head that differs in nothing that decides it."""
+        passage = Passage.__new__(Passage)
+        for name in _KEPT:
+            setattr(passage, name, getattr(self, name))
+        passage.head = head
+        passage._set_lines()
+        return passage
+
+    def _set_lines(self) -> None:
+        before, behind = self._around
+        head = self.head
+        self.lines = b"".join((before, *head.passed, behind))
         length = head.content_length
         # What follows the lines before a body whose length was announced and that is there; b"" otherwise.
         self.framing = b"" if length is None or head.is_chunked else b"content-length: %d\r\n\r\n" % length
 
-    def _lines(self, exchange: Exchange) -> bytes:
-        """The request line and the header lines to the instance, but for the request's id and the framing."""
+    def _lines_around(self, exchange: Exchange) -> tuple[bytes, bytes]:
+        """The request line, and the lines behind those that are passed on: all but the request's id and the framing."""
         trigger, destination = self.trigger, self.destination
         more = _CLIENT_IP % exchange.client_ip
         if trigger is None:
@@ -88,4 +104,7 @@ class Passage:
                 more += _BASE_PATH % trigger.base_path
         if self.head.host is None:
             more += b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
-        return b"".join((line, *self.head.passed, more, fixed))
+        return line, more + fixed
+
+
+_KEPT: Final = tuple(name for name in Passage.__slots__ if name not in ("head", "lines", "framing"))

@@ -274,6 +274,9 @@ class ServerConnection(asyncio.Protocol):
         if self._in_head:
             self._in_head = False
             self._server.in_head.discard(self)
+        last = self._last
+        if last is not None and last.note is not None and request.asks_as(last):
+            request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 

@@ -37,7 +37,10 @@ class HeadMalformed(Exception):
 
 
 class Request:
-    """The head of a request. `note` is whatever its reader wants to find again when the same head comes again."""
+    """The head of a request. `note` is whatever its reader wants to find again when the same head comes again.
+
+    `note_before` is that of the request before on the same connection, if it asked the same method, target and host.
+    """
 
     __slots__ = (
         "content_length",
@@ -49,6 +52,7 @@ class Request:
         "keep_alive",
         "method",
         "note",
+        "note_before",
         "raw",
         "target",
         "upgrade",
@@ -67,6 +71,16 @@ class Request:
         self.expects_continue = False
         self.upgrade = False  # asks for a WebSocket; other protocols that are offered are not taken (RFC 9110, 7.8)
         self.note: Any = None
+        self.note_before: Any = None
+
+    def asks_as(self, other: Request) -> bool:
+        """Whether both ask for the same by the same version of HTTP."""
+        return (
+            self.target == other.target
+            and self.method == other.method
+            and self.host == other.host
+            and self.http_1_0 is other.http_1_0
+        )
 
 
 class Response:

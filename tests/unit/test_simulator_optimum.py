@@ -74,7 +74,7 @@ def test_no_policy_gets_by_with_less(text: str, scenario: Scenario) -> None:
     made = generate(parse(text), scenario.service_s, seed=3)
     records = [simulate_config(made, scenario, STOKE), simulate_config(made, replace(scenario, on_demand_max=0), STOKE)]
     records += [simulate_rule(made, scenario, StaticTarget(count)) for count in (1, 12)]
-    records += [simulate_rule(made, scenario, make(0.5)) for make in RULES.values()]
+    records += [simulate_rule(made, scenario, make(0.5)) for make, _grid in RULES.values()]
     for record in records:
         found = with_optimum(outcome(record), made, scenario)
         assert found.optimum_seconds is not None
