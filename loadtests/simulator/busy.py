@@ -30,11 +30,12 @@ def busy(trace: Trace, service_s: float) -> list[int]:
     levels = list(accumulate(change for _, change in events))
     most, level, following = [0] * seconds, 0, 0
     for second in range(seconds):
+        while following < len(events) and events[following][0] <= second:
+            level, following = levels[following], following + 1
         most[second] = level
         while following < len(events) and events[following][0] < second + 1:
-            level = levels[following]
+            level, following = levels[following], following + 1
             most[second] = max(most[second], level)
-            following += 1
     return most
 
 

@@ -84,7 +84,11 @@ def by_clock(wanted: Wanted, schedule_of: Callable[[float], Actions]) -> Iterato
     """Schedules alone, with the SLO policy beside them, and with a utilization; none where hours are alike."""
     schedules = [(share, schedule_of(share)) for share in SHARES]
     schedules = [(share, actions) for share, actions in schedules if actions]
-    beside = {"": (3, None), " + SLO": (4, _slo(wanted, wanted.share, 0)), " + utilization 0.7": (4, _utilization(wanted, 0.7, 0))}  # noqa: E501  # fmt: skip
+    beside: dict[str, tuple[int, dict[str, Any] | None]] = {
+        "": (3, None),
+        " + SLO": (4, _slo(wanted, wanted.share, 0)),
+        " + utilization 0.7": (4, _utilization(wanted, 0.7, 0)),
+    }
     for said, (simplicity, policy) in beside.items():
         if schedules:
             yield [
