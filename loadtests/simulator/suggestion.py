@@ -23,7 +23,7 @@ from provision.config import INSTANCES_MAX
 EARLIER: Final = 2.0 / 3.0  # of what is judged
 HISTORY_S_MAX: Final = 1200.0
 HISTORY_SHARE: Final = 0.2
-SPAN_S_MAX: Final = 7.0 * DAY_S  # a day takes minutes
+SPAN_S_MAX: Final = 7.0 * DAY_S  # two days take half an hour already
 CAPACITY_FACTOR: Final = 2  # maxCapacity where nobody says: tomorrow may be busier than the busiest moment recorded
 
 

@@ -107,7 +107,7 @@ def test_an_slo_that_nothing_meets_is_said_with_the_nearest_and_nothing_is_writt
         (["--history-seconds", "200"], "too little of shape:step is judged: 0 requests in 0 s"),
         (["--trace", "shape:steady,low=1,high=1,duration_s=800000", "--service-seconds", "1000"], "at most 604800"),
         (["--trace", "none.csv"], "none.csv cannot be read"),
-        (["--out", "/none/provision.json"], "/none/provision.json"),
+        (["--out", "/none/provision.json"], "--out: /none/provision.json; a file in a folder that exists"),
     ],
 )
 def test_what_is_wrong_is_said_with_exit_code_2(
