@@ -29,9 +29,12 @@ from control_plane.credentials import write_secret_key
 from control_plane.errors import Unavailable
 from control_plane.explanations import Explanations
 from control_plane.fleet.keeper import FleetKeeper, Limits
+from control_plane.fleet.lease_store import RedisLeaseStore
+from control_plane.fleet.lessor import Lessor
 from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
-from control_plane.fleet.usage import UsageBook
+from control_plane.fleet.usage import UsageBook, VersionKey
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
@@ -52,6 +55,7 @@ from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
+from runtime.leasing import LEASE_CHANNEL, LeaseReport
 from runtime.node.client import NodeClient
 
 log = logging.getLogger(__name__)
@@ -104,8 +108,9 @@ class ControlPlane:
             self.clock,
             new_instance_id,
             Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
-            on_change=lambda key: self.autoscaler.hurry([key]),
+            on_change=self._instances_changed,
         )
+        self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
         self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
         self.autoscaler = Autoscaler(
             self.registry,
@@ -143,11 +148,16 @@ class ControlPlane:
         self.accounts.launching(spec)
         return spec
 
+    def _instances_changed(self, key: VersionKey) -> None:
+        self.autoscaler.hurry([key])
+        self.lessor.changed()
+
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
         await self._patiently(self.registry.build_indexes)
         await self._patiently(self.accounts.load)
         await self._patiently(self.keeper.adopt)
+        await self._patiently(self.lessor.begin)
         server = _Server(
             uvicorn.Config(
                 self.app,
@@ -171,6 +181,7 @@ class ControlPlane:
                 ("usage", self._hear_usage()),
                 ("follow", self.keeper.follow()),
                 ("autoscale", self.autoscaler.run()),
+                ("lease", self.lessor.run()),
                 ("prometheus", self.prometheus.run()),
                 ("accounts", self.accounts.run()),
                 ("explanations", self.explanations.run()),
@@ -213,7 +224,7 @@ class ControlPlane:
         while True:
             with contextlib.suppress(RedisError, OSError):
                 async with self.reports.pubsub() as channel:
-                    await channel.subscribe(USAGE_CHANNEL)
+                    await channel.subscribe(USAGE_CHANNEL, LEASE_CHANNEL)
                     async for message in channel.listen():
                         self._heard(message)
             await self.clock.sleep(STORE_RETRY_S)
@@ -222,6 +233,9 @@ class ControlPlane:
         if message["type"] != "message":
             return
         try:
+            if message["channel"] == LEASE_CHANNEL.encode():
+                self.lessor.hear(LeaseReport.from_json(message["data"]))
+                return
             report = UsageReport.from_json(message["data"])
         except (ValueError, TypeError) as error:
             log.warning("usage.unreadable error=%s", error)

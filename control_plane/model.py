@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from control_plane import stoke_fields
 from runtime.access.jwt import parse_config
 from runtime.contract import LATEST
 
@@ -122,6 +123,11 @@ class Function(Noun):
     created_time: str = ""
     last_modified_time: str = ""
 
+    @model_validator(mode="after")
+    def _check_traffic(self) -> Self:
+        stoke_fields.function_traffic(self.model_extra)
+        return self
+
     @property
     def revision(self) -> str:
         """Changes whenever a new instance would differ from one that runs already; times and ids do not count."""
@@ -133,6 +139,7 @@ class Function(Noun):
             "disable_ondemand",
             "invocation_restriction",
             "tags",
+            stoke_fields.FIELD,
         }
         values = self.model_dump(mode="json", exclude=same)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -163,6 +170,11 @@ class HttpTriggerConfig(Noun):
     auth_config: dict[str, Any] | str | None = None  # of jwt; a string of JSON in FC 3.0, and given back as it came
     methods: list[Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]] = Field(min_length=1)
     disable_url_internet: bool = Field(default=False, alias="disableURLInternet")
+
+    @model_validator(mode="after")
+    def _check_traffic(self) -> Self:
+        stoke_fields.trigger_traffic(self.model_extra)
+        return self
 
     @model_validator(mode="after")
     def _check_auth_config(self) -> Self:

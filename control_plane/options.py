@@ -13,6 +13,7 @@ from typing import Final
 from control_plane.credentials import has_key
 from runtime import store
 
+GATEWAYS_MAX: Final = 64
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,6 +27,9 @@ class Options:
     store: str = ""
     public_url: str = ""
     simulated_gpu: str = ""  # N:MEMORY_MIB
+    gateways: int = 1
+    tls_certificate: str = ""  # paths; both or none
+    tls_key: str = ""
 
 
 def will_have_key(data: Path, environment: Mapping[str, str]) -> bool:
@@ -42,6 +46,9 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--store", default=os.environ.get("STOKE_STORE", ""), metavar="URL")
     parser.add_argument("--public-url", default=os.environ.get("STOKE_PUBLIC_URL", ""), metavar="URL")
     parser.add_argument("--simulated-gpu", default="", metavar="N:MEMORY_MIB")
+    parser.add_argument("--tls-certificate", default=os.environ.get("STOKE_TLS_CERTIFICATE", ""), metavar="FILE")
+    parser.add_argument("--tls-key", default=os.environ.get("STOKE_TLS_KEY", ""), metavar="FILE")
+    parser.add_argument("--gateways", default="1", metavar="N")
     given = parser.parse_args(arguments)
     host, colon, port = given.listen.rpartition(":")
     host = host.strip("[]")
@@ -58,6 +65,27 @@ def parse(arguments: list[str]) -> Options:
         )
     if given.simulated_gpu and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", given.simulated_gpu):
         parser.error(f"--simulated-gpu is {given.simulated_gpu!r}; allowed is N:MEMORY_MIB, as in 2:16384")
+    if not given.gateways.isdecimal() or not 1 <= int(given.gateways) <= GATEWAYS_MAX:
+        parser.error(f"--gateways is {given.gateways!r}; allowed is a number from 1 to {GATEWAYS_MAX}")
     if not given.store and store.find_server() is None:
         parser.error("no valkey-server or redis-server was found, and no --store URL was given")
-    return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu)
+    tls = [str(Path(path).expanduser().absolute()) if path else "" for path in (given.tls_certificate, given.tls_key)]
+    if problem := _wrong_with(*tls):
+        parser.error(problem)
+    return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu, int(given.gateways), *tls)
+
+
+def _wrong_with(certificate: str, key: str) -> str:
+    """What is wrong with the files of --tls-certificate and --tls-key; "" if nothing is."""
+    if not certificate and not key:
+        return ""
+    if not certificate or not key:
+        missing = "--tls-key" if certificate else "--tls-certificate"
+        return f"{missing} is missing; allowed are --tls-certificate and --tls-key together"
+    from runtime.http.tls import Certificate  # brings the ssl module along, which most do without
+
+    try:
+        Certificate(Path(certificate), Path(key))
+    except ValueError as error:
+        return str(error)
+    return ""

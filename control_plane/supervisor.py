@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from control_plane.credentials import write_credentials, write_private, write_secret_key
+from control_plane.gateways import Gateways
 from control_plane.options import Options, parse
 from control_plane.parts import Part
 from runtime import store
@@ -48,8 +49,8 @@ class Supervisor:
         self.data.chmod(0o700)
         self._lock = self._take_lock()
         self._sockets = short_socket_folder(self.run_dir)
-        self.port = options.port or self._port_of_before()
-        self._listener: socket.socket | None = None
+        port = options.port or self._of_before()[0]
+        self.gateways = Gateways(options.host, port, options.gateways, self.run_dir, self.data / "logs")
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.parts: dict[str, Part] = {}
 
@@ -57,9 +58,12 @@ class Supervisor:
 
     def start(self) -> None:
         """Start or adopt every part; returns when the API answers. Raises TimeoutError, naming the part's log."""
-        if not self._gateway_lives():  # first of all: an address that cannot be had leaves everything as it was
-            self._listener = listen(self.options.host, self.port)
-            self.port = self._listener.getsockname()[1]
+        # First of all: an address that cannot be had leaves everything as it was. A gateway that listens elsewhere than
+        # asked, or shares with others than asked, is not adopted.
+        adoptable = (
+            self._of_before() == (self.gateways.port, self.options.gateways) and self._tls() == self._tls_of_before()
+        )
+        self.gateways.open(adoptable=adoptable, stop_timeout_s=STOP_TIMEOUT_S)
         write_credentials(self.data / "credentials.json")
         write_secret_key(self.data / "secret.key")
         store_url = self.options.store or f"unix://{self._sockets / 'store.sock'}"
@@ -77,15 +81,17 @@ class Supervisor:
             *python, "control_plane.main", "--data", str(self.data), "--store", store_url,
             "--socket", str(control_plane), "--node", f"unix:{node}", "--public-url", self.public_url,
         ])  # fmt: skip
-        self._begin("gateway", self._gateway_arguments(store_url, control_plane))
-        self._await(self._serves, "gateway")
+        for name in self.gateways.names:
+            self._begin(name, self._gateway_arguments(name, store_url, control_plane))
+        self._await(self._serves, self.gateways.names[0])
         self._write_stoke_json(store_url, control_plane, node)
 
     @property
     def endpoint(self) -> str:
         """Where this machine reaches it: of all its addresses, the loopback one."""
-        host = self._near_host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        host, port = self._near_host, self.gateways.port
+        scheme = "https" if self.options.tls_certificate else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
     def _near_host(self) -> str:
@@ -95,38 +101,26 @@ class Supervisor:
     def public_url(self) -> str:
         return self.options.public_url or self.endpoint
 
-    def _gateway_lives(self) -> bool:
-        """Whether an earlier gateway may be adopted; one that listens elsewhere than asked is stopped instead."""
-        part = Part("gateway", [], self.run_dir, self.data / "logs" / "gateway.log")
-        if not part.adopt():
-            return False
-        adoptable = self.port == self._port_of_before()
-        if not adoptable:
-            part.signal(signal.SIGTERM)
-            select.select([part.pidfd], [], [], STOP_TIMEOUT_S)
-        os.close(part.pidfd)
-        return adoptable
-
     def _store_command(self) -> list[str]:
         server = store.find_server()
         if server is None:
             raise FileNotFoundError("no valkey-server or redis-server was found")
         return [*server, *store.arguments(self.data / "store", self._sockets / "store.sock")]
 
-    def _gateway_arguments(self, store_url: str, control_plane: Path) -> list[str]:
-        # The listening socket is ours and is handed down: while a gateway starts again, connects wait instead of fail.
-        listening = (
-            ["--listen-fd", str(self._listener.fileno())]
-            if self._listener
-            else ["--listen", f"{self.options.host}:{self.port}"]
-        )
+    def _gateway_arguments(self, name: str, store_url: str, control_plane: Path) -> list[str]:
         return [
-            sys.executable, "-m", "runtime.gateway", *listening, "--store", store_url,
-            "--control-plane", f"unix:{control_plane}", "--data", str(self.data),
+            sys.executable, "-m", "runtime.gateway", "--store", store_url, "--control-plane", f"unix:{control_plane}",
+            "--data", str(self.data), *self.gateways.arguments(name, self._sockets), *self._tls_arguments(),
         ]  # fmt: skip
 
+    def _tls_arguments(self) -> list[str]:
+        options = self.options
+        if not options.tls_certificate:
+            return []
+        return ["--tls-certificate", options.tls_certificate, "--tls-key", options.tls_key]
+
     def _begin(self, name: str, arguments: list[str]) -> None:
-        fds = [self._listener.fileno()] if name == "gateway" and self._listener else []
+        fds = [self.gateways.listen(name)] if self.gateways.has_socket(name) else []
         part = Part(name, arguments, self.run_dir, self.data / "logs" / f"{name}.log", pass_fds=fds)
         self.parts[name] = part
         if part.adopt():
@@ -147,7 +141,7 @@ class Supervisor:
             self._turn(0.02)
 
     def _serves(self) -> bool:
-        connection = http.client.HTTPConnection(self._near_host, self.port, timeout=2.0)
+        connection = self._connection()
         try:
             connection.request("GET", "/stoke/v1/status")
             return connection.getresponse().status == 200
@@ -156,6 +150,15 @@ class Supervisor:
         finally:
             connection.close()
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self.options.tls_certificate:
+            return http.client.HTTPConnection(self._near_host, self.gateways.port, timeout=2.0)
+        import ssl  # which a supervisor without TLS does without
+
+        # Whether it answers is the question, not who it is: the socket is our own.
+        context = ssl._create_unverified_context()  # noqa: S323
+        return http.client.HTTPSConnection(self._near_host, self.gateways.port, timeout=2.0, context=context)
+
     def _write_stoke_json(self, store_url: str, control_plane: Path, node: Path) -> None:
         values = {
             "endpoint": self.endpoint,
@@ -163,15 +166,33 @@ class Supervisor:
             "control_plane_socket": str(control_plane),
             "node_socket": str(node),
             "pid": os.getpid(),
+            **self._tls(),
+            "gateways": self.options.gateways,
         }
         write_private(self.data / "stoke.json", json.dumps(values, indent=2))
 
-    def _port_of_before(self) -> int:
-        """The port of the last time, which an adopted gateway still has; 0 when Stoke was stopped in order."""
+    def _of_before(self) -> tuple[int, int]:
+        """The port and the number of gateways of the last time, which adopted ones still have; (0, 0) when Stoke was
+        stopped in order."""
         try:
-            return int(json.loads((self.data / "stoke.json").read_text())["endpoint"].rpartition(":")[2])
+            values = json.loads((self.data / "stoke.json").read_text())
+            return int(values["endpoint"].rpartition(":")[2]), int(values.get("gateways", 1))
         except (OSError, ValueError, KeyError, TypeError):
-            return 0
+            return 0, 0
+
+    def _tls(self) -> dict[str, str]:
+        """The files, as `stoke.json` has them; empty without TLS."""
+        options = self.options
+        if not options.tls_certificate:
+            return {}
+        return {"tls_certificate": options.tls_certificate, "tls_key": options.tls_key}
+
+    def _tls_of_before(self) -> dict[str, str]:
+        try:
+            before = json.loads((self.data / "stoke.json").read_text())
+            return {name: str(before[name]) for name in ("tls_certificate", "tls_key") if name in before}
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def _take_lock(self) -> int:
         """One supervisor a data folder. Raises BlockingIOError where another one runs."""
@@ -213,17 +234,12 @@ class Supervisor:
                 self._start_again(part)
 
     def _start_again(self, part: Part) -> None:
-        if part.name == "gateway" and self._listener is None:
+        if part.name in self.gateways.names and not self.gateways.has_socket(part.name):
             # An adopted gateway had its own socket; from now on it is ours.
-            self._listener = listen(self.options.host, self.port)
-            part.pass_fds = [self._listener.fileno()]
+            part.pass_fds = [self.gateways.listen(part.name)]
             at = list(part.arguments).index("--listen")
-            part.arguments = [
-                *part.arguments[:at],
-                "--listen-fd",
-                str(self._listener.fileno()),
-                *part.arguments[at + 2 :],
-            ]
+            listening = self.gateways.arguments(part.name, self._sockets)
+            part.arguments = [*part.arguments[:at], *listening]
         part.start()
         log.info("part.started part=%s pid=%d", part.name, part.pid)
 
@@ -241,6 +257,12 @@ class Supervisor:
 
     # -- the way down -----------------------------------------------------------------------------------------------
 
+    def read_certificate_again(self) -> None:
+        """Tell the gateway. May be called from a signal handler."""
+        for part in self.parts.values():
+            if part.name.startswith("gateway") and part.is_running:
+                part.signal(signal.SIGHUP)
+
     def ask_to_stop(self) -> None:
         """May be called from a signal handler."""
         self._stopping = True
@@ -249,7 +271,11 @@ class Supervisor:
     def stop(self) -> None:
         """Stop in order: nobody relaunches, nobody new comes in, instances end, then the store."""
         self._stopping = True
-        for name in ("control-plane", "gateway"):
+        self._stop_part("control-plane")
+        for name in self.gateways.names:  # all are told before any is waited for
+            if part := self.parts.get(name):
+                part.signal(signal.SIGTERM)
+        for name in self.gateways.names:
             self._stop_part(name)
         if (node := self.parts.get("node")) and node.is_running:
             self._stop_instances()
@@ -296,20 +322,6 @@ def short_socket_folder(run_dir: Path) -> Path:
     return folder
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket that children may inherit. Raises OSError, naming host and port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return listener
-
-
 def can_connect(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
@@ -337,6 +349,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.ask_to_stop())
+    if options.tls_certificate:
+        signal.signal(signal.SIGHUP, lambda *_: supervisor.read_certificate_again())
     failure = ""
     try:
         supervisor.start()

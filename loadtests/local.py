@@ -27,17 +27,19 @@ class LocalStoke:
     Raises StokeFailed on entering when one runs on that folder already: it is somebody's, and is left alone.
     """
 
-    def __init__(self, data: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, data: Path, listen: str = "127.0.0.1:0", *options: str) -> None:
+        """`options` are more of `stoke up`."""
         self.data = data.expanduser().absolute()
         self.endpoint = ""
         self._listen = listen
+        self._options = options
 
     def __enter__(self) -> Self:
         self.data.mkdir(parents=True, exist_ok=True)
         if self._runs():
             raise StokeFailed(f"Stoke already runs on {self.data}; stop it with: stoke down --data {self.data}")
         try:
-            self.stoke("up", "--listen", self._listen, "--detach", timeout_s=UP_TIMEOUT_S)
+            self.stoke("up", "--listen", self._listen, *self._options, "--detach", timeout_s=UP_TIMEOUT_S)
             self.endpoint = str(self.facts()["endpoint"])
         except BaseException:
             self._down()

@@ -155,6 +155,9 @@ class FunctionRoute(Message):
     headers: dict[str, str] = field(default_factory=dict)  # x-fc-* told to the instance with every request
     is_disabled: bool = False  # by its owner: no request enters
     disabled_reason: str = ""
+    requests_per_s: float = 0.0  # that may enter; 0 = no limit
+    requests_burst: float = 0.0  # that may enter at once; 0 = as many as in a second
+    queue_wait_s_max: float = 0.0  # refused at once if it is expected to wait longer for a slot; 0 = no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ class AliasRoute(Message):
     alias: str
     version: str
     additional_version_weight: dict[str, float] = field(default_factory=dict)
+    route_policy: dict[str, Any] = field(default_factory=dict)  # FC's; {} = the weights decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,9 @@ class TriggerRoute(Message):
     subdomain: str
     internet_disabled: bool = False
     auth_config: dict[str, Any] = field(default_factory=dict)  # of "jwt", as FC has it
+    priority: int = 5  # of its requests, 0 (last) to 9 (first)
+    session_by: str = ""  # "Header" | "Cookie": what tells a session, whose requests like to go to one instance
+    session_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Every answer that is not 2xx becomes a ServerError, every failure to get one an 
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from control_plane.cli.endpoint import START_HINT, Credentials
-from control_plane.cli.failures import ServerError, Unreachable
+from control_plane.cli.endpoint import START_HINT, Credentials, Trust
+from control_plane.cli.failures import BadInput, ServerError, Unreachable
 from runtime.contract import LATEST
 from runtime.signature import authorization
 
@@ -39,7 +40,9 @@ class Client:
         *,
         debug: bool = False,
         transport: httpx.BaseTransport | None = None,
+        trust: Trust | None = None,
     ) -> None:
+        """Raises BadInput: what `trust` names holds no certificates."""
         self.endpoint = endpoint
         self._credentials = credentials
         self._debug = debug
@@ -47,6 +50,7 @@ class Client:
             base_url=endpoint,
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,
+            verify=_verification(trust or Trust()),
             # A proxy from the environment cannot reach this machine's own loopback.
             trust_env=urlsplit(endpoint).hostname not in _LOOPBACK,
         )
@@ -221,3 +225,16 @@ def server_error(response: httpx.Response) -> ServerError:
 
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _verification(trust: Trust) -> ssl.SSLContext | bool:
+    if trust.file is None:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=str(trust.file))
+    except OSError as error:
+        raise BadInput(f"{trust.file}: no certificates can be read: {error}; PEM is allowed") from error
+    if trust.is_the_certificate:
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be no authority's, and its issuer not be there
+    return context

@@ -27,6 +27,7 @@ TABLE: Final[Table] = {
         "get": ("provision", "get"),
         "list": ("provision", "list_"),
         "explain": ("explain", "explain"),
+        "suggest": ("parts", "suggest"),
     },
     "keys": {
         "create": ("keys", "create"),

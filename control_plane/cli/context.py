@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from control_plane.cli.endpoint import data_folder, find_credentials, find_endpoint
+from control_plane.cli.endpoint import data_folder, find_credentials, find_endpoint, find_trust
 from control_plane.cli.failures import BadInput
 from control_plane.cli.output import Format, Output
 
@@ -86,7 +86,8 @@ class Session:
         from control_plane.cli.client import Client  # httpx takes longer to import than most commands to run
 
         endpoint = find_endpoint(self.options.endpoint, self.data, self.environment)
-        return Client(endpoint, find_credentials(self.data, self.environment), debug=self.options.debug)
+        trust = find_trust(self.options.endpoint, self.data, self.environment)
+        return Client(endpoint, find_credentials(self.data, self.environment), debug=self.options.debug, trust=trust)
 
     def manifest(self) -> Manifest | None:
         """The deployment file, checked; None when there is none. Raises BadInput."""

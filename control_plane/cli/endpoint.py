@@ -43,6 +43,31 @@ def find_endpoint(option: str | None, data: Path, environment: Mapping[str, str]
     return _checked(str(endpoint), str(state))
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to believe that they are the endpoint: by default those whom this machine's authorities vouch for."""
+
+    file: Path | None = None  # PEM certificates that are believed instead
+    is_the_certificate: bool = False  # the endpoint's own: whoever has its key is meant, whatever the name
+
+
+def find_trust(option: str | None, data: Path, environment: Mapping[str, str]) -> Trust:
+    """STOKE_CA; else, for the Stoke of the data folder, the certificate that it was started with.
+
+    Raises:
+        BadInput: STOKE_CA names no file.
+    """
+    if given := environment.get("STOKE_CA"):
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise BadInput(f"STOKE_CA: {given!r} is not a file: a file of PEM certificates is allowed")
+        return Trust(path)
+    if option or environment.get("STOKE_ENDPOINT"):
+        return Trust()
+    own = _read(data / "stoke.json").get("tls_certificate")
+    return Trust(Path(str(own)), is_the_certificate=True) if own else Trust()
+
+
 def find_credentials(data: Path, environment: Mapping[str, str]) -> Credentials | None:
     """STOKE_ACCESS_KEY_ID and STOKE_ACCESS_KEY_SECRET, else DATA/credentials.json, else None (nothing is signed).
 

@@ -1,4 +1,4 @@
-"""`stoke gateway|node|control-plane` and `stoke simulate`: a program of its own, with its own arguments.
+"""`stoke gateway|node|control-plane|simulate` and `stoke provision suggest`: programs with arguments of their own.
 
 The simulator lies above the control plane, so it is not imported but run.
 """
@@ -18,6 +18,7 @@ MODULES: Final = {
     "node": "runtime.node",
     "control-plane": "control_plane.main",
     "simulate": "loadtests.simulator",
+    "suggest": "loadtests.simulator.suggest",
 }
 
 
@@ -41,6 +42,14 @@ def simulate(context: typer.Context) -> None:
     output = context.obj.output if isinstance(context.obj, Options) else None
     chosen = [] if output is None else ["--output", output.value]
     _become("simulate", [*chosen, *context.args])
+
+
+def suggest(context: typer.Context) -> None:
+    """Find the cheapest provision.json for an SLO by simulation; `stoke provision suggest --help` has its options."""
+    said = context.obj if isinstance(context.obj, Options) else Options()
+    chosen = {"output": said.output and said.output.value, "endpoint": said.endpoint, "data": said.data}
+    outer = [text for name, value in chosen.items() if value is not None for text in (f"--{name}", str(value))]
+    _become("suggest", [*outer, *context.args])
 
 
 def _become(part: str, arguments: list[str]) -> None:

@@ -39,6 +39,18 @@ def up(
     simulated_gpu: Annotated[
         str, typer.Option(metavar="N:MEMORY_MIB", help="Pretend to have N cards; shown as simulated everywhere.")
     ] = "",
+    tls_certificate: Annotated[
+        str,
+        typer.Option(
+            envvar="STOKE_TLS_CERTIFICATE", metavar="FILE", help="Speak TLS, with this PEM certificate chain."
+        ),
+    ] = "",
+    tls_key: Annotated[
+        str, typer.Option(envvar="STOKE_TLS_KEY", metavar="FILE", help="The certificate's private key, PEM.")
+    ] = "",
+    gateways: Annotated[
+        str, typer.Option(metavar="N", help="How many gateway processes share the port; more than cores is no use.")
+    ] = "1",
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when Stoke serves, and leave it running.")
     ] = False,
@@ -46,7 +58,8 @@ def up(
     """Start Stoke on this machine: store, control plane, node and gateway. Prints the endpoint when it serves."""
     folder = data.expanduser().absolute()
     arguments = ["--data", str(folder), "--listen", listen, "--store", store]
-    arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu]
+    arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu, "--gateways", gateways]
+    arguments += ["--tls-certificate", tls_certificate, "--tls-key", tls_key]
     parse(arguments)  # complains here, in the foreground, and exits with 2
     command = [sys.executable, "-m", "control_plane.supervisor", *arguments]
     if not detach:
@@ -84,6 +97,22 @@ def _running(data: Path) -> dict[str, object] | None:
         return None
 
 
+def _tls_of_before(data: Path) -> list[str]:
+    """As options: an adopted gateway goes on speaking what it spoke."""
+    try:
+        values = json.loads((data / "stoke.json").read_text())
+        return ["--tls-certificate", values["tls_certificate"], "--tls-key", values["tls_key"]]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _gateways_of_before(data: Path) -> str:
+    try:
+        return str(json.loads((data / "stoke.json").read_text()).get("gateways", 1))
+    except (OSError, ValueError):
+        return "1"
+
+
 def down(data: DataOption = DEFAULT_DATA) -> None:
     """Stop Stoke: requests inside finish, instances are stopped, then the parts."""
     folder = data.expanduser().absolute()
@@ -93,9 +122,9 @@ def down(data: DataOption = DEFAULT_DATA) -> None:
             typer.echo(f"Stoke does not run on {folder}")
             return
         # A supervisor that was killed leaves its parts running: a new one adopts them, and then stops them.
-        _start_detached(
-            [sys.executable, "-m", "control_plane.supervisor", "--data", str(folder), "--listen", "127.0.0.1:0"], folder
-        )
+        arguments = ["--data", str(folder), "--listen", "127.0.0.1:0", *_tls_of_before(folder)]
+        arguments += ["--gateways", _gateways_of_before(folder)]
+        _start_detached([sys.executable, "-m", "control_plane.supervisor", *arguments], folder)
         found = _running(folder)
         if found is None:
             return

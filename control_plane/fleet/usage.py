@@ -64,6 +64,7 @@ class UsageBook:
         self._gateways: dict[str, _Gateway] = {}
         self._last_used_s: dict[str, float] = {}
         self._touched: set[VersionKey] = set()
+        self.expected: frozenset[str] = frozenset()  # gateways that are known to live, heard or not
 
     def absorb(self, report: UsageReport) -> set[VersionKey]:
         """Take a report in; gives the function versions that have requests waiting."""
@@ -186,13 +187,26 @@ class UsageBook:
         return self._last_used_s.get(instance_id, 0.0)
 
     def is_drained(self, instance_id: str) -> bool:
-        """Every gateway that is heard of knows that this instance drains, and has no request inside."""
-        return bool(self._gateways) and all(instance_id in g.drained for g in self._gateways.values())
+        """Every gateway that lives or is heard of knows that this instance drains, and has no request inside."""
+        gateways = self._gateways
+        return (
+            bool(gateways)
+            and self.expected <= gateways.keys()
+            and all(instance_id in each.drained for each in gateways.values())
+        )
 
     def forget_instance(self, instance_id: str) -> None:
         self._last_used_s.pop(instance_id, None)
 
+    def forget_gateway(self, name: str) -> None:
+        """Its process is gone, and holds nothing."""
+        gateway = self._gateways.pop(name, None)
+        if gateway is not None:
+            self._touched |= gateway.busy
+
     def forget_silent(self, now: float) -> None:
-        """Drop gateways that have not been heard for GATEWAY_SILENT_S: they are gone, and hold nothing."""
+        """Drop gateways that have not been heard for GATEWAY_SILENT_S: they are gone, and hold nothing. One that is
+        known to live is waited for."""
         for name in [n for n, g in self._gateways.items() if now - g.heard_at_s > GATEWAY_SILENT_S]:
-            self._touched |= self._gateways.pop(name).busy
+            if name not in self.expected:
+                self.forget_gateway(name)

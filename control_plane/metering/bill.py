@@ -72,11 +72,15 @@ def _static(used: Amounts, prices: Prices | None, peak: int, first_ms: int, unti
     instance_seconds = max(peak * span_s, used.instance_ms / 1000)
     static: dict[str, Any] = {"instances": peak, "span_s": round(span_s, 3), "instance_seconds": instance_seconds}
     if prices is None or not used.instance_ms:
-        return {"static_peak": static | {"cost": None}, "saving": None}
+        return {"static_peak": static | {"cost": None}, "saving": None, "instance_second_cost": None}
     part = instance_seconds * 1000 / used.instance_ms
     cost = prices.of_time(used) * part + prices.of_requests(used)
     saving = prices.of_time(used) * (part - 1.0)
-    return {"static_peak": static | {"cost": round(cost, COST_DIGITS)}, "saving": round(saving, COST_DIGITS)}
+    return {
+        "static_peak": static | {"cost": round(cost, COST_DIGITS)},
+        "saving": round(saving, COST_DIGITS),
+        "instance_second_cost": prices.of_time(used) * 1000 / used.instance_ms,
+    }
 
 
 def _total(used: list[Amounts], functions: list[dict[str, Any]], prices: Prices | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from control_plane.registry.routes import alias_route
 from control_plane.registry.settings import find_on_demand_max, functions_with_on_demand
 from control_plane.registry.transaction import Transaction
 from runtime.contract import LATEST, alias_field
+from runtime.traffic.rules import CONTENT, RANDOM, parse_rules
 
 
 class Aliases(RegistryBase):
@@ -108,6 +109,7 @@ async def _check(transaction: Transaction, service: str, alias: Alias) -> None:
     if alias.alias_name == LATEST:
         raise InvalidArgument(f"aliasName is {LATEST!r}: that name stands for the unpublished state")
     await find_version(transaction, service, alias.version_id)
+    _check_rules(alias)
     weights = alias.additional_version_weight or {}
     for version_id in weights:
         if version_id == alias.version_id:
@@ -116,3 +118,19 @@ async def _check(transaction: Transaction, service: str, alias: Alias) -> None:
     total = sum(weights.values())
     if total > 1.0 + 1e-9:  # shares such as 0.1 and 0.9 need not sum to 1 exactly
         raise InvalidArgument(f"additionalVersionWeight sums to {total:g}: must be at most 1")
+
+
+def _check_rules(alias: Alias) -> None:
+    """By resolvePolicy Content the routePolicy says which requests go to the additional version: both must be there."""
+    if alias.resolve_policy not in (None, "", RANDOM, CONTENT):
+        raise InvalidArgument(f"resolvePolicy is {alias.resolve_policy!r}: must be {RANDOM} or {CONTENT}")
+    if alias.resolve_policy != CONTENT:
+        return
+    if not alias.additional_version_weight:
+        raise InvalidArgument(f"additionalVersionWeight is empty: with resolvePolicy {CONTENT} it names where to go")
+    if not alias.route_policy:
+        raise InvalidArgument(f"routePolicy is missing: with resolvePolicy {CONTENT} it says which requests go there")
+    try:
+        parse_rules(alias.route_policy)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error

@@ -8,7 +8,9 @@ import json
 from typing import Any, Final
 
 from control_plane.model import Alias, CustomDomain, Function, HttpTriggerConfig, Service, Trigger
+from control_plane.stoke_fields import function_traffic, trigger_traffic
 from runtime.contract import LATEST, AliasRoute, DomainRoute, FunctionRoute, TriggerRoute
+from runtime.traffic.rules import CONTENT
 
 ON_DEMAND_INSTANCES_MAX: Final = 100  # FC's default for an account
 _LABEL_CHARS_MAX: Final = 63  # of one label of a host name
@@ -54,6 +56,7 @@ def function_route(
     on_demand_max: int | None = None,
 ) -> FunctionRoute:
     restriction = function.invocation_restriction or {}
+    traffic = function_traffic(function.model_extra)
     return FunctionRoute(
         service=function.service_name,
         function=function.function_name,
@@ -67,6 +70,9 @@ def function_route(
         # Not a field of FC's: a user says with it that a request may be run twice.
         retryable=(function.model_extra or {}).get("retryable") is True,
         headers=common_headers(function, version, service, region=region, account_id=account_id),
+        requests_per_s=traffic.requests_per_second,
+        requests_burst=traffic.requests_burst,
+        queue_wait_s_max=traffic.queue_wait_seconds,
     )
 
 
@@ -99,11 +105,14 @@ def alias_route(service: str, alias: Alias) -> AliasRoute:
         alias=alias.alias_name,
         version=alias.version_id,
         additional_version_weight=dict(alias.additional_version_weight or {}),
+        route_policy=dict(alias.route_policy or {}) if alias.resolve_policy == CONTENT else {},
     )
 
 
 def trigger_route(service: str, function: str, trigger: Trigger) -> TriggerRoute:
     config = trigger.trigger_config
+    traffic = trigger_traffic(config.model_extra)
+    session = traffic.session_affinity
     return TriggerRoute(
         service=service,
         function=function,
@@ -114,6 +123,9 @@ def trigger_route(service: str, function: str, trigger: Trigger) -> TriggerRoute
         subdomain=trigger.subdomain,
         internet_disabled=config.disable_url_internet,
         auth_config=_auth_config(config),
+        priority=traffic.priority,
+        session_by="" if session is None else session.type,
+        session_name="" if session is None else session.key,
     )
 
 

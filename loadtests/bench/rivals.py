@@ -115,7 +115,7 @@ def start_gateway(directory: Path, backend: Path, functions: int = 1) -> Iterato
         command += ["--control-plane", f"unix:{directory}/none.sock", "--data", str(directory)]
         log = directory / "gateway.log"
         with running(command, PROXY_CORE, log) as process:
-            wait_for(lambda: "feed-loaded" in log.read_text(), "the gateway")
+            wait_for(lambda: all(word in log.read_text() for word in ("feed-loaded", "port=")), "the gateway")
             port = int(log.read_text().split("port=")[1].split()[0])
             yield Proxy("gateway", port, process.pid)
 

@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from control_plane.cli.failures import CliError
-from control_plane.cli.usage import moment
-from loadtests.simulator.formats import READERS, read_trace
-from loadtests.simulator.generated import PREFIX, generate, parse
 from loadtests.simulator.optimum import with_optimum
 from loadtests.simulator.outcome import Outcome, outcome
-from loadtests.simulator.recorded import Asked, Recording, ask
+from loadtests.simulator.recorded import Recording
 from loadtests.simulator.run import Record, simulate_config
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.table import HEADS, plain, rows
 from loadtests.simulator.trace import Trace
+from loadtests.simulator.traffic import add_traffic, recorded_from, scenario_from, what_to_replay
 from provision.config import ConfigError, ProvisionConfig, unknown_fields
 from provision.config import parse as parse_config
 
 PROGRAM: Final = "stoke simulate"
-T = TypeVar("T")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--optimum: highspy computes it and is not installed; the extra 'loadtests' brings it")
     try:
         recording = recorded_from(options)
-        scenario, trace = what_to_replay(options, recording)
+        scenario, trace = what_to_replay(options, scenario_of(options, recording), recording)
         configs = configs_of(options, recording)
         records = {name: simulate_config(trace, scenario, config) for name, config in configs.items()}
     except (ValueError, OSError, CliError) as error:
@@ -66,76 +61,30 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description="What would this provision.json have done? Replays traffic in virtual time."
     )
+    add_traffic(parser, since="1h; a trace: all of it", history="1200; recorded: 0")
     add = parser.add_argument
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--trace", metavar="FILE", help="arrivals to replay, or shape:NAME,KEY=NUMBER,…")
-    what.add_argument("--recorded", metavar="SERVICE/FUNCTION", help="what a running Stoke has recorded of it")
-    add("--since", default="1h", metavar="TIME", help="of --recorded: 30m, 6h, or an ISO 8601 time (1h)")
-    add("--qualifier", default="LATEST", metavar="Q", help="of --recorded: LATEST or an alias (LATEST)")
-    add("--endpoint", metavar="URL", help="of --recorded: where Stoke is, as for every other command")
-    add("--data", type=Path, metavar="DIR", help="of --recorded: the data folder, as for every other command")
-    add("--format", choices=sorted(READERS), help="of the trace (default: by its first line)")
     add("--config", type=Path, metavar="FILE", help="a provision config (of --recorded: the one in force)")
     add("--compare", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="more of them")
-    add("--launch-seconds", type=float, metavar="N", help="from a launch until ready (as recorded, else 8)")
-    add("--service-seconds", type=float, default=1.0, metavar="N", help="of requests whose time is unknown (1)")
-    add("--instance-concurrency", type=int, metavar="N", help="requests an instance takes (as recorded, else 1)")
     add("--wait-limit-seconds", type=float, default=4.0, metavar="N", help="what a request may wait (4)")
-    add("--history-seconds", type=float, metavar="N", help="lived through, not judged (1200; recorded: 0)")
-    add("--on-demand-max", type=int, metavar="N", help="on-demand instances; 0 = none (as recorded, else 100)")
     add("--device-share", type=float, default=0.0, metavar="SHARE", help="of a GPU that an instance holds (0)")
     add("--capacity", type=int, metavar="N", help="instances that the devices hold (no limit)")
     add("--launch-failure-share", type=float, default=0.0, metavar="SHARE", help="of launches that fail (0)")
     add("--crashes-per-instance-hour", type=float, default=0.0, metavar="N", help="of ready instances (0)")
     add("--optimum", action="store_true", help="compute the least instance-seconds that anybody could need")
-    add("--seed", type=int, default=1, metavar="N", help="of all that is left to chance (1)")
     add("--report", type=Path, metavar="DIR", help="write report.html and report.json there")
     add("-o", "--output", choices=("table", "json"), default="table", help="what to print (table)")
     return parser
 
 
-def recorded_from(options: argparse.Namespace) -> Recording | None:
-    """Raises ValueError: Stoke cannot be reached, or says no."""
-    if options.recorded is None:
-        return None
-    since_s = moment("since", options.since, time.time())
-    return ask(Asked(options.recorded, options.qualifier, since_s, options.endpoint, options.data), os.environ)
-
-
-def what_to_replay(options: argparse.Namespace, recording: Recording | None) -> tuple[Scenario, Trace]:
-    """What was recorded counts where no option says otherwise."""
-    scenario = scenario_of(options, recording)
-    trace = recording.trace if recording is not None else trace_from(options, scenario)
-    if options.launch_seconds is None and trace.launch_s is not None:
-        scenario = replace(scenario, launch_s=trace.launch_s)
-    return scenario, trace
-
-
 def scenario_of(options: argparse.Namespace, recording: Recording | None) -> Scenario:
-    slots, on_demand_max, history_s = (1, 100, 1200.0) if recording is None else (*recording.limits, 0.0)
-    return Scenario(
-        service_s=options.service_seconds,
-        launch_s=_said(options.launch_seconds, 8.0),
-        slots=_said(options.instance_concurrency, slots),
+    return replace(
+        scenario_from(options, recording),
         wait_limit_s=options.wait_limit_seconds,
-        history_s=_said(options.history_seconds, history_s),
-        seed=options.seed,
         launch_failure_share=options.launch_failure_share,
         crashes_per_instance_hour=options.crashes_per_instance_hour,
         device_share=options.device_share,
         capacity=options.capacity,
-        on_demand_max=_said(options.on_demand_max, on_demand_max),
     )
-
-
-def _said(option: T | None, otherwise: T) -> T:
-    return otherwise if option is None else option
-
-
-def trace_from(options: argparse.Namespace, scenario: Scenario) -> Trace:
-    if options.trace.startswith(PREFIX):
-        return generate(parse(options.trace), scenario.service_s, scenario.seed)
-    return read_trace(Path(options.trace), options.format, scenario.seed)
 
 
 def configs_of(options: argparse.Namespace, recording: Recording | None) -> dict[str, ProvisionConfig]:

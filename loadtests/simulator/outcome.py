@@ -51,14 +51,21 @@ class Outcome:
 
 
 def outcome(record: Record) -> Outcome:
-    scenario, begin_s, end_s = record.scenario, record.scenario.history_s, record.trace.duration_s
-    requests = [request for request in record.requests if request.arrived_s >= begin_s]
+    """Of all that is judged."""
+    return between(record, record.scenario.history_s, record.trace.duration_s)
+
+
+def between(record: Record, begin_s: float, end_s: float) -> Outcome:
+    """Of what arrived, existed and was decided in [begin, end)."""
+    scenario = record.scenario
+    until_s = end_s if end_s < record.trace.duration_s else math.inf
+    requests = [request for request in record.requests if begin_s <= request.arrived_s < until_s]
     answered = [request for request in requests if request.finished_s is not None]
     waits = sorted(r.started_s - r.arrived_s for r in answered if r.started_s is not None)
     within = sum(wait_s <= scenario.wait_limit_s for wait_s in waits)
     refused = sum(request.refused for request in requests)
     launched = [instance for instance in record.instances if begin_s <= instance.launched_s < end_s]
-    samples = [sample for sample in record.samples if sample.at_s >= begin_s]
+    samples = [sample for sample in record.samples if begin_s <= sample.at_s < until_s]
     needs = [math.ceil((sample.in_flight + sample.queued) / scenario.slots) for sample in samples]
     changes = [change for change in record.changes if begin_s <= change.at_s < end_s]
     instance_seconds = sum(paid_s(instance, begin_s, end_s) for instance in record.instances)

@@ -33,26 +33,54 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whose recorded usage, of which Stoke, and from when (UTC seconds; None: the last hour)."""
+    """Whose recorded usage, of which Stoke, and from when until when (UTC seconds; None: an hour, and now)."""
 
     function: str  # SERVICE/FUNCTION
     qualifier: str = "LATEST"
     since_s: float | None = None
+    until_s: float | None = None
     endpoint: str | None = None
     data: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Of an instance's time."""
+
+    instance_second: float
+    currency: str = ""
+
+    def of(self, instance_seconds: float) -> str:
+        return f"{self.instance_second * instance_seconds:,.4f} {self.currency}".rstrip()
+
+
 def ask(asked: Asked, environment: Mapping[str, str]) -> Recording:
     """Raises ValueError: it cannot be reached, or says no."""
+    return recording(asked.function, _get(asked, environment, "usage/recorded"))
+
+
+def ask_price(asked: Asked, environment: Mapping[str, str]) -> Price | None:
+    """What a second of its instances cost; None where there are no prices, or no instances. Raises as `ask`."""
+    return price(_get(asked, environment, "usage"))
+
+
+def price(found: Mapping[str, Any]) -> Price | None:
+    """Of what the API gives."""
+    costs = [one["instance_second_cost"] for one in found["functions"]]
+    return Price(costs[0], found["currency"]) if costs and costs[0] is not None else None
+
+
+def _get(asked: Asked, environment: Mapping[str, str], what: str) -> Mapping[str, Any]:
     try:
         service, function = function_of([asked.function], needed=True)
         data = data_folder(asked.data, environment)
         endpoint = find_endpoint(asked.endpoint, data, environment)
         query = {"service": service, "function": function, "qualifier": asked.qualifier}
-        if asked.since_s is not None:
-            query["since"] = f"{asked.since_s:.3f}"
+        span = (("since", asked.since_s), ("until", asked.until_s))
+        query |= {name: f"{at_s:.3f}" for name, at_s in span if at_s is not None}
         with Client(endpoint, find_credentials(data, environment)) as client:
-            return recording(asked.function, client.get(f"{OWN}/usage/recorded", query))
+            found: Mapping[str, Any] = client.get(f"{OWN}/{what}", query)
+            return found
     except CliError as error:
         raise ValueError(f"recorded: {error}") from error
 

@@ -53,6 +53,13 @@ def whole(exchange: Exchange, content_type: str, body: bytes) -> None:
     exchange.finish()
 
 
+def methods(exchange: Exchange) -> None:
+    """Answer `OPTIONS *`, which asks about the server as a whole (RFC 9110, section 9.3.7), and finish the exchange."""
+    lines = header_block([("allow", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"), ("content-length", 0)])
+    exchange.write([b"".join((status_line(200), date_header(), lines, connection_line(exchange)))])
+    exchange.finish()
+
+
 def timed_out(exchange: Exchange, timeout_s: float, request_id: str, *, status: int, more_headers: bytes) -> None:
     """Answer for a function that did not within its timeout: its own fault, so said as a function error."""
     message = f"Function timed out after {timeout_s:g} seconds"

@@ -22,6 +22,7 @@ from runtime.async_invocation.records import Invocation, Queue
 from runtime.async_invocation.retry import Policy, is_too_old
 from runtime.async_invocation.store import AsyncStore, Backlog, Entry
 from runtime.gateway.gate import Gate, Lease
+from runtime.gateway.sharing import part_of
 from runtime.gateway.worker import STORE_AWAY, UNKNOWN_S, Worker
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ class Feeder:
         self.in_hand: dict[str, None] = {}  # entry ids that this gateway works on
         self.arrivals = 0  # by this gateway's own clients
         self.waiting = 0  # in the queue, as last known
+        self._own = 0  # of those, by this gateway's own clients since it looked last
         self._slotless = 0  # taken, and without a slot yet
         self._oldest_s: float | None = None
         self._taking = False
@@ -185,11 +187,12 @@ class Feeder:
         """One more event, from this gateway's own client."""
         self.arrivals += 1
         self.waiting += 1
+        self._own += 1
         self._count()
         self._take_soon()
 
     def heard(self, backlog: Backlog) -> None:
-        self.waiting = backlog.waiting
+        self.waiting, self._own = backlog.waiting, 0
         self._oldest_s = backlog.oldest_enqueued_at_s
         self._count()
         self._changed.set()
@@ -264,8 +267,10 @@ class Feeder:
     def _count(self) -> None:
         """Tell the gate's usage of what waits; the first of them is reported at once."""
         usage = self.gate.usage
-        most = 0 if self._is_disabled else self.gateway.settings.async_demand_max
-        waiting = min(self.waiting + self._slotless, most)
+        settings = self.gateway.settings
+        most = 0 if self._is_disabled else part_of(settings.async_demand_max, settings)
+        own = min(self._own, self.waiting)  # the others may not know of these yet; the rest all of them see
+        waiting = min(own + part_of(self.waiting - own, settings) + self._slotless, most)
         if waiting != usage.background:
             if waiting and not usage.background and not self.gate.idle_slots:
                 self.gateway.reporter.soon()

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from runtime.contract import FEED_KEY, INSTANCES_KEY, ROUTES_KEY, USAGE_CHANNEL, UsageReport
+from runtime.leasing import LEASE_CHANNEL, LEASES_KEY, LeaseReport
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class Listener(Protocol):
     def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
         """Everything there is: what is not in it is no more."""
 
+    def load_leases(self, grants: Mapping[str, str]) -> None:
+        """All grants of slots, told before the rest where the listener shares instances with others."""
+
     def change(self, key: str, field: str, value: str) -> None:
         """One change; `value` is "" for what was removed."""
 
@@ -44,7 +48,8 @@ class Listener(Protocol):
 class Store:
     """The gateway's two connections to the store: one that follows the feed, one that publishes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, with_leases: bool = False) -> None:
+        self._with_leases = with_leases
         # redis-py's own retries would keep a lost connection from being noticed; `follow` has its own.
         self._client = redis.asyncio.Redis.from_url(
             url,
@@ -80,6 +85,13 @@ class Store:
         except (RedisError, TimeoutError) as error:
             raise ConnectionError(str(error)) from error
 
+    async def publish_lease(self, report: LeaseReport) -> None:
+        """Raises OSError when the store is away; the report is lost then."""
+        try:
+            await self._client.publish(LEASE_CHANNEL, report.to_json())
+        except (RedisError, TimeoutError) as error:
+            raise ConnectionError(str(error)) from error
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -90,10 +102,14 @@ class Store:
             transaction.hgetall(ROUTES_KEY)
             transaction.hgetall(INSTANCES_KEY)
             transaction.xinfo_stream(FEED_KEY)
-            routes, instances, info = await transaction.execute(raise_on_error=False)
-        for answer in (routes, instances):
+            if self._with_leases:
+                transaction.hgetall(LEASES_KEY)
+            routes, instances, info, *leases = await transaction.execute(raise_on_error=False)
+        for answer in (routes, instances, *leases):
             if isinstance(answer, Exception):
                 raise answer
+        for grants in leases:
+            listener.load_leases(grants)
         listener.load(routes, instances)
         return _position(info)
 

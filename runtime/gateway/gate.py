@@ -7,30 +7,42 @@ another instance is idle.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
+from runtime.gateway.affinity import Sessions
+from runtime.gateway.claim import PLAIN, Claim
+from runtime.gateway.drain_rate import DrainRate
+from runtime.gateway.hall import Hall
+from runtime.gateway.line import Line, Ticket
 from runtime.gateway.pick import Instance, Picker
+from runtime.gateway.retry_budget import RetryBudget
+from runtime.gateway.room import in_hall, in_line
 from runtime.gateway.usage import Usage
+
+__all__ = ["Full", "Gate", "Lease", "Ticket"]
 
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """No slot is free and the queue has no place left."""
+    """No slot is free, and the queue has no place for this request."""
 
-    queue_length_max: int
+    why: str
+    retry_after_s: int
+    outrun: tuple[Ticket, ...] = ()  # those that had to go for it, in vain as it turned out
 
 
 class Lease:
     """One slot of one instance. Whoever holds it gives it back with `release`; again does nothing."""
 
-    __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance")
+    __slots__ = ("_gate", "_held", "_since_s", "cold_start", "instance", "is_background")
 
     def __init__(self, gate: Gate, instance: Instance, since_s: float, cold_start: bool) -> None:
         self._gate = gate
         self._held = True
+        self.is_background = False  # of asynchronous work, which takes what requests leave
         self._since_s = since_s
         self.instance: Final = instance
         self.cold_start: Final = cold_start  # bound to an instance that became ready while the request waited
@@ -40,49 +52,65 @@ class Lease:
         if not self._held:
             return None
         self._held = False
+        if self.is_background:
+            self._gate.background_inside -= 1
         return self._gate._release(self.instance, now_s, self._since_s)
-
-
-class Ticket:
-    """A place in the queue. `lease` is set when its turn has come."""
-
-    __slots__ = ("lease", "queued_at_s", "waiter")
-
-    def __init__(self, waiter: Any, queued_at_s: float) -> None:
-        self.waiter: Final = waiter
-        self.queued_at_s: Final = queued_at_s
-        self.lease: Lease | None = None
 
 
 class Gate:
     """All of one function version at one gateway."""
 
-    def __init__(self, queue_length_max: int) -> None:
+    def __init__(
+        self,
+        queue_length_max: int,
+        queue_bytes_max: int | None = None,
+        hall: Hall | None = None,
+        retries: RetryBudget | None = None,
+    ) -> None:
+        """`hall` bounds what waits at this gate and others together, `retries` what is sent again."""
         self._queue_length_max: Final = queue_length_max
+        self._queue_bytes_max: Final = inf if queue_bytes_max is None else queue_bytes_max
+        self._hall: Final = hall
+        self._retries: Final = retries
         self._picker = Picker()
-        self._queue: OrderedDict[Ticket, None] = OrderedDict()
+        self._sessions = Sessions()
+        self.line = Line()
+        self.drain_rate = DrainRate()
         self._instances: dict[str, Instance] = {}
         self.usage = Usage()
+        self.background_inside = 0  # of what is in flight, asynchronous work
         self.last_failure = ""  # why the last instance failed, "" once one has become ready since
         self.on_idle: Callable[[], None] | None = None  # called when a slot is free that no queued request wanted
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    def reserve(self, waiter: Any, now_s: float) -> Lease | Ticket | Full:
-        """A slot now, or a place at the end of the queue; `waiter` is whom to tell of the lease."""
+    def reserve(self, waiter: Any, now_s: float, claim: Claim = PLAIN, held_bytes: int = 0) -> Lease | Ticket | Full:
+        """A slot now, or a place in the queue; `waiter` is whom to tell of the lease, `held_bytes` what it holds."""
         self.usage.arrive(now_s)
-        if self._picker and not self._queue:
-            return self._bind(now_s, None)
-        if len(self._queue) >= self._queue_length_max:
-            return Full(self._queue_length_max)
-        return self._enqueue(waiter, now_s)
+        if self._picker and not self.line.length:
+            return self._bind(now_s, None, claim.session)
+        if not self.line.length:
+            self.drain_rate.begin(now_s)
+        refused = self._hopeless(now_s, claim)
+        if refused is not None:
+            return refused
+        outrun, why = self._room(now_s, claim, held_bytes)
+        if why:
+            return Full(why, self.retry_after_s(now_s), outrun)
+        ticket = Ticket(waiter, now_s, claim, held_bytes)
+        ticket.outrun = outrun
+        self._enqueue(ticket, now_s)
+        return ticket
 
-    def reserve_again(self, waiter: Any, now_s: float) -> Lease | Ticket:
-        """For a request whose instance went away under it: never refused, and the first in the queue if it waits."""
-        if self._picker and not self._queue:
-            return self._bind(now_s, None)
-        ticket = self._enqueue(waiter, now_s)
-        self._queue.move_to_end(ticket, last=False)
+    def reserve_again(self, waiter: Any, now_s: float, claim: Claim = PLAIN, held_bytes: int = 0) -> Lease | Ticket:
+        """For a request whose instance went away under it: never refused, and the first of its priority if it waits."""
+        if self._picker and not self.line.length:
+            return self._bind(now_s, None, claim.session)
+        ticket = Ticket(waiter, now_s, claim, held_bytes)
+        ticket.is_again = True
+        if not self.line.length:
+            self.drain_rate.begin(now_s)
+        self._enqueue(ticket, now_s)
         return ticket
 
     def reserve_idle(self, now_s: float) -> Lease | None:
@@ -90,30 +118,45 @@ class Gate:
 
         For work that may wait outside, so that it never stands before a request.
         """
-        if not self._picker or self._queue:
+        if not self._picker or self.line.length:
             return None
         self.usage.arrive(now_s)
-        return self._bind(now_s, None)
+        lease = self._bind(now_s, None)
+        lease.is_background = True
+        self.background_inside += 1
+        return lease
 
     @property
     def idle_slots(self) -> int:
         """How often `reserve_idle` would give a slot now."""
-        if not self._picker or self._queue:
+        if not self._picker or self.line.length:
             return 0
         return sum(each.slots - each.in_flight for each in self._instances.values() if each.is_offered)
 
     def cancel(self, ticket: Ticket, now_s: float) -> None:
         """Leave the queue. A ticket that has left it, with or without a lease, does nothing."""
-        if ticket in self._queue:
-            del self._queue[ticket]
-            self.usage.dequeue(now_s, ticket.queued_at_s)
+        if self.line.remove(ticket):
+            self._left(ticket, now_s)
 
     def cancel_all(self, now_s: float) -> list[Ticket]:
         """Empty the queue, of a function that is no more; what it held is given: tell the waiters."""
-        tickets = list(self._queue)
+        tickets = list(self.line)
         for ticket in tickets:
             self.cancel(ticket, now_s)
         return tickets
+
+    def retry_after_s(self, now_s: float) -> int:
+        """After how many whole seconds there should be room again."""
+        return self.drain_rate.retry_after_s(self.line.length, now_s)
+
+    def may_send_again(self, now_s: float) -> bool:
+        """Whether one more request that was lost may be sent again; asking counts."""
+        return self._retries is None or self._retries.take(now_s, self.usage.arrived_ever)
+
+    def age(self, now_s: float) -> None:
+        """To be called about once a second."""
+        if self._retries is not None:
+            self._retries.age(now_s, self.usage.arrived_ever)
 
     # -- instances -----------------------------------------------------------------------------------------------------
 
@@ -131,6 +174,16 @@ class Gate:
             instance.slots = slots
             instance.draining = instance.ejected = instance.removed = False
         self.last_failure = ""
+        return self._offer(instance, now_s)
+
+    def set_slots(self, instance_id: str, slots: int, now_s: float) -> list[Ticket]:
+        """More or fewer of its slots are ours; fewer than are in flight takes effect as they end. Gives the tickets
+        that got a slot. An unknown instance, or as many as before, does nothing."""
+        instance = self._instances.get(instance_id)
+        if instance is None or slots == instance.slots:
+            return []
+        self._picker.remove(instance)
+        instance.slots = slots
         return self._offer(instance, now_s)
 
     def drain_instance(self, instance_id: str) -> None:
@@ -181,35 +234,71 @@ class Gate:
     @property
     def is_unused(self) -> bool:
         """No instance, no request: nothing is lost when it goes."""
-        return not self._instances and not self._queue
+        return not self._instances and not self.line.length
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _bind(self, now_s: float, queued_at_s: float | None) -> Lease:
-        instance = self._picker.enter()
+    def _bind(self, now_s: float, queued_at_s: float | None, session: bytes = b"") -> Lease:
+        picker = self._picker
+        instance = picker.enter() if not session else self._sessions.enter(session, picker, self._instances)
         self.usage.enter(now_s, instance.provisioned)
         return Lease(self, instance, now_s, queued_at_s is not None and instance.ready_at_s >= queued_at_s)
 
-    def _enqueue(self, waiter: Any, now_s: float) -> Ticket:
-        ticket = Ticket(waiter, now_s)
-        self._queue[ticket] = None
+    def _enqueue(self, ticket: Ticket, now_s: float) -> None:
+        self.line.push(ticket)
         self.usage.enqueue(now_s)
-        return ticket
+        if self._hall is not None:
+            self._hall.changed(self, 1, ticket.held_bytes)
+
+    def _left(self, ticket: Ticket, now_s: float) -> None:
+        self.usage.dequeue(now_s, ticket.queued_at_s)
+        if self._hall is not None:
+            self._hall.changed(self, -1, -ticket.held_bytes)
+
+    def _hopeless(self, now_s: float, claim: Claim) -> Full | None:
+        """Refuses who would wait in vain. Never the first: a queue that is kept empty asks for no instance."""
+        if claim.wait_s_max == inf or not self.line.length or not self.is_served:
+            return None
+        wait_s = self.drain_rate.wait_s(self.line.ahead_of(claim.priority), now_s)
+        if wait_s is None or wait_s <= claim.wait_s_max:
+            return None
+        why = f"no instance is free, and to wait would take {wait_s:.3g} s: {claim.wait_s_max:g} s are allowed here"
+        return Full(why, self.retry_after_s(now_s))
+
+    def _room(self, now_s: float, claim: Claim, held_bytes: int) -> tuple[tuple[Ticket, ...], str]:
+        """Makes room in the queue and in the hall. Gives those that had to go, and why there is none all the same."""
+        goes = in_line(self.line, self._queue_length_max, self._queue_bytes_max, claim.priority, held_bytes)
+        if isinstance(goes, str):
+            return (), goes
+        for ticket in goes:
+            self.cancel(ticket, now_s)
+        hall = self._hall
+        while hall is not None:
+            step = in_hall(self, hall, claim.priority, held_bytes)
+            if step is None:
+                break
+            if isinstance(step, str):
+                return goes, step
+            gate, ticket = step
+            gate.cancel(ticket, now_s)
+            goes += (ticket,)
+        return goes, ""
 
     def _offer(self, instance: Instance, now_s: float) -> list[Ticket]:
         if instance.is_offered:
             self._picker.add(instance)
         bound: list[Ticket] = []
-        while self._queue and self._picker:
+        while self.line.length and self._picker:
             bound.append(self._bind_first(now_s))
         if self._picker and self.on_idle is not None:
             self.on_idle()
         return bound
 
     def _bind_first(self, now_s: float) -> Ticket:
-        ticket, _ = self._queue.popitem(last=False)
-        self.usage.dequeue(now_s, ticket.queued_at_s)
-        ticket.lease = self._bind(now_s, ticket.queued_at_s)
+        ticket = self.line.pop()
+        self._left(ticket, now_s)
+        self.drain_rate.turn(now_s)
+        ticket.lease = self._bind(now_s, ticket.queued_at_s, ticket.claim.session)
         return ticket
 
     def _release(self, instance: Instance, now_s: float, since_s: float) -> Ticket | None:
@@ -217,7 +306,7 @@ class Gate:
         instance.last_finished_s = now_s
         self.usage.leave(now_s, instance.provisioned, since_s)
         if offered:
-            if self._queue:
+            if self.line.length:
                 return self._bind_first(now_s)
             if self.on_idle is not None:
                 self.on_idle()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from time import monotonic
@@ -25,20 +23,24 @@ from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
+from runtime.gateway.figures import figures
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.log_type import pass_log_type
-from runtime.gateway.metrics import CONTENT_TYPE, Level, Metrics
+from runtime.gateway.metrics import Metrics
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
-from runtime.gateway.routes import Destination, Routes, VersionKey
+from runtime.gateway.routes import Destination, Entrance, Routes, VersionKey
 from runtime.gateway.settings import GatewaySettings
+from runtime.gateway.sharing import sharing_of
+from runtime.gateway.siblings import Siblings
+from runtime.gateway.terms import Desk, Terms
 from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
 from runtime.gateway.upstreams import Upstreams
 from runtime.gateway.watch import METRICS_PATH, check_watcher
@@ -46,6 +48,8 @@ from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
+from runtime.leasing import LEASES_KEY, LeaseReport
+from runtime.traffic.asked import Asked
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,9 @@ class Gateway:
         loop: asyncio.AbstractEventLoop,
         settings: GatewaySettings,
         publish: Callable[[UsageReport], Awaitable[bool]],
+        publish_lease: Callable[[LeaseReport], Awaitable[None]] | None = None,
     ) -> None:
+        """`publish_lease` is needed where the settings say that there are several gateways."""
         self._loop = loop
         self.settings = settings
         self.routes = Routes()
@@ -73,6 +79,7 @@ class Gateway:
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
+        self._desk = Desk(settings)
         self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
         self.api_requests: Deadlines[ApiRequest] = Deadlines(loop, settings.api_timeout_s, ApiRequest.not_answered)
@@ -82,14 +89,19 @@ class Gateway:
         self.control_plane = Pool(
             loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
         )
+        self.sharing = sharing_of(
+            settings, self._gates, lambda instance_id: self.upstreams.gate_of(instance_id), self._wake, publish_lease
+        )
         self.upstreams = Upstreams(
             loop,
             gate=self.gate,
             wake=self._wake,
             spawn=self.spawn,
             report_soon=lambda: self.reporter.soon(),
+            slots=self.sharing.slots,
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.instance_idle_s,
+            outlier_limits=settings.outlier_limits,
         )
         self.async_invocations = AsyncInvocations(self, connect(settings.store))
         self.reporter = Reporter(
@@ -98,6 +110,10 @@ class Gateway:
             self._unreachable,
             publish,
             every_s=settings.report_every_s,
+            also=self.sharing.short,
+        )
+        self.siblings = Siblings(
+            settings.number, settings.gateways, Path(settings.sockets), lambda: figures(self.metrics, self._gates)
         )
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -135,9 +151,12 @@ class Gateway:
     def _enter(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             raise Refusal(*exchange.problem)
+        if exchange.target == b"*":
+            answers.methods(exchange)
+            return
         head = sort_request(exchange.request)
         before = exchange.request.note_before
-        if before is not None and before.generation == self.routes.generation and head.is_plain:
+        if before is not None and before.may_be_again(self.routes.generation, head):
             passage = exchange.request.note = before.again(head)
             Invocation(self, exchange, passage).begin()
             return
@@ -154,7 +173,7 @@ class Gateway:
             self._enter_invocation(exchange, head, asked)
         elif exchange.target == METRICS_PATH:
             check_watcher(exchange, self.keys)
-            answers.whole(exchange, CONTENT_TYPE, self._metrics_text().encode())
+            self.siblings.answer(exchange, self.spawn)
         else:
             assert isinstance(asked, ApiAsk), "there are four things to ask for"
             (ApiUpgrade if wants_upgrade(exchange) else ApiRequest)(self, exchange, head).begin()
@@ -175,7 +194,7 @@ class Gateway:
             self._tokens.check(exchange, head, entrance.jwt, asked.target)
         elif head.authorization is not None:
             head.passed += (b"authorization", b": ", head.authorization, b"\r\n")  # the function's own affair
-        self._enter_function(exchange, head, entrance.names, admission, asked, is_open=entrance.is_open)
+        self._enter_function(exchange, head, entrance.names, admission, asked, entrance)
 
     def _enter_invocation(self, exchange: Exchange, head: RequestHead, asked: InvokeAsk) -> None:
         self._check_loaded()
@@ -189,28 +208,31 @@ class Gateway:
         names: Names,
         admission: Admission | None,
         trigger: TriggerAsk | None = None,
-        *,
-        is_open: bool = False,
+        entrance: Entrance | None = None,
     ) -> None:
         """At once, or as soon as the store has said that the signature's nonce is new.
 
-        `is_open`: nothing about such a request is checked, so the next one with this head may go the same way.
+        By an open entrance nothing about a request is checked, so the next one with this head may go the same way.
         """
 
         def go_on() -> None:
             body = None if admission is None else admission.body
             asynchronous = is_async(head)
-            destination = self._open_destination(names)
+            asked = Asked(exchange.headers, exchange.target)
+            destination = self._open_destination(names, asked)
             if asynchronous:
                 Acceptance(self, exchange, head, destination, names, body, trigger).begin()
                 return
             if trigger is None and head.fc:
                 pass_log_type(head)
-            passage = self._passage(exchange, head, trigger, names, destination)
+            key_id = "" if admission is None else admission.access_key_id
+            has_rules = self.routes.has_rules(names)
+            terms = self._desk.terms(asked, head, entrance, destination, key_id, has_rules=has_rules)
+            passage = self._passage(exchange, head, trigger, names, destination, terms)
             if wants_upgrade(exchange):
                 InvocationUpgrade(self, exchange, passage, body).begin()
                 return
-            if is_open and self.routes.is_fixed(names):
+            if entrance is not None and entrance.is_open and self.routes.is_fixed(names):
                 exchange.request.note = passage
             Invocation(self, exchange, passage, body).begin()
 
@@ -219,9 +241,9 @@ class Gateway:
         else:
             go_on()
 
-    def _open_destination(self, names: Names) -> Destination:
+    def _open_destination(self, names: Names, asked: Asked) -> Destination:
         """Where a request goes, unless the function's owner has closed it."""
-        destination = self.routes.destination(names, self.roll())
+        destination = self.routes.destination(names, self.roll(), asked)
         route = destination.route
         if route.is_disabled:
             because = f": {route.disabled_reason}" if route.disabled_reason else ""
@@ -229,7 +251,13 @@ class Gateway:
         return destination
 
     def _passage(
-        self, exchange: Exchange, head: RequestHead, trigger: TriggerAsk | None, names: Names, destination: Destination
+        self,
+        exchange: Exchange,
+        head: RequestHead,
+        trigger: TriggerAsk | None,
+        names: Names,
+        destination: Destination,
+        terms: Terms,
     ) -> Passage:
         settings = self.settings
         return Passage(
@@ -241,16 +269,11 @@ class Gateway:
             self.running(destination.route.timeout_s),
             names,
             self.metrics.series(names),
+            held_body_bytes_max=settings.held_body_bytes_max,
             body_bytes_max=settings.invocation_body_bytes_max if trigger is None else settings.trigger_body_bytes_max,
             generation=self.routes.generation,
+            terms=terms,
         )
-
-    def _metrics_text(self) -> str:
-        levels = [
-            Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
-            for (service, version, function), gate in self._gates.items()
-        ]
-        return self.metrics.text(levels, time.process_time(), _resident_bytes())
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():
@@ -262,7 +285,7 @@ class Gateway:
         """The gate of a function version, made when it is first asked for."""
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(self.settings.queue_length_max)
+            gate = self._gates[key] = self._desk.new_gate()
         return gate
 
     def running(self, timeout_s: float) -> Deadlines[Invocation]:
@@ -277,6 +300,7 @@ class Gateway:
         ticket = lease.release(now_s)
         if ticket is not None:
             self._wake([ticket])
+        self.sharing.released(lease.instance)
         if lease.instance.draining and not lease.instance.in_flight:
             self.reporter.soon()
 
@@ -290,6 +314,9 @@ class Gateway:
         log.warning("instance-lost request=%s instance=%s reason=%r", request_id, instance_id, str(error))
 
     # -- the feed ------------------------------------------------------------------------------------------------------
+
+    def load_leases(self, grants: Mapping[str, str]) -> None:
+        self.sharing.load(grants)
 
     def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
         self.routes.clear()
@@ -311,6 +338,8 @@ class Gateway:
                 self._turn_away_orphans([(names[0], names[1], names[2])])
         elif key == INSTANCES_KEY:
             self._change_instance(field, value)
+        elif key == LEASES_KEY:
+            self.sharing.change(field, value)
 
     async def close(self) -> None:
         """Stop everything that was begun here. Requests on their way are cut by the server before."""
@@ -361,7 +390,10 @@ class Gateway:
         """Requests that wait for a function that was deleted wait in vain."""
         for key in keys:
             gate = self._gates.get(key)
-            if gate is not None and self.routes.function(key) is None:
+            if self.routes.function(key) is not None:
+                continue
+            self._desk.forget(key)
+            if gate is not None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):
                     message = f"function '{function}' does not exist in service '{service}'"
@@ -380,14 +412,10 @@ class Gateway:
         the next who waits, as long as there is the function.
         """
         self.upstreams.forget_left()
+        now_s = monotonic()
         for key, gate in list(self._gates.items()):
+            gate.age(now_s)
             if gate.is_unused and gate.usage.is_idle and not (gate.last_failure and self.routes.function(key)):
                 del self._gates[key]
                 self.routes.generation += 1  # a passage that was found before leads to this gate
         return self.upstreams.unreachable()
-
-
-def _resident_bytes() -> int:
-    """What of this process is in memory (proc(5), statm)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

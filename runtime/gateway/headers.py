@@ -7,10 +7,21 @@ one connection only (RFC 9110, section 7.6.1) and without `x-fc-*` from clients,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
-from runtime.http.fields import Use, named_by_connection, use_of
+from runtime.http.fields import Use, find, named_by_connection, use_of
 from runtime.http.framing import Headers
 from runtime.http.head import Request
+
+# What a message's head has to say, if anything does: behind a body it comes too late (RFC 9110, section 6.5.1). Those
+# that say how a message is read, and ours, never pass at all.
+_NOT_IN_TRAILERS: Final = frozenset(
+    b"""
+    age cache-control content-encoding content-range content-type cookie date expires if-match if-modified-since
+    if-none-match if-range if-unmodified-since location max-forwards pragma range retry-after set-cookie trailer vary
+    warning www-authenticate
+    """.split()
+)
 
 
 class RequestHead:
@@ -24,6 +35,7 @@ class RequestHead:
         "host",
         "is_chunked",
         "passed",
+        "steering",
         "upgrades",
     )
 
@@ -35,12 +47,13 @@ class RequestHead:
         self.content_length: int | None = None
         self.is_chunked = False
         self.expects_continue = False
+        self.steering: Headers | None = None  # what claim.py reads, names in lower case
         self.upgrades = False
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing in it says how the request is to be treated, but only what it says to the function."""
-        return not (self.fc or self.authorization is not None or self.upgrades)
+        return not (self.fc or self.authorization is not None or self.upgrades or self.steering)
 
     @property
     def has_body(self) -> bool:
@@ -81,8 +94,13 @@ def sort_request(request: Request) -> RequestHead:
             head.fc.append((name.lower(), value))
         elif use is Use.AUTHORIZATION:
             head.authorization = value
+        elif use is Use.STEERING:
+            passed += (name, b": ", value, b"\r\n")
+            head.steering = [*(head.steering or ()), (name.lower(), value)]
     if hidden:
         head.passed = _without(passed, hidden - {b"host"})
+    if request.http_1_0 and request.host is not None and find(request.fields, b"host") is None:
+        head.passed += (b"host", b": ", request.host, b"\r\n")  # of http://host/path, which goes on as a path
     return head
 
 
@@ -95,7 +113,7 @@ def sort_response(headers: Headers, said_here: frozenset[bytes]) -> bytes:
     hidden: set[bytes] | None = None
     for name, value in headers:
         use = use_of(name)
-        if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST:
+        if use is Use.PLAIN or use is Use.AUTHORIZATION or use is Use.HOST or use is Use.STEERING:
             passed += (name, b": ", value, b"\r\n")
         elif use is Use.CONNECTION:
             hidden = (hidden or set()) | named_by_connection(value)
@@ -107,8 +125,10 @@ def sort_response(headers: Headers, said_here: frozenset[bytes]) -> bytes:
 
 
 def sort_trailers(fields: Headers) -> Headers:
-    """The fields behind a body that go on: not those that say how it is read (RFC 9110, section 6.5.1)."""
-    return [(name, value) for name, value in fields if use_of(name) is Use.PLAIN]
+    """The fields behind a body that go on."""
+    return [
+        (name, value) for name, value in fields if use_of(name) is Use.PLAIN and name.lower() not in _NOT_IN_TRAILERS
+    ]
 
 
 def lines(headers: Headers) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import TimerHandle, get_running_loop
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -18,6 +19,7 @@ from runtime.contract import (
 )
 from runtime.gateway import answers, refusal
 from runtime.gateway.access_log import Record
+from runtime.gateway.bucket import Bucket
 from runtime.gateway.gate import Full, Lease, Ticket
 from runtime.gateway.metrics import CLIENT_GONE
 from runtime.gateway.passage import Passage
@@ -68,6 +70,7 @@ class Invocation(Relay):
     _begun_at_s = 0.0  # when it had a slot, the last time if it had several
     _cold_start = False
     _sent_times = 0
+    _patience: TimerHandle | None = None  # until it has waited as long as its claim allows
     _upstream: Upstream | None = None  # the instance that it was sent to last
 
     def __init__(
@@ -89,10 +92,16 @@ class Invocation(Relay):
 
     def begin(self) -> None:
         self._arrived_at_s = now_s = monotonic()
-        outcome = self._gate.reserve(self, now_s)
+        passage = self._passage
+        if passage.buckets is not None and self._is_throttled(passage.buckets, now_s):
+            return
+        held_bytes = passage.held_bytes
+        if self.exchange.body_bytes > held_bytes:  # more of it came at once than is held otherwise
+            held_bytes = self.exchange.body_bytes
+        outcome = self._gate.reserve(self, now_s, passage.claim, held_bytes)
         if isinstance(outcome, Full):
-            message = f"no instance is free and {outcome.queue_length_max} requests wait already: no more are allowed"
-            self.refuse(refusal.exhausted(message))
+            self._turn_away(outcome.outrun, now_s)
+            self.refuse(refusal.exhausted(outcome.why, outcome.retry_after_s))
             return
         self._take(outcome)
         if self.head.expects_continue:
@@ -102,8 +111,7 @@ class Invocation(Relay):
         """A slot is ours: after a wait, or at once."""
         gateway = self._gateway
         if self._ticket is not None:
-            self._ticket = None
-            gateway.waiting.discard(self)
+            self._leave_queue()
         self._lease = lease
         if lease.cold_start:
             self._cold_start = True
@@ -116,8 +124,7 @@ class Invocation(Relay):
         """The queue wait's time is over: for want of a slot, or because the function cannot be started."""
         reason = "" if self._gate.is_served else self._gate.last_failure
         if not reason:
-            wait_s = self._gateway.settings.queue_wait_s
-            self.refuse(refusal.exhausted(f"no instance became free within {wait_s:g} s"))
+            self._give_up_waiting(self._gateway.settings.queue_wait_s)
         elif reason.startswith(INITIALIZER_FAILED):
             self._status = self._status_of_failure(502)
             self.give_up()
@@ -129,6 +136,7 @@ class Invocation(Relay):
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
         self._passage.series.lost["timeout"] += 1
+        self._judge()
         if self._answered or self.exchange.gone:
             self._drop_connection()
             self.exchange.abort()
@@ -146,6 +154,11 @@ class Invocation(Relay):
             more_headers=id_line + destination.response_headers,
         )
 
+    def outrun(self, now_s: float) -> None:
+        """Its place in the queue went to another request."""
+        message = "its place in the queue went to a request of higher priority, or of a function with fewer waiting"
+        self.refuse(refusal.exhausted(message, self._gate.retry_after_s(now_s)))
+
     # -- what a relay asks ---------------------------------------------------------------------------------------------
 
     def request_head(self) -> bytes:
@@ -162,6 +175,11 @@ class Invocation(Relay):
     def answer_head(self, response: Response) -> tuple[int, bytes]:
         duration_ms = round((monotonic() - self._begun_at_s) * 1000.0)
         passage = self._passage
+        health = self._held_upstream.health
+        if response.status < 500 and not health.in_a_row:
+            health.answered += 1
+        else:
+            self._gateway.upstreams.answered(self._held_upstream, response.status)
         lines = _TO_CLIENT % (
             self.request_id.encode(),
             duration_ms,
@@ -179,6 +197,8 @@ class Invocation(Relay):
         return 200, lines
 
     def response_failed(self, error: ConnectionFailed) -> None:
+        if self._answered:
+            self._judge()
         if not isinstance(error, ResponseMalformed):
             self._gateway.upstreams.suspect(self._held_lease.instance)
         super().response_failed(error)
@@ -188,11 +208,15 @@ class Invocation(Relay):
         gateway = self._gateway
         self._passage.series.lost["malformed" if isinstance(error, ResponseMalformed) else "died"] += 1
         gateway.log_lost(self.request_id, self._held_lease.instance.instance_id, error)
+        self._judge()
         may = self._passage.may_be_sent_twice and self.can_be_sent_again
         if not may or self._sent_times >= _SENT_MAX:
             self.refuse(refusal.died(sent_again=may))
-            return
-        self._requeue()
+        elif not self._gate.may_send_again(monotonic()):
+            self._passage.series.lost["over-budget"] += 1
+            self.refuse(refusal.died(sent_again=False, over_budget=True))
+        else:
+            self._requeue()
 
     def ended(self, refusal: Refusal | None) -> None:
         now_s = monotonic()
@@ -203,8 +227,7 @@ class Invocation(Relay):
         self._count(refusal, now_s)
         if self._ticket is not None:
             self._gate.cancel(self._ticket, now_s)
-            self._gateway.waiting.discard(self)
-            self._ticket = None
+            self._leave_queue()
         self._return_lease(now_s)
 
     def write_refusal(self, refusal: Refusal) -> None:
@@ -271,8 +294,44 @@ class Invocation(Relay):
             self.granted(outcome)
             return
         self._ticket = outcome
-        self._gateway.waiting.add(self)
-        self._gateway.reporter.soon()
+        gateway, claim = self._gateway, self._passage.claim
+        gateway.waiting.add(self)
+        if claim.wait_s_max < gateway.settings.queue_wait_s:
+            left_s = max(0.0, self._arrived_at_s + claim.wait_s_max - monotonic())
+            self._patience = get_running_loop().call_later(left_s, self._give_up_waiting, claim.wait_s_max)
+        gateway.reporter.soon()
+        self._turn_away(outcome.outrun, outcome.queued_at_s)
+        outcome.outrun = ()
+
+    def _leave_queue(self) -> None:
+        self._ticket = None
+        self._gateway.waiting.discard(self)
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _give_up_waiting(self, waited_s: float) -> None:
+        retry_after_s = self._gate.retry_after_s(monotonic())
+        self.refuse(refusal.exhausted(f"no instance became free within {waited_s:g} s", retry_after_s))
+
+    def _turn_away(self, outrun: tuple[Ticket, ...], now_s: float) -> None:
+        """Tell those that had to leave the queue, of this function or another, for this request."""
+        for ticket in outrun:
+            ticket.waiter.outrun(now_s)
+
+    def _is_throttled(self, buckets: tuple[Bucket, ...], now_s: float) -> bool:
+        """Whether a rate limit is reached; the request has its answer then."""
+        for bucket in buckets:
+            if not bucket.take(now_s):
+                self._gate.usage.arrived += 1
+                message = f"more requests than the rate limit of {bucket.about} allows: {bucket.per_s:g} each second"
+                self.refuse(refusal.throttled(f"{message}, {bucket.burst:g} at once", bucket.retry_after_s))
+                return True
+        return False
+
+    def _judge(self) -> None:
+        """The instance has failed this request."""
+        self._gateway.upstreams.failed(self._held_upstream)
 
     def _send_over(self, connection: ClientConnection | None, lease: Lease, upstream: Upstream) -> None:
         """Send over this connection, over another one if it turns out to be closed, or over a new one."""
@@ -309,7 +368,7 @@ class Invocation(Relay):
         """Wait for another instance, as the first of those who wait: it has waited already."""
         now_s = monotonic()
         self._return_lease(now_s)
-        self._take(self._gate.reserve_again(self, now_s))
+        self._take(self._gate.reserve_again(self, now_s, self._passage.claim, self._passage.held_bytes))
 
     def _return_lease(self, now_s: float) -> None:
         lease, self._lease = self._lease, None

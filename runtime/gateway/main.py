@@ -18,7 +18,10 @@ import uvloop
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
+from runtime.gateway.tls import read_certificate, tls_options
 from runtime.http.server import Server
+from runtime.http.tls import Certificate
+from runtime.leasing import start_time
 
 log = logging.getLogger("runtime.gateway")
 
@@ -37,26 +40,36 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not settings.id:
         settings = dataclasses.replace(settings, id=f"gateway-{os.getpid()}")
+    if settings.gateways > 1:
+        # Who shares instances must never be taken for another, not even for one that had the same pid.
+        settings = dataclasses.replace(settings, id=f"{settings.id}-{start_time(os.getpid())}")
     _allow_many_files()
+    try:
+        certificate = read_certificate(settings)
+    except ValueError as error:
+        sys.stderr.write(f"stoke gateway: {error}\n")
+        return 2
     try:
         sock = listening_socket(settings)
     except OSError as error:
         sys.stderr.write(f"stoke gateway: cannot listen: {error}\n")
         return 1
-    uvloop.run(serve(settings, sock))
+    uvloop.run(serve(settings, sock, certificate))
     return 0
 
 
-async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
-    """Serve at the socket until SIGTERM or SIGINT, and a little longer."""
+async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Certificate | None = None) -> None:
+    """Serve at the socket until SIGTERM or SIGINT, and a little longer. With a certificate, over TLS."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    store = Store(settings.store)
-    gateway = Gateway(loop, settings, store.publish)
+    store = Store(settings.store, with_leases=settings.gateways > 1)
+    gateway = Gateway(loop, settings, store.publish, store.publish_lease)
     server = Server(loop, gateway.handle, settings.server_limits)
-    work = (store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run())
+    work = [store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run()]
+    if settings.gateways > 1:
+        work += [gateway.sharing.run(), gateway.siblings.serve()]
     background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
@@ -64,7 +77,8 @@ async def serve(settings: GatewaySettings, sock: socket.socket) -> None:
             await asyncio.wait_for(gateway.loaded.wait(), wait_s)
         if gateway.loaded.is_set() or store.is_away:
             break
-    listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG)
+    tls = {} if certificate is None else tls_options(loop, settings, certificate)
+    listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG, **tls)
     host, port = sock.getsockname()[:2]
     log.info("listening host=%s port=%s", host, port)
     gc.collect()
@@ -97,6 +111,8 @@ def listening_socket(settings: GatewaySettings) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.gateways > 1:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(address)
     sock.listen(_BACKLOG)
     return sock

@@ -14,6 +14,7 @@ from runtime.gateway.headers import RequestHead
 from runtime.gateway.metrics import Series
 from runtime.gateway.resolve import Names, TriggerAsk
 from runtime.gateway.routes import Destination
+from runtime.gateway.terms import Terms
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 
@@ -25,6 +26,9 @@ _INVOKE_LINE: Final = f"POST {PATH_INVOKE} HTTP/1.1\r\n".encode()
 _CLIENT_IP: Final = f"{HEADER_CLIENT_IP}: %b\r\n".encode()
 _BASE_PATH: Final = f"{HEADER_BASE_PATH}: %b\r\n".encode()
 
+# What a waiting request is made of beside its head and body: a connection, and what is remembered about it.
+_OBJECTS_BYTES: Final = 4096
+
 # RFC 9110, section 9.2.1: what may be sent twice without asking.
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
@@ -35,11 +39,16 @@ class Passage:
     __slots__ = (
         "_around",
         "body_bytes_max",
+        "buckets",
+        "claim",
         "destination",
         "framing",
         "gate",
         "generation",
         "head",
+        "held_body_bytes_max",
+        "held_bytes",
+        "is_for_head",
         "lines",
         "may_be_sent_twice",
         "names",
@@ -60,7 +69,9 @@ class Passage:
         series: Series,
         *,
         body_bytes_max: int,
+        held_body_bytes_max: int,
         generation: int,
+        terms: Terms,
     ) -> None:
         self.head = head
         self.trigger = trigger
@@ -70,10 +81,16 @@ class Passage:
         self.names = names
         self.series = series  # what is counted for it
         self.body_bytes_max = body_bytes_max
+        self.held_body_bytes_max = held_body_bytes_max
+        self.claim, self.buckets, self.is_for_head = terms
         self.generation = generation  # of the routes that it was found in
         self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)
         self._around = self._lines_around(exchange)
         self._set_lines()
+
+    def may_be_again(self, generation: int, head: RequestHead) -> bool:
+        """Whether it is the way of another head too that asks the same method, target and host."""
+        return self.generation == generation and head.is_plain and not self.is_for_head
 
     def again(self, head: RequestHead) -> Passage:
         """The same way for another head that differs in nothing that decides it."""
@@ -89,6 +106,9 @@ class Passage:
         head = self.head
         self.lines = b"".join((before, *head.passed, behind))
         length = head.content_length
+        # What it comes to hold while it waits, as far as its head says.
+        body_bytes = self.held_body_bytes_max if head.is_chunked else min(length or 0, self.held_body_bytes_max)
+        self.held_bytes = _OBJECTS_BYTES + len(self.lines) + body_bytes
         # What follows the lines before a body whose length was announced and that is there; b"" otherwise.
         self.framing = b"" if length is None or head.is_chunked else b"content-length: %d\r\n\r\n" % length
 
@@ -107,4 +127,4 @@ class Passage:
         return line, more + fixed
 
 
-_KEPT: Final = tuple(name for name in Passage.__slots__ if name not in ("head", "lines", "framing"))
+_KEPT: Final = tuple(name for name in Passage.__slots__ if name not in ("head", "held_bytes", "lines", "framing"))

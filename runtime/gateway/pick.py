@@ -41,6 +41,11 @@ class Instance:
         """Whether it may take a request now."""
         return self.in_flight < self.slots and not (self.draining or self.ejected or self.removed)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it takes requests, if only later."""
+        return not (self.draining or self.ejected or self.removed)
+
 
 class Picker:
     """The instances that have a free slot."""
@@ -65,6 +70,18 @@ class Picker:
     def enter(self) -> Instance:
         """The instance whose turn it is has one more in flight. There must be one."""
         return (self._provisioned if self._provisioned.count else self._on_demand).enter()
+
+    def enter_one(self, instance: Instance) -> None:
+        """This instance, which is inside, has one more in flight."""
+        shelves = self._shelves_of(instance)
+        shelves.remove(instance)
+        instance.in_flight += 1
+        if instance.is_offered:
+            shelves.add(instance)
+
+    def offered(self) -> list[Instance]:
+        """Those of the kind whose turn it is."""
+        return (self._provisioned if self._provisioned.count else self._on_demand).all()
 
     def leave(self, instance: Instance) -> bool:
         """An instance, inside or not, has one less in flight. Gives whether it is inside now."""
@@ -104,6 +121,9 @@ class _Shelves:
         if level < len(self._by_in_flight) and instance in self._by_in_flight[level]:
             del self._by_in_flight[level][instance]
             self.count -= 1
+
+    def all(self) -> list[Instance]:
+        return [instance for shelf in self._by_in_flight for instance in shelf]
 
     def enter(self) -> Instance:
         shelves, level = self._by_in_flight, self._lowest

@@ -36,8 +36,12 @@ def too_large(bytes_max: int, what: str) -> Refusal:
     return Refusal(400, "EntityTooLarge", f"the body of {what} is too large: at most {bytes_max} bytes are allowed")
 
 
-def exhausted(message: str) -> Refusal:
-    return Refusal(429, "ResourceExhausted", message, (("retry-after", str(RETRY_AFTER_S)),))
+def exhausted(message: str, retry_after_s: int = RETRY_AFTER_S) -> Refusal:
+    return Refusal(429, "ResourceExhausted", message, (("retry-after", str(retry_after_s)),))
+
+
+def throttled(message: str, retry_after_s: int) -> Refusal:
+    return Refusal(429, "ResourceThrottled", message, (("retry-after", str(retry_after_s)),))
 
 
 def unavailable(message: str) -> Refusal:
@@ -49,9 +53,12 @@ def not_started(reason: str) -> Refusal:
     return Refusal(412, "CAExited", f"The function either cannot be started or exited. {reason}")
 
 
-def died(*, sent_again: bool) -> Refusal:
-    """The instance went away after the request was sent. `sent_again`: as it may be, and was, to no avail."""
+def died(*, sent_again: bool, over_budget: bool = False) -> Refusal:
+    """The instance went away after the request was sent. `sent_again`: as it may be, and was, to no avail;
+    `over_budget`: it may be, but too many were."""
     message = "Process exited unexpectedly before completing request"
-    if not sent_again:
+    if over_budget:
+        message += "; it was not sent again, as too many requests of this function were already"
+    elif not sent_again:
         message += "; it was not sent again, as it may have had an effect"
     return Refusal(502, "BadGateway", message)

@@ -13,7 +13,19 @@ from runtime.gateway.headers import RequestHead, sort_response, sort_trailers
 from runtime.gateway.refusal import Refusal, too_large
 from runtime.http.client import ClientConnection, ConnectionFailed, NotSent
 from runtime.http.exchange import Exchange
-from runtime.http.framing import CHUNKED, CLOSE, CRLF, KEEP_ALIVE, chunks, has_no_body, joined, last_chunk, status_line
+from runtime.http.fields import find
+from runtime.http.framing import (
+    CHUNKED,
+    CLOSE,
+    CRLF,
+    KEEP_ALIVE,
+    chunks,
+    date_header,
+    has_no_body,
+    joined,
+    last_chunk,
+    status_line,
+)
 from runtime.http.head import Response
 from runtime.signature import BodyDigest, SignatureRefused
 
@@ -272,10 +284,13 @@ class Relay(ABC):
         said_here = self.said_here
         note = response.note
         if note is None or note[0] is not said_here:
-            note = response.note = (said_here, sort_response(response.fields, said_here))
+            lines = sort_response(response.fields, said_here)
+            note = response.note = (said_here, lines, find(response.fields, b"date") is not None)
         status, more_lines = self.answer_head(response)
         self._status = status
         parts = [status_line(status, response.reason), note[1], more_lines]
+        if not note[2]:
+            parts.append(date_header())
         length = response.content_length
         if exchange.method == b"HEAD" or has_no_body(status):
             if length is not None and status != 204:

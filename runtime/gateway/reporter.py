@@ -42,7 +42,10 @@ class Reporter:
         publish: Callable[[UsageReport], Awaitable[bool]],
         *,
         every_s: float,
+        also: Callable[[], None] = lambda: None,
     ) -> None:
+        """`also` is called whenever something should be known at once."""
+        self._also = also
         self._gateway_id = gateway_id
         self._gates = gates
         self._unreachable = unreachable
@@ -55,6 +58,7 @@ class Reporter:
     def soon(self) -> None:
         """Something should be known at once: a request waits, an instance is empty or does not answer."""
         self._wanted.set()
+        self._also()
 
     async def run(self) -> None:
         while True:

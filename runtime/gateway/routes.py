@@ -21,10 +21,13 @@ from runtime.contract import (
     FunctionRoute,
     TriggerRoute,
 )
+from runtime.gateway.claim import PRIORITY
 from runtime.gateway.domains import Domain
 from runtime.gateway.refusal import Refusal, not_found
 from runtime.gateway.resolve import DomainAsk, Names, TriggerAsk
 from runtime.http.framing import header_block
+from runtime.traffic.asked import Asked
+from runtime.traffic.rules import Rules, parse_rules
 
 # What a lookup has found is kept; what does not exist is not, so a client's inventions take no memory.
 VersionKey = tuple[str, str, str]  # service, version, function
@@ -53,6 +56,9 @@ class Entrance:
     is_signed: bool  # authType function
     internet_disabled: bool
     jwt: JwtConfig | None = None  # authType jwt
+    priority: int = PRIORITY
+    session_by: str = ""  # "Header" | "Cookie"
+    session_name: str = ""  # "" = no session affinity
 
     @property
     def is_open(self) -> bool:
@@ -62,10 +68,29 @@ class Entrance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Choice:
-    """Destinations by their share of the roll: the first whose bound is above it."""
+    """Destinations by their share of the roll: the first whose bound is above it.
+
+    Where there are rules, they say whether a request goes to one of the others; which of them, the roll among these.
+    """
 
     main: Destination
     others: tuple[tuple[float, Destination], ...]
+    rules: Rules | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether requests with one head all go to one version."""
+        return not self.others or (self.rules is not None and len(self.others) == 1)
+
+    def destination(self, roll: float, asked: Asked | None) -> Destination:
+        if self.rules is not None:
+            if not self.others or asked is None or not self.rules.match(asked):
+                return self.main
+            roll *= self.others[-1][0]
+        for bound, destination in self.others:
+            if roll < bound:
+                return destination
+        return self.main if self.rules is None else self.others[-1][1]
 
 
 class Routes:
@@ -103,6 +128,8 @@ class Routes:
             self._functions[service, version, function] = route
         elif kind == "alias" and len(names) == 2:
             alias = AliasRoute.from_dict(value)
+            if alias.route_policy:
+                parse_rules(alias.route_policy)
             self._count((names[0],), by=(names[0], names[1]) not in self._aliases)
             self._aliases[names[0], names[1]] = alias
         elif kind == "trigger" and len(names) == 3:
@@ -199,8 +226,9 @@ class Routes:
         """
         return TriggerAsk(self.domains[ask.domain].names(ask.target, method), b"", ask.target, b"")
 
-    def destination(self, names: Names, roll: float) -> Destination:
-        """The version that a request goes to; `roll` in [0, 1) decides between the versions of an alias.
+    def destination(self, names: Names, roll: float, asked: Asked | None = None) -> Destination:
+        """The version that a request goes to; `roll` in [0, 1) decides between the versions of an alias, or its rules
+        do by what the request says.
 
         Raises:
             Refusal: 404, naming what does not exist.
@@ -208,10 +236,9 @@ class Routes:
         choice = self._choices.get(names)
         if choice is None:
             choice = self._choices[names] = self._find_choice(names)
-        for bound, destination in choice.others:
-            if roll < bound:
-                return destination
-        return choice.main
+        if not choice.others:
+            return choice.main
+        return choice.destination(roll, asked)
 
     def has(self, names: Names) -> bool:
         """Whether requests by these names go anywhere."""
@@ -219,10 +246,15 @@ class Routes:
         version = names.qualifier if alias is None else alias.version
         return (names.service, version, names.function) in self._functions
 
-    def is_fixed(self, names: Names) -> bool:
-        """Whether requests by these names all go to one version, until something changes."""
+    def has_rules(self, names: Names) -> bool:
+        """Whether what a head says decides where requests by these names go."""
         choice = self._choices.get(names)
-        return choice is not None and not choice.others
+        return choice is not None and choice.rules is not None
+
+    def is_fixed(self, names: Names) -> bool:
+        """Whether requests by these names that have one head all go to one version, until something changes."""
+        choice = self._choices.get(names)
+        return choice is not None and choice.is_fixed
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -271,7 +303,8 @@ class Routes:
         for version, share in sorted(alias.additional_version_weight.items()):
             bound += share
             others.append((bound, self._find_destination(names, version)))
-        return _Choice(self._find_destination(names, alias.version), tuple(others))
+        rules = parse_rules(alias.route_policy) if alias.route_policy else None
+        return _Choice(self._find_destination(names, alias.version), tuple(others), rules)
 
     def _find_destination(self, names: Names, version: str) -> Destination:
         key = (names.service, version, names.function)
@@ -325,4 +358,7 @@ def _entrance(trigger: TriggerRoute) -> Entrance:
         is_signed=trigger.auth_type not in ("anonymous", "jwt"),
         internet_disabled=trigger.internet_disabled,
         jwt=parse_config(trigger.auth_config) if trigger.auth_type == "jwt" else None,
+        priority=trigger.priority,
+        session_by=trigger.session_by,
+        session_name=trigger.session_name,
     )

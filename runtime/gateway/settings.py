@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.gateway.outliers import OutlierLimits
 from runtime.http.server import ServerLimits
 
 _ENVIRONMENT_PREFIX: Final = "STOKE_"
@@ -37,6 +38,11 @@ class GatewaySettings:
     data: str = _text("the data folder, for credentials.json and secret.key")
     id: str = _text("the gateway's name in its reports; by default made of the process id")
 
+    # Several gateways at one port share the instances' slots: each uses those that it was granted.
+    gateways: int = _number(1, 1, 64, "how many gateways serve this port, this one among them")
+    number: int = _number(1, 1, 64, "which of them this one is")
+    sockets: str = _text("a folder where they find each other, for the metrics of all")
+
     # A body is streamed, so these bound what a client may ask for, not what is held.
     invocation_body_bytes_max: int = _number(32 * _MIB, 0, 1 << 40, "of an InvokeFunction; FC's limit is 32 MiB")
     trigger_body_bytes_max: int = _number(1024 * _MIB, 0, 1 << 40, "of a request to an HTTP trigger")
@@ -45,16 +51,33 @@ class GatewaySettings:
     held_body_bytes_max: int = _number(65_536, 0, 1 << 30, "held of a body that waits or may have to be sent again")
     head_bytes_max: int = _number(65_536, 1024, _MIB, "of a request's line and header fields")
     head_timeout_s: float = _number(10.0, 0.01, 3600.0, "from the first byte of a request's head to its last")
+    body_timeout_s: float = _number(60.0, 0.01, 3600.0, "between two pieces of a request's body")
+    write_timeout_s: float = _number(60.0, 0.01, 3600.0, "that a client may leave what is buffered for it unread")
     idle_timeout_s: float = _number(75.0, 0.01, 86_400.0, "that a client's connection may stay unused")
     connections_max: int = _number(10_000, 1, 1_000_000, "from clients, at once")
+    tls_certificate: str = _text("a PEM file with the certificate chain to speak TLS with; SIGHUP reads it again")
+    tls_key: str = _text("the PEM file with its private key")
+    tls_handshake_timeout_s: float = _number(10.0, 0.01, 600.0, "for a TLS handshake")
 
     queue_length_max: int = _number(1000, 0, 1_000_000, "requests that may wait for a slot, of one function version")
+    # Half a thousand bodies of the size that is held: what waits is the most of a gateway's memory under overload.
+    queue_bytes_max: int = _number(32 * _MIB, 0, 1 << 40, "held by what waits for one function version")
+    all_queues_length_max: int = _number(5000, 0, 1_000_000, "requests that may wait, of all functions together")
+    all_queues_bytes_max: int = _number(64 * _MIB, 0, 1 << 40, "held by what waits for all functions together")
     queue_wait_s: float = _number(60.0, 0.01, 86_400.0, "that a request waits for a slot, a cold start included")
     connect_timeout_s: float = _number(2.0, 0.01, 60.0, "for a connection to an instance")
     # Below the five seconds after which uvicorn, the usual server in an instance, closes from its side.
     instance_idle_s: float = _number(4.0, 0.01, 3600.0, "that a connection to an instance is kept unused")
     api_timeout_s: float = _number(120.0, 0.01, 86_400.0, "until the control plane begins to answer")
 
+    key_requests_per_s: float = _number(0.0, 0.0, 1e9, "of one access key, in requests to functions; 0: no limit")
+    key_requests_burst: float = _number(0.0, 0.0, 1e9, "of one access key at once; 0: as many as in a second")
+    retry_share: float = _number(0.2, 0.0, 1.0, "of a function's requests that may be sent again, over 10 s")
+    retry_least_per_s: float = _number(3.0, 0.0, 1e6, "that may be sent again besides, of one function version")
+    outlier_failures: int = _number(5, 0, 1_000_000, "in a row that leave an instance out; 0: never")
+    outlier_share_max: float = _number(0.5, 0.0, 1.0, "of a function's instances that may be left out, never the last")
+    outlier_least_s: float = _number(1.0, 0.01, 3600.0, "that an instance is left out, the first time")
+    outlier_most_s: float = _number(60.0, 0.01, 86_400.0, "the same, however often it fails")
     websocket_idle_s: float = _number(300.0, 0.01, 86_400.0, "that neither side of a WebSocket may send anything")
 
     async_payload_bytes_max: int = _number(131_072, 0, 32 * _MIB, "of an asynchronous payload; FC's limit is 128 KiB")
@@ -91,8 +114,15 @@ class GatewaySettings:
                 f"--listen {self.listen!r}: without credentials.json or secret.key in --data {self.data!r} nobody "
                 f"could sign a request, so {', '.join(_LOOPBACK)} are allowed"
             )
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            missing = "--tls-key" if self.tls_certificate else "--tls-certificate"
+            raise ValueError(f"{missing} is missing: --tls-certificate and --tls-key are allowed together")
         if not self.store.startswith(_STORE_SCHEMES):
             raise ValueError(f"--store {self.store!r}: redis://…, rediss://… and unix://PATH are allowed")
+        if self.number > self.gateways:
+            raise ValueError(f"--number {self.number}: 1 to --gateways {self.gateways} is allowed")
+        if self.gateways > 1 and not self.sockets:
+            raise ValueError(f"--gateways {self.gateways}: --sockets is needed, a folder")
         if not self.control_plane.startswith(("unix:", "tcp:")):
             raise ValueError(f"--control-plane {self.control_plane!r}: unix:PATH and tcp:HOST:PORT are allowed")
 
@@ -101,9 +131,15 @@ class GatewaySettings:
         return ServerLimits(
             head_bytes_max=self.head_bytes_max,
             head_timeout_s=self.head_timeout_s,
+            body_timeout_s=self.body_timeout_s,
+            write_timeout_s=self.write_timeout_s,
             idle_timeout_s=self.idle_timeout_s,
             connections_max=self.connections_max,
         )
+
+    @property
+    def outlier_limits(self) -> OutlierLimits:
+        return OutlierLimits(self.outlier_failures, self.outlier_share_max, self.outlier_least_s, self.outlier_most_s)
 
     @property
     def has_keys(self) -> bool:

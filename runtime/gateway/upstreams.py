@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from runtime.contract import HEADER_INSTANCE_ID, InstanceRecord, InstanceState
 from runtime.gateway.gate import Gate, Ticket
+from runtime.gateway.outliers import Health, OutlierLimits, is_outlier
 from runtime.gateway.pick import Instance
 from runtime.gateway.routes import VersionKey
 from runtime.http.client import ClientConnection
@@ -34,14 +35,16 @@ SUSPECT_AFTER_S: Final = 0.05
 class Upstream:
     """One instance that takes requests or has taken some."""
 
-    __slots__ = ("gate", "id_line", "is_held_back", "is_unreachable", "pool", "record")
+    __slots__ = ("gate", "health", "id_line", "is_held_back", "is_unreachable", "out_until_s", "pool", "record")
 
     def __init__(self, record: InstanceRecord, gate: Gate, pool: Pool) -> None:
         self.record = record
         self.gate = gate
         self.pool = pool
         self.id_line = header(HEADER_INSTANCE_ID, record.instance_id)
+        self.health = Health()
         self.is_held_back = False
+        self.out_until_s = 0.0  # until then it is left out, if it is
         self.is_unreachable = False  # held back because a connect failed: reported
 
 
@@ -56,15 +59,20 @@ class Upstreams:
         wake: Callable[[list[Ticket]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         report_soon: Callable[[], None],
+        slots: Callable[[InstanceRecord], int],
         connect_timeout_s: float,
         idle_timeout_s: float,
+        outlier_limits: OutlierLimits,
     ) -> None:
-        """`gate` gives the gate of a function version; `wake` tells tickets of their leases."""
+        """`gate` gives the gate of a function version; `wake` tells tickets of their leases; `slots`, how many of an
+        instance's slots may be used here."""
         self._loop = loop
         self._gate = gate
         self._wake = wake
         self._spawn = spawn
+        self._limits = outlier_limits
         self._report_soon = report_soon
+        self._slots = slots
         self._connect_timeout_s = connect_timeout_s
         self._idle: Deadlines[ClientConnection] = Deadlines(loop, idle_timeout_s, close_idle)
         self._by_id: dict[str, Upstream] = {}
@@ -77,6 +85,11 @@ class Upstreams:
     def of(self, instance: Instance) -> Upstream:
         """The upstream of a leased instance."""
         return self._by_id.get(instance.instance_id) or self._leaving[instance.instance_id]
+
+    def gate_of(self, instance_id: str) -> Gate | None:
+        """The gate of an instance that takes requests; None for any other."""
+        upstream = self._by_id.get(instance_id)
+        return upstream.gate if upstream is not None and upstream.record.state is InstanceState.READY else None
 
     def unreachable(self) -> list[str]:
         """The instances whose address does not answer."""
@@ -123,6 +136,28 @@ class Upstreams:
         if upstream is not None:
             self._hold_back(upstream, SUSPECT_AFTER_S)
 
+    def answered(self, upstream: Upstream, status: int) -> None:
+        """It answered with an error, or well after a failure."""
+        if status >= 500:
+            self.failed(upstream)
+        else:
+            upstream.health.answered += 1
+            upstream.health.recover()
+
+    def failed(self, upstream: Upstream) -> None:
+        """It failed a request: it is left out for a while if its peers do better."""
+        now_s, health = monotonic(), upstream.health
+        health.fail(now_s)
+        failures = self._limits.failures
+        # Asked again only after as many more: a function that always fails pays for no look at its peers each time.
+        if not failures or health.in_a_row % failures or not self._is_current(upstream):
+            return
+        if is_outlier(health, self._peers(upstream), self._limits, now_s):
+            for_s = health.leave_out(self._limits)
+            log.warning("instance-left-out instance=%s for_s=%g", upstream.record.instance_id, for_s)
+            upstream.out_until_s = now_s + for_s
+            self._hold_back(upstream, for_s)
+
     def eject(self, upstream: Upstream, reason: str) -> None:
         """Its address did not answer."""
         if not self._is_current(upstream) or upstream.is_unreachable:
@@ -147,10 +182,12 @@ class Upstreams:
             known = self._by_id[record.instance_id] = Upstream(record, self._gate(_key(record)), pool)
         known.record = record
         known.is_held_back = known.is_unreachable = False
+        if known.health.is_left_out:
+            known.health.take_back(self._limits)
         tickets = known.gate.put_instance(
             record.instance_id,
             provisioned=record.kind == "provisioned",
-            slots=record.slots,
+            slots=self._slots(record),
             now_s=monotonic(),
         )
         self._wake(tickets)
@@ -180,6 +217,8 @@ class Upstreams:
         record = upstream.record
         while True:
             await asyncio.sleep(after_s)
+            # One that was suspected first may have been left out since.
+            await asyncio.sleep(max(0.0, upstream.out_until_s - monotonic()))
             if not self._is_probed(upstream, record):
                 return
             try:
@@ -195,10 +234,22 @@ class Upstreams:
                 return
             after_s = PROBE_AFTER_S
 
+    def _peers(self, upstream: Upstream) -> list[Health]:
+        """The others of its function that take requests, or would if they were not left out."""
+        peers: list[Health] = []
+        for instance in upstream.gate.instances():
+            peer = self._by_id.get(instance.instance_id)
+            if peer is not None and peer is not upstream and not instance.draining and not peer.is_unreachable:
+                peers.append(peer.health)
+        return peers
+
     def _restore(self, upstream: Upstream) -> None:
         if upstream.is_unreachable:
             log.info("instance-reachable instance=%s", upstream.record.instance_id)
         upstream.is_held_back = upstream.is_unreachable = False
+        if upstream.health.is_left_out:
+            log.info("instance-tried-again instance=%s", upstream.record.instance_id)
+            upstream.health.take_back(self._limits)
         self._wake(upstream.gate.restore_instance(upstream.record.instance_id, monotonic()))
 
     def _is_probed(self, upstream: Upstream, record: InstanceRecord) -> bool:

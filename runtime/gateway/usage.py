@@ -42,6 +42,7 @@ class Usage:
         "_slot_ends_s",
         "_unheard",
         "arrived",
+        "arrived_before",
         "background",
         "demand",
         "demand_peak",
@@ -71,6 +72,7 @@ class Usage:
         self._slot = 0  # the newest tenth of a second in which requests came
         self._slot_ends_s = 0.0
         self._unheard = Served()
+        self.arrived_before = 0  # in all earlier intervals
         self.arrived = self._slot_arrived_before = 0
         self.begin_interval()
 
@@ -82,6 +84,7 @@ class Usage:
         self.demand_peak = self.demand
         self._end_slot()
         self._slot_arrived_before = 0
+        self.arrived_before += self.arrived
         self.arrived = self.finished = self.failed = 0
 
     def advance(self, now_s: float) -> None:
@@ -164,6 +167,10 @@ class Usage:
         self.demand += events - self.background
         self.background = events
         self.demand_peak = max(self.demand_peak, self.demand)
+
+    @property
+    def arrived_ever(self) -> int:
+        return self.arrived_before + self.arrived
 
     @property
     def is_idle(self) -> bool:

@@ -1,7 +1,7 @@
 """A body in chunks, taken apart as it arrives (RFC 9112, section 7.1). Pure.
 
-Strict where readers differ: sizes are hexadecimal digits and nothing else, lines end with CRLF, and what a chunk
-extension says is read over but must be made of the characters that a line may have.
+Strict where readers differ: sizes are hexadecimal digits and nothing else, lines end with CRLF, and chunk extensions
+are read over but must be some.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import re
 from typing import Final
 
 from runtime.http.framing import Headers
-from runtime.http.head import END, HeadMalformed, parse_trailers
+from runtime.http.head import END, TOKEN, HeadMalformed, parse_trailers
 
 SIZE_LINE_BYTES_MAX: Final = 1024  # a size with its extensions
 TRAILER_BYTES_MAX: Final = 16_384
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+# RFC 9112, section 7.1.1: each extension has a name, and perhaps a value, which may be quoted.
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION: Final = rb"[ \t]*+;[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+"
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*+\r\n")
 
 
 class BodyMalformed(Exception):
@@ -68,7 +71,7 @@ class ChunkedBody:
         line = _SIZE.fullmatch(data, at, line_end)
         if line is None:
             shown = data[at : min(line_end, at + 100)].decode("latin-1")
-            raise BodyMalformed(f"chunk size {shown!r}: 1 to 15 hexadecimal digits and CRLF are allowed")
+            raise BodyMalformed(f"chunk size {shown!r}: 1 to 15 hexadecimal digits, extensions and CRLF are allowed")
         size = int(line[1], 16)
         if size:
             self._left = size + 2
@@ -102,6 +105,8 @@ class ChunkedBody:
             if found < 0:
                 if len(data) > TRAILER_BYTES_MAX:
                     raise BodyMalformed(f"the trailers are too large: at most {TRAILER_BYTES_MAX} bytes are allowed")
+                if data.count(b"\n") != data.count(b"\r\n"):
+                    raise BodyMalformed("a line of the trailers ends with LF: CRLF is allowed")
                 self._held = data
                 return
             end = found + len(END)

@@ -17,8 +17,10 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
+from runtime.http import problems
 from runtime.http.chunked import BodyMalformed, ChunkedBody
 from runtime.http.exchange import Exchange, Problem
+from runtime.http.framing import CONTINUE
 from runtime.http.head import END, NO_REQUEST, HeadMalformed, Request, check_begin_of_request, parse_request
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class ServerConnection(asyncio.Protocol):
         "_last",
         "_left",
         "_lingers",
+        "_looked_at",
         "_owner_pauses",
         "_reading",
         "_reading_paused",
@@ -61,6 +64,7 @@ class ServerConnection(asyncio.Protocol):
         self._body: ChunkedBody | None = None  # that body, when it comes in chunks
         self._held = b""  # a head that is not complete, or what came behind a complete request
         self._in_head = False
+        self._looked_at = 0  # bytes of that head which its end is not in
         self._reading = False
         self._owner_pauses = False  # whoever answers has enough of the request's body for now
         self._reading_paused = False
@@ -91,7 +95,7 @@ class ServerConnection(asyncio.Protocol):
         elif self._held:
             data = self._held + data
             self._held = b""
-        if data:
+        if data and not self.transport.is_closing():  # nothing behind a request that ends the connection is read
             self._read(data)
 
     def eof_received(self) -> bool:
@@ -110,11 +114,14 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        self._server.unread.restart(self)
         if self._current is not None and self._current.owner is not None:
             self._current.owner.client_paused()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        if not self.transport.is_closing():  # else the rest has what is left of its time
+            self._server.unread.discard(self)
         if self._current is None:
             self._read_held()  # it waited for the client to read the answer before
         elif self._current.owner is not None:
@@ -129,7 +136,7 @@ class ServerConnection(asyncio.Protocol):
         if not exchange.complete:
             self._linger()
         elif not exchange.keep_alive or self._server.closing:
-            self.transport.close()
+            self.close()
         else:
             self.idle_since_s = monotonic()
             if self._held:
@@ -162,12 +169,37 @@ class ServerConnection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
+    def send_continue(self) -> None:
+        """Ask the client for a body that it holds back. Its time begins."""
+        self.transport.write(CONTINUE)
+        if self._receiving is not None and not self._reading_paused:
+            self._server.in_body.restart(self)
+
+    # -- the server's side ---------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close when all that was written has been sent, for which there is the usual time."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._server.unread.restart(self)
+
     def close_when_idle(self) -> None:
         """Close now, or as soon as the request being answered is."""
         if self._current is None:
-            self.transport.close()
+            self.close()
         else:
             self._current.keep_alive = False
+
+    def head_is_late(self) -> None:
+        """A head's time is over."""
+        self._unreadable(problems.too_slow(f"the head was not there within {self._server.limits.head_timeout_s:g} s"))
+
+    def body_is_late(self) -> None:
+        """The time between two pieces of a body is over."""
+        exchange = self._receiving
+        assert exchange is not None, "only a body that is not complete is waited for"
+        message = f"nothing more of the body came within {self._server.limits.body_timeout_s:g} s"
+        self._answer_instead(exchange, problems.too_slow(message))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -182,6 +214,7 @@ class ServerConnection(asyncio.Protocol):
             last = self._last
             if last is not None and data.startswith(last.raw):
                 request = last
+                self._head_is_there()
             else:
                 found = self._find_head(data)
                 if found is None:
@@ -216,6 +249,8 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._receiving, self._left = exchange, length
             rest = self._receive(exchange, rest)
+        if self._receiving is not None and not request.expects_continue:
+            self._server.in_body.restart(self)
         if self._server.closing:
             exchange.keep_alive = False
         self._current = exchange
@@ -249,6 +284,9 @@ class ServerConnection(asyncio.Protocol):
             exchange.complete = not self._left
         if exchange.complete:
             self._receiving = self._body = None
+            self._server.in_body.discard(self)
+        else:
+            self._server.in_body.restart(self)
         if exchange.owner is not None:
             exchange.owner.body_arrived()
         return rest
@@ -257,31 +295,37 @@ class ServerConnection(asyncio.Protocol):
         """The head that `data` begins with, and the data without empty lines before it; None: not all is there."""
         while data.startswith(b"\r\n"):  # RFC 9112, section 2.2: some clients send one too many
             data = data[2:]
-        end = data.find(END) + len(END)
+            self._looked_at = 0
+        end = data.find(END, max(self._looked_at - len(END) + 1, 0)) + len(END)
         bytes_max = self._server.limits.head_bytes_max
         if end > bytes_max or (end < len(END) and len(data) > bytes_max):
-            self._unreadable(_head_too_large(bytes_max))
+            self._unreadable(problems.head_too_large(data[:bytes_max]))
             return None
         try:
             if end < len(END):
-                check_begin_of_request(data)
+                check_begin_of_request(data, self._looked_at)
                 self._wait_for_head(data)
                 return None
             request = parse_request(data[:end])
         except HeadMalformed as malformed:
-            self._unreadable(_malformed(malformed.status, str(malformed)))
+            self._unreadable(problems.malformed(malformed.status, str(malformed)))
             return None
-        if self._in_head:
-            self._in_head = False
-            self._server.in_head.discard(self)
+        self._head_is_there()
         last = self._last
         if last is not None and last.note is not None and request.asks_as(last):
             request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
         return request, data
 
+    def _head_is_there(self) -> None:
+        if self._in_head:
+            self._in_head = False
+            self._looked_at = 0
+            self._server.in_head.discard(self)
+
     def _wait_for_head(self, data: bytes) -> None:
         self._held = data
+        self._looked_at = len(data)
         if data and not self._in_head:
             self._in_head = True
             self.idle_since_s = math.inf
@@ -299,12 +343,27 @@ class ServerConnection(asyncio.Protocol):
         self._server.handle(exchange)
 
     def _body_is_unreadable(self, exchange: Exchange, message: str) -> None:
-        self._receiving = self._body = None
-        exchange.keep_alive = False
+        problem = problems.malformed(400, message)
         if exchange is self._current:
-            self.transport.abort()  # its request is on the way already: the end that it waits for will not come
+            self._answer_instead(exchange, problem)
         else:
-            exchange.problem = _malformed(400, message)
+            self._receiving = self._body = None
+            exchange.keep_alive = False
+            exchange.problem = problem
+
+    def _answer_instead(self, exchange: Exchange, problem: Problem) -> None:
+        """The request, on its way already, will never be whole: whoever answers it is told that the client is gone."""
+        self._current = self._receiving = self._body = None
+        self._server.in_body.discard(self)
+        exchange.gone = True
+        owner, exchange.owner = exchange.owner, None
+        if owner is not None:
+            owner.client_gone()
+        if exchange.answered:
+            self.reset()
+        else:
+            self._owner_pauses = False
+            self._unreadable(problem)
 
     def _adjust_reading(self) -> None:
         """Read on unless the owner has enough or a request waits already: what a client pipelines waits with it."""
@@ -312,8 +371,11 @@ class ServerConnection(asyncio.Protocol):
         if pause is not self._reading_paused and not self.transport.is_closing():
             self._reading_paused = pause
             if pause:
+                self._server.in_body.discard(self)  # it is we who hold the body up
                 self.transport.pause_reading()
             else:
+                if self._receiving is not None:
+                    self._server.in_body.restart(self)
                 self.transport.resume_reading()
 
     def _linger(self) -> None:
@@ -322,17 +384,10 @@ class ServerConnection(asyncio.Protocol):
             return
         self._lingers = True
         self._receiving = None
+        self._server.in_body.discard(self)
         self._held = b""
         self._owner_pauses = False
         self._server.lingering.add(self)
         self._adjust_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-
-
-def _malformed(status: int, message: str) -> Problem:
-    return Problem(status, "InvalidArgument", f"the request is not valid HTTP/1.1: {message}")
-
-
-def _head_too_large(bytes_max: int) -> Problem:
-    return Problem(431, "EntityTooLarge", f"the request's head is too large: at most {bytes_max} bytes are allowed")

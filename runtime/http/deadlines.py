@@ -45,6 +45,11 @@ class Deadlines(Generic[T]):
         if self._timer is None and self._after_s != math.inf:
             self._timer = self._loop.call_later(self._after_s + _ROUNDING_S, self._ring)
 
+    def restart(self, item: T) -> None:
+        """Start its time, whether it is inside or not."""
+        self._since.pop(item, None)
+        self.add(item)
+
     def discard(self, item: T) -> None:
         self._since.pop(item, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from runtime.http.framing import CONTINUE, Headers
+from runtime.http.framing import Headers
 from runtime.http.head import Request
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Exchange:
 
     __slots__ = (
         "_connection",
+        "answered",
         "body_bytes",
         "complete",
         "gone",
@@ -68,6 +69,7 @@ class Exchange:
         self.received: list[bytes] = []  # of the body, not taken yet
         self.body_bytes = 0  # of the body so far, taken or not
         self.complete = False  # has the whole request arrived?
+        self.answered = False  # has anything been written but 100?
         self.gone = False  # the client is
         self.problem: Problem | None = None
         self.trailers: Headers = []  # the fields behind a chunked body, once it is complete
@@ -100,13 +102,14 @@ class Exchange:
 
     def send_continue(self) -> None:
         """Ask for the body that `expect: 100-continue` holds back."""
-        if not self.complete and not self.body_bytes and not self.http_1_0:
-            self.write([CONTINUE])
+        if not self.gone and not self.complete and not self.body_bytes and not self.http_1_0:
+            self._connection.send_continue()
 
     def write(self, parts: list[bytes]) -> None:
         """Send the parts, in order. Does nothing once the client is gone."""
         if self.gone:
             return
+        self.answered = True
         if len(parts) == 1:
             self._connection.transport.write(parts[0])
         else:

@@ -21,6 +21,7 @@ class Use(IntEnum):
     AUTHORIZATION = 7
     FC = 8  # x-fc-*: ours to say
     UPGRADE = 9
+    STEERING = 10  # for the function, and it says how the request is to be treated on its way
 
 
 # RFC 9110, section 7.6.1, and the two Proxy-* fields that concern a proxy and its neighbour only.
@@ -37,6 +38,9 @@ _USES: Final[dict[bytes, Use]] = {
     b"expect": Use.EXPECT,
     b"authorization": Use.AUTHORIZATION,
     b"upgrade": Use.UPGRADE,
+    b"x-stoke-priority": Use.STEERING,
+    b"request-timeout": Use.STEERING,
+    b"x-request-timeout": Use.STEERING,
 }
 
 # Clients write the same few names over and over, each in its own case: remembered as written, a name costs one lookup.
@@ -52,10 +56,16 @@ def use_of(name: bytes) -> Use:
     if known is not None:
         return known
     lower = name.lower()
-    use = Use.FC if lower.startswith(b"x-fc-") else _USES.get(lower, Use.PLAIN)
+    use = _use_of(lower)
+    if use is Use.PLAIN and b"_" in lower and _use_of(lower.replace(b"_", b"-")) is not Use.PLAIN:
+        use = Use.HOP  # a server of the CGI kind (WSGI) would take it for the field that has hyphens
     if len(_remembered) < _REMEMBERED_MAX and len(name) <= _REMEMBERED_BYTES_MAX:
         _remembered[name] = use
     return use
+
+
+def _use_of(lower: bytes) -> Use:
+    return Use.FC if lower.startswith(b"x-fc-") else _USES.get(lower, Use.PLAIN)
 
 
 def named_by_connection(value: bytes) -> set[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -77,8 +78,13 @@ def joined(parts: list[bytes]) -> list[bytes]:
 
 
 def date_header() -> bytes:
-    """The Date of a response that is made here (RFC 9110, section 6.6.1)."""
-    return time.strftime("date: %a, %d %b %Y %H:%M:%S GMT\r\n", time.gmtime()).encode()
+    """The Date of a response that has none (RFC 9110, section 6.6.1). Made once a second."""
+    return _date_header(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date_header(second: int) -> bytes:
+    return time.strftime("date: %a, %d %b %Y %H:%M:%S GMT\r\n", time.gmtime(second)).encode()
 
 
 def has_no_body(status: int) -> bool:

@@ -15,17 +15,19 @@ from runtime.http.framing import Headers
 END: Final = b"\r\n\r\n"
 
 # Every quantifier keeps what it took (possessive), so that no bytes, however chosen, are read more than twice.
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE: Final = rb"(?:[^\x00-\x20\x7f]++|[ \t]++(?![ \t]*\r\n))*+"
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/([0-9])\.([0-9])\r\n")
+# In a target no byte that a URI cannot have (RFC 3986, section 2) and that servers behind would read in ways of their
+# own: 8-bit ones, "#" (where a URI's fragment begins, which is never sent), a backslash (to some the same as a slash).
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x5b\x5d-\x7e]++) HTTP/([0-9])\.([0-9])\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
-_FIELD: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")[ \t]*+\r\n")
-_FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*+|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
+_FIELD: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*+(" + _VALUE + rb")[ \t]*+\r\n")
+_FIELDS: Final = re.compile(rb"(?:" + TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
 # Longer numbers than a length can be would cost time to read (RFC 9110, section 8.6, warns of overflow).
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
-_NO_BODY_LENGTH: Final = 0
+_CR: Final = 0x0D
 
 
 class HeadMalformed(Exception):
@@ -152,8 +154,11 @@ def parse_response(raw: bytes) -> Response:
             _read_coding(response, value)
         elif lower == b"connection":
             _read_connection(response, value)
-    if response.is_chunked and response.content_length is not None:
-        raise HeadMalformed("headers Content-Length and Transfer-Encoding: one of the two is allowed")
+    if response.is_chunked:
+        if response.content_length is not None:
+            raise HeadMalformed("headers Content-Length and Transfer-Encoding: one of the two is allowed")
+        if minor == b"0":
+            response.keep_alive = False  # whoever stands between may not know chunks (RFC 9112, section 6.1)
     return response
 
 
@@ -166,15 +171,18 @@ def parse_trailers(raw: bytes) -> Headers:
     return _fields(raw, 0)
 
 
-def check_begin_of_request(data: bytes) -> None:
+def check_begin_of_request(data: bytes, looked_at: int = 0) -> None:
     """Refuse what is no head already, though its end is not there: it would be waited for in vain.
+
+    So many bytes of it were `looked_at` before, and are not looked at again but for a CR at their end.
 
     Raises:
         HeadMalformed: the first line is no request line, or a line ends with LF alone.
     """
-    if b"\r\n" in data and _REQUEST_LINE.match(data) is None:
+    at = looked_at - 1 if looked_at and data[looked_at - 1] == _CR else looked_at
+    if data.find(b"\r\n", at) >= 0 and data.find(b"\r\n") >= at and _REQUEST_LINE.match(data) is None:
         raise _bad_request_line(data)
-    if data.count(b"\n") != data.count(b"\r\n"):
+    if data.count(b"\n", at) != data.count(b"\r\n", at):
         raise HeadMalformed("a line of the head ends with LF: CRLF is allowed")
 
 
@@ -249,7 +257,9 @@ def _read_expect(request: Request, value: bytes) -> None:
 def _read_upgrade(request: Request, value: bytes) -> None:
     connection = find(request.fields, b"connection") or b""
     named = b"upgrade" in [option.strip() for option in connection.lower().split(b",")]
-    request.upgrade = named and value.lower() == b"websocket" and not request.http_1_0
+    # By GET alone (RFC 6455, section 4.1): a body would be taken for the other protocol's first bytes.
+    asks = request.method == b"GET" and not request.http_1_0
+    request.upgrade = asks and named and value.lower() == b"websocket"
 
 
 _REQUEST_FIELDS: Final = {
@@ -305,7 +315,7 @@ def _bad_fields(lines: bytes) -> HeadMalformed:
         name, colon, _ = line.partition(b":")
         if not colon:
             return HeadMalformed(f"header line {_shown(line)}: NAME: VALUE is allowed")
-        if re.fullmatch(_TOKEN, name) is None:
+        if re.fullmatch(TOKEN, name) is None:
             return HeadMalformed(f"header name {_shown(name)}: letters, digits and !#$%&'*+-.^_`|~ are allowed")
         if _FIELD.fullmatch(line + b"\r\n") is None:
             return HeadMalformed(f"header {_shown(name)} has a control character in its value: none is allowed")

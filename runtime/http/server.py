@@ -29,6 +29,8 @@ _LOOKS_PER_TIMEOUT: Final = 8
 class ServerLimits:
     head_bytes_max: int = 65_536
     head_timeout_s: float = 10.0  # from a head's first byte to its last
+    body_timeout_s: float = math.inf  # between two pieces of a request's body
+    write_timeout_s: float = math.inf  # that a client may leave what is written to it unread
     idle_timeout_s: float = 75.0  # between two requests of a connection
     connections_max: int = 10_000
 
@@ -46,8 +48,13 @@ class Server:
         self._loop = loop
         self._empty = asyncio.Event()
         self._look: asyncio.TimerHandle | None = None
-        self.in_head: Deadlines[ServerConnection] = Deadlines(loop, self.limits.head_timeout_s, _head_too_late)
-        self.lingering: Deadlines[ServerConnection] = Deadlines(loop, LINGER_S, _close)
+        limits = self.limits
+        connection = ServerConnection
+        self.in_head: Deadlines[ServerConnection] = Deadlines(loop, limits.head_timeout_s, connection.head_is_late)
+        self.in_body: Deadlines[ServerConnection] = Deadlines(loop, limits.body_timeout_s, connection.body_is_late)
+        self.unread: Deadlines[ServerConnection] = Deadlines(loop, limits.write_timeout_s, connection.reset)
+        self.lingering: Deadlines[ServerConnection] = Deadlines(loop, LINGER_S, connection.close)
+        self._deadlines = (self.in_head, self.in_body, self.unread, self.lingering)
 
     def connection(self) -> ServerConnection:
         """A protocol for one more client; give this method to `create_server`."""
@@ -66,7 +73,7 @@ class Server:
         cut = len(self.connections)
         for connection in list(self.connections):
             connection.transport.abort()
-        for deadlines in (self.in_head, self.lingering):
+        for deadlines in self._deadlines:
             deadlines.clear()
         return cut
 
@@ -79,7 +86,7 @@ class Server:
     def forget(self, connection: ServerConnection) -> None:
         """The connection is gone."""
         self.connections.discard(connection)
-        for deadlines in (self.in_head, self.lingering):
+        for deadlines in self._deadlines:
             deadlines.discard(connection)
         if not self.connections:
             if self._look is not None:
@@ -97,13 +104,5 @@ class Server:
         latest_s = monotonic() - self.limits.idle_timeout_s
         for connection in list(self.connections):
             if connection.idle_since_s <= latest_s:
-                connection.transport.close()
+                connection.close()
         self._look_later()
-
-
-def _close(connection: ServerConnection) -> None:
-    connection.transport.close()
-
-
-def _head_too_late(connection: ServerConnection) -> None:
-    connection.transport.abort()

@@ -80,6 +80,31 @@ async def test_routes_follow_what_is_created_changed_and_deleted(registry_world:
     assert await registry_world.routes() == {}
 
 
+async def test_gateways_are_told_of_rules_limits_priorities_and_sessions(registry_world: RegistryWorld) -> None:
+    registry = registry_world.registry
+    await registry.create_service(service())
+    before = (await registry.create_function(function())).revision
+    limits = {"requestsPerSecond": 50, "requestsBurst": 100, "queueWaitSeconds": 0.5}
+    limited = await registry.update_function(function("f", stoke=limits))
+    assert limited.revision == before, "what instances do not see starts no new ones"
+    for _ in range(2):
+        await registry.publish_version("s", None)
+    policy = {"policyItems": [{"type": "Header", "key": "uid", "operator": "=", "value": "7"}]}
+    rules = {"additionalVersionWeight": {"2": 0.0}, "routePolicy": policy}
+    await registry.create_alias("s", alias("content", "1", resolvePolicy="Content", **rules))
+    await registry.create_alias("s", alias("random", "1", resolvePolicy="Random", **rules))
+    own = {"priority": 8, "sessionAffinity": {"type": "Cookie", "key": "sid"}}
+    config = {"authType": "anonymous", "methods": ["GET"], "stoke": own}
+    await registry.create_trigger("s", "f", trigger(triggerConfig=config))
+    routes = await registry_world.routes()
+    told = FunctionRoute.from_json(routes[function_field("s", "1", "f")])
+    assert (told.requests_per_s, told.requests_burst, told.queue_wait_s_max) == (50.0, 100.0, 0.5)
+    policies = [AliasRoute.from_json(routes[alias_field("s", name)]).route_policy for name in ("content", "random")]
+    assert policies == [policy, {}]
+    opened = TriggerRoute.from_json(routes[trigger_field("s", "f", "t")])
+    assert (opened.priority, opened.session_by, opened.session_name) == (8, "Cookie", "sid")
+
+
 async def test_the_feed_leads_to_the_same_routes(registry_world: RegistryWorld) -> None:
     registry = registry_world.registry
     await registry.create_service(service())

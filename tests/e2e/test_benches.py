@@ -44,6 +44,25 @@ def test_the_whole_path_is_measured_for_both_kinds_of_handler(tmp_path: Path) ->
     assert all(each["requests_per_s"] > 0 for each in found["median"].values())
 
 
+def test_ten_times_the_load_is_answered_with_what_fits_and_refusals_that_say_when_to_come_back(tmp_path: Path) -> None:
+    found = run("overload", tmp_path / "o.json", "--seconds", "3")
+    for phase in ("uncontended", "overloaded"):
+        seen = found[phase]
+        assert set(seen["statuses"]) <= {"200", "429", "503"}
+        assert (seen["broken"], seen["refusals_without_retry_after"]) == (0, 0)
+        assert sum(seen["statuses"].values()) == seen["sent"]
+    assert found["overloaded"]["statuses"]["429"] > found["overloaded"]["statuses"]["200"] > 0
+    assert found["accepted_p99_ratio"] > 0
+    memory = found["resident_mib"]
+    assert memory["most"] - memory["first"] < 10.0
+
+
+def test_the_first_request_from_zero_is_timed_from_the_readiness_of_its_instance(tmp_path: Path) -> None:
+    found = run("release", tmp_path / "z.json", "--rounds", "3")
+    assert found["rounds"] == 3
+    assert 0 < found["p50_ms"] <= found["most_ms"]
+
+
 def test_a_large_registry_is_asked_weighed_and_started_beside_a_small_one(tmp_path: Path) -> None:
     small = ("--functions", "50", "--rounds", "2", "--starts", "1", "--settle-s", "0.1")
     found = run("registry", tmp_path / "r.json", *small)
@@ -62,3 +81,10 @@ def test_asynchronous_invocations_are_counted_as_they_are_accepted_and_as_they_e
     found = run("asynchronous", tmp_path / "a.json", *small)
     assert set(found["median"]) == {"accepted", "executed", "both at once"}
     assert all(each["per_s"] > 0 and each["cpu_us_each"]["gateway"] >= 0 for each in found["median"].values())
+
+
+def test_several_gateways_are_measured_beside_one(tmp_path: Path) -> None:
+    small = ("--rounds", "1", "--seconds", "0.5", "--connections", "4", "--instances", "1")
+    found = run("gateways", tmp_path / "g.json", *small)
+    assert set(found["median"]) == {"1", "2"}
+    assert all(each["requests_per_s"] > 0 and each["gateway_cpu_us_each"] >= 0 for each in found["median"].values())

@@ -410,6 +410,8 @@ async def test_a_head_that_is_too_large_or_too_slow_is_refused(store_url: str) -
             await client.close()
         client = await w.connect()
         client.writer.write(b"GET / HTTP/1.1\r\nx: ")
+        reply = await read_reply(client.reader)
+        assert (reply.status, reply.headers["connection"], reply.json()["Code"]) == (408, "close", "RequestTimeout")
         assert await client.reader.read() == b""
         await client.close()
 

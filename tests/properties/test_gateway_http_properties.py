@@ -46,6 +46,9 @@ class Wire:
     def resume_reading(self) -> None:
         self.paused = False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return False
 

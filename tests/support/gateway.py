@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -267,6 +268,7 @@ class World:
     directory: Path
     instances: dict[str, Instance] = field(default_factory=dict)
     records: dict[str, InstanceRecord] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None  # what its clients trust, where the gateway speaks TLS
 
     async def write(self, key: str, name: str, value: str) -> None:
         """As the control plane writes: the hash and the feed in one transaction."""
@@ -312,7 +314,11 @@ class World:
         await self.write(INSTANCES_KEY, instance_id, "")
 
     async def connect(self) -> Client:
-        return Client(*await asyncio.open_connection("127.0.0.1", self.gateway.port, limit=1 << 20))
+        name = None if self.tls is None else "localhost"
+        streams = await asyncio.open_connection(
+            "127.0.0.1", self.gateway.port, limit=1 << 20, ssl=self.tls, server_hostname=name
+        )
+        return Client(*streams)
 
     async def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
         """One request on a connection of its own."""
@@ -363,7 +369,9 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(store_url: str, *arguments: str, control_plane: str = "") -> AsyncIterator[World]:
+async def world(
+    store_url: str, *arguments: str, control_plane: str = "", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[World]:
     """A gateway with one function `f` of service `s` and an anonymous trigger; no instances yet."""
     # pytest's folders have long names, a unix socket's path may not: so a short folder of its own.
     directory = Path(tempfile.mkdtemp(prefix="stoke-g-"))
@@ -372,7 +380,7 @@ async def world(store_url: str, *arguments: str, control_plane: str = "") -> Asy
     (directory / "credentials.json").write_text(json.dumps(key))
     gateway = GatewayProcess(store_url, address, directory, *arguments)
     store = redis.asyncio.Redis.from_url(store_url)
-    made = World(gateway, store, directory)
+    made = World(gateway, store, directory, tls=tls)
     try:
         gateway.start()
         await made.put_function()

@@ -72,7 +72,7 @@ def test_a_release_is_done_once() -> None:
 def test_a_full_queue_says_so_and_a_cancelled_place_is_free_at_once() -> None:
     made = gate(queue=2)
     first, _ = ticket(made), ticket(made)
-    assert made.reserve(None, 1.0) == Full(2)
+    assert isinstance(made.reserve(None, 1.0), Full)
     made.cancel(first, 2.0)
     made.cancel(first, 2.0)
     assert isinstance(made.reserve(None, 2.0), Ticket)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from runtime.contract import LATEST, ROUTES_KEY, FunctionRoute, UsageReport, function_field
-from runtime.gateway.gate import Ticket
+from runtime.contract import (
+    INSTANCES_KEY,
+    LATEST,
+    ROUTES_KEY,
+    FunctionRoute,
+    InstanceRecord,
+    InstanceState,
+    Kind,
+    UsageReport,
+    function_field,
+)
+from runtime.gateway.gate import Lease, Ticket
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.routes import VersionKey
 from runtime.gateway.settings import GatewaySettings
@@ -70,4 +80,35 @@ async def test_who_waits_for_a_function_that_is_deleted_is_turned_away_and_nobod
     assert {key: waiter.refused for key, waiter in waiters.items()} == {BUSY: 0, IDLE: 1}
     made.load({}, {})
     assert waiters[BUSY].refused == 1
+    await made.close()
+
+
+async def test_a_request_from_zero_is_released_in_the_very_step_that_learns_of_the_instance(tmp_path: Path) -> None:
+    """Nothing looks for it later: no timer, no task and no turn of the loop are between the record and the slot."""
+    made = gateway(tmp_path)
+    leases: list[Lease] = []
+
+    class First(Waiter):
+        def granted(self, lease: Lease) -> None:
+            leases.append(lease)
+
+    gate = made.gate(IDLE)
+    ticket = gate.reserve(First(), 0.0)
+    assert isinstance(ticket, Ticket)
+    service, version, function = IDLE
+    record = InstanceRecord(
+        instance_id="i-1",
+        service=service,
+        function=function,
+        version=version,
+        revision="r",
+        kind=Kind.ON_DEMAND,
+        state=InstanceState.READY,
+        slots=1,
+        node="n",
+        address=f"unix:{tmp_path}/i-1",
+    )
+    made.change(INSTANCES_KEY, "i-1", record.to_json())
+    assert [lease.instance.instance_id for lease in leases] == ["i-1"]
+    assert leases[0].cold_start
     await made.close()

@@ -43,6 +43,18 @@ def test_x_fc_and_authorization_are_kept_apart() -> None:
     assert head.authorization == b"FC a:b"
 
 
+@pytest.mark.parametrize("name", [b"X_Fc_Request_Id", b"x-fc_key", b"Content_Length", b"transfer_encoding", b"HOST_"])
+def test_a_name_that_wsgi_takes_for_one_of_ours_stays_behind(name: bytes) -> None:
+    kept = b"HOST_: x\r\n" if name == b"HOST_" else b""
+    assert passed((name, b"x")) == kept
+    assert passed((b"my_own", b"x")) == b"my_own: x\r\n"
+
+
+def test_the_host_of_a_target_goes_on_where_there_is_no_other() -> None:
+    absolute = sort_request(parse_request(b"GET http://a.example/ HTTP/1.0\r\n\r\n"))
+    assert b"".join(absolute.passed) == b"host: a.example\r\n"
+
+
 def test_framing_is_read_and_not_passed_on() -> None:
     request = parse_request(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nExpect: 100-Continue\r\n\r\n")
     head = sort_request(request)
@@ -53,6 +65,7 @@ def test_framing_is_read_and_not_passed_on() -> None:
 
 def test_what_says_how_a_message_is_read_does_not_come_behind_its_body() -> None:
     fields = [(b"X-Checksum", b"1"), (b"Content-Length", b"3"), (b"Host", b"x"), (b"Connection", b"close")]
+    fields += [(b"Content-Type", b"a/b"), (b"Set-Cookie", b"a=b"), (b"Trailer", b"X"), (b"x-fc-status", b"1")]
     assert sort_trailers(fields) == [(b"X-Checksum", b"1")]
 
 

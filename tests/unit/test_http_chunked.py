@@ -16,6 +16,13 @@ def test_chunks_become_bytes_and_what_comes_behind_is_kept() -> None:
     assert body.rest == b"GET / HTTP/1.1\r\n"
 
 
+@pytest.mark.parametrize("extension", [b";a", b" ; a = b", b';a="\\"b;"', b";a;b=c\t;d", b'; q="\xe9"'])
+def test_chunk_extensions_are_read_over(extension: bytes) -> None:
+    body = ChunkedBody()
+    assert body.feed(b"3" + extension + b"\r\nabc\r\n0" + extension + b"\r\n\r\n") == [b"abc"]
+    assert body.ended
+
+
 def test_any_cut_gives_the_same_bytes() -> None:
     data = b"3\r\nabc\r\n1\r\nd\r\n00a\r\n0123456789\r\n000\r\nX: 1\r\n\r\nrest"
     for first in range(len(data) + 1):
@@ -47,6 +54,13 @@ def test_any_cut_gives_the_same_bytes() -> None:
         b"1000000000000000\r\n",
         b"3;a\nb\r\nabc\r\n",
         b"3;a\0\r\nabc\r\n",
+        b"3;\r\nabc\r\n",
+        b"3;a[=b\r\nabc\r\n",
+        b"3;a=\r\nabc\r\n",
+        b"3;a b\r\nabc\r\n",
+        b'3;a="b\r\nabc\r\n',
+        b"0\r\n\n",
+        b"0\r\nX: 1\n",
         b"3\r\nabcd\r\n",
         b"3\r\nabc\n",
         b"3\r\nabc\r\r\n",

@@ -59,6 +59,9 @@ def test_whether_a_connection_lasts_is_read(line: str, said: str, kept: bool) ->
         (request(line="GET / http/1.1"), 400, "request line"),
         (request(line="GET /"), 400, "request line"),
         (request(line="GET /\x7f HTTP/1.1"), 400, "request line"),
+        (request(line="GET /caf\xe9 HTTP/1.1"), 400, "request line"),
+        (request(line="GET /a#b HTTP/1.1"), 400, "request line"),
+        (request(line="GET /a\\b HTTP/1.1"), 400, "request line"),
         (request(line="G(T / HTTP/1.1"), 400, "request line"),
         (request(line="GET / HTTP/2.0"), 505, "HTTP/2.0"),
         (request(line="GET a HTTP/1.1"), 400, "target 'a'"),
@@ -83,6 +86,8 @@ def test_whether_a_connection_lasts_is_read(line: str, said: str, kept: bool) ->
         (request(host=""), 400, "Host is missing"),
         (request("Host: x"), 400, "more than once"),
         (request("hOST: y"), 400, "more than once"),
+        (request(host="Host:"), 400, "header Host ''"),
+        (request(host="Host: :80"), 400, "header Host ':80'"),
         (request(host="Host: x y"), 400, "header Host 'x y'"),
         (request(host="Host: u@x"), 400, "header Host"),
         (request(host="Host: x/y"), 400, "header Host"),
@@ -127,7 +132,7 @@ def test_what_breaks_a_rule_is_refused_by_name(raw: bytes, status: int, names: s
         ("GET http://x?b HTTP/1.1", "Host: x", b"/?b"),
         ("GET HTTPS://x:1/a HTTP/1.0", "", b"/a"),
         ("OPTIONS * HTTP/1.1", "Host: x", b"*"),
-        ("GET /caf\xe9 HTTP/1.1", "Host:", b"/caf\xe9"),
+        ('GET /"<>[]^`{|} HTTP/1.1', "Host: x", b'/"<>[]^`{|}'),
         ("GET / HTTP/1.1", "Host: [::1]:80", b"/"),
     ],
 )
@@ -145,7 +150,8 @@ def test_targets_and_hosts_that_are_allowed(line: str, host: str, target: bytes)
     ],
 )
 def test_an_upgrade_is_one_to_websocket_and_named_by_connection(lines: tuple[str, ...], upgrades: bool) -> None:
-    assert parse_request(request(*lines)).upgrade is upgrades
+    assert parse_request(request(*lines, line="GET / HTTP/1.1")).upgrade is upgrades
+    assert not parse_request(request(*lines, line="POST / HTTP/1.1")).upgrade
 
 
 @pytest.mark.parametrize(
@@ -184,6 +190,12 @@ def test_a_response_is_taken_apart() -> None:
 def test_a_response_that_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
     with pytest.raises(HeadMalformed):
         parse_response(raw)
+
+
+def test_chunks_in_http_1_0_are_read_and_end_with_the_connection() -> None:
+    lines = b"Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert not parse_response(b"HTTP/1.0 200 OK\r\n" + lines).keep_alive
+    assert parse_response(b"HTTP/1.1 200 OK\r\n" + lines).keep_alive
 
 
 def test_what_cannot_become_a_response_is_not_waited_for() -> None:

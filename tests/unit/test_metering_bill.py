@@ -44,6 +44,12 @@ def test_a_static_peak_has_the_most_instances_from_the_first_of_them_to_the_end_
     assert found["total"]["static_peak"]["cost"] == one["static_peak"]["cost"]
 
 
+def test_what_a_second_of_an_instance_cost_is_told_without_the_requests() -> None:
+    cost = (800 * 0.01 + 200 * 0.001 + 100 * 0.0001) / 100.0
+    assert bill(counted(), PRICES, HOUR_S + 60.0)["functions"][0]["instance_second_cost"] == pytest.approx(cost)
+    assert bill(counted(), None, HOUR_S + 60.0)["functions"][0]["instance_second_cost"] is None
+
+
 def test_without_prices_there_are_no_costs_and_the_peak_is_there_in_seconds() -> None:
     found = bill(counted(), None, HOUR_S + 60.0)
     assert (found["currency"], found["rows"][0]["cost"], found["total"]["saving"]) == (None, None, None)

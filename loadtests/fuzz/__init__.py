@@ -1,0 +1,1 @@
+"""Bytes that nobody would send, for the readers of runtime/http."""

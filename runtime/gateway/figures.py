@@ -1,0 +1,26 @@
+"""The text of one gateway's figures: what it has counted, and what is at its gates now."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.gateway.gate import Gate
+from runtime.gateway.metrics import Level, Metrics
+from runtime.gateway.routes import VersionKey
+
+
+def figures(metrics: Metrics, gates: Mapping[VersionKey, Gate]) -> str:
+    levels = [
+        Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
+        for (service, version, function), gate in gates.items()
+    ]
+    return metrics.text(levels, time.process_time(), _resident_bytes())
+
+
+def _resident_bytes() -> int:
+    """What of this process is in memory (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,77 @@
+"""What gateways that share instances and the control plane say to each other about slots.
+
+A *grant* is how many slots of one instance one gateway may use; all grants of one instance are one entry, so that a
+gateway sees what was taken from it and what was given to others as one change. The control plane alone writes them:
+
+* `LEASES_KEY` (hash): instance id → `Grants`, and each change in the feed, in the order of the epochs;
+* `LEASEHOLDERS_KEY` (hash): gateway id → `Holder`, every gateway that may hold a slot, written before its first grant;
+* `LEASE_ORDER_KEY` (hash): the lessor's term and the last epoch. A write of an earlier term or epoch is refused, so
+  one that was thought lost cannot arrive late.
+
+`LEASE_CHANNEL` (pub/sub, nothing stored) has a `LeaseReport` from each such gateway: at once when a request must wait
+and when slots were taken back, and at least once a second. Any of them may be lost, late or told twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.contract import Message
+
+LEASES_KEY: Final = "stoke:leases"
+LEASEHOLDERS_KEY: Final = "stoke:leaseholders"
+LEASE_ORDER_KEY: Final = "stoke:leases:order"
+LEASE_CHANNEL: Final = "stoke:leases:reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Grants(Message):
+    """Who may use how many slots of one instance, from this epoch on. A gateway that is not named: none."""
+
+    epoch: int
+    slots: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder(Message):
+    """A gateway's process. Pid and start time together name one process for ever, on one machine."""
+
+    pid: int
+    start_time: int  # clock ticks since boot
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Message):
+    """What one gateway has of one function version now."""
+
+    service: str
+    version: str
+    function: str
+    requests: int  # inside instances and waiting; asynchronous runs are not among them
+    waiting: int  # of those, waiting for a slot
+    background: int = 0  # asynchronous events that wait for an idle slot
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReport(Message):
+    """One gateway at one instant. `inside` has every instance that holds requests or runs of this gateway."""
+
+    gateway: str
+    pid: int
+    start_time: int
+    sequence: int  # of this gateway's lease reports: an older one than the last is out of date
+    epoch: int  # every change of grants up to this one is obeyed
+    inside: dict[str, int] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)  # Asked, as dicts
+
+
+def start_time(pid: int) -> int:
+    """When a process began, in clock ticks since boot (proc(5), stat, field 22); 0 if it is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    fields = stat.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])
