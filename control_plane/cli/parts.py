@@ -18,7 +18,7 @@ MODULES: Final = {
     "node": "runtime.node",
     "control-plane": "control_plane.main",
     "simulate": "loadtests.simulator",
-    "suggest": "loadtests.simulator.suggest",
+    "provision suggest": "loadtests.simulator.suggest",
 }
 
 
@@ -49,7 +49,7 @@ def suggest(context: typer.Context) -> None:
     said = context.obj if isinstance(context.obj, Options) else Options()
     chosen = {"output": said.output and said.output.value, "endpoint": said.endpoint, "data": said.data}
     outer = [text for name, value in chosen.items() if value is not None for text in (f"--{name}", str(value))]
-    _become("suggest", [*outer, *context.args])
+    _become("provision suggest", [*outer, *context.args])
 
 
 def _become(part: str, arguments: list[str]) -> None:

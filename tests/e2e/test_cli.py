@@ -433,5 +433,5 @@ def test_every_command_has_help(bare: Stoke) -> None:
 def test_a_part_gets_all_its_arguments(bare: Stoke, monkeypatch: pytest.MonkeyPatch, part: str, module: str) -> None:
     called: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda _program, arguments: called.append(arguments))
-    bare(part, "--data", "x", "-t", "--help", "--socket=y")
+    bare(*part.split(), "--data", "x", "-t", "--help", "--socket=y")
     assert called == [[sys.executable, "-m", module, "--data", "x", "-t", "--help", "--socket=y"]]
