@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.stoke import ROOT
+
+pytestmark = pytest.mark.long
 
 
 def run(module: str, out: Path, *options: str) -> dict[str, Any]:

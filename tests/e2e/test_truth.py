@@ -10,6 +10,8 @@ from loadtests.bench.truth import CODE, POLICY, agreement, live
 from loadtests.simulator.outcome import outcome
 from tests.support.stoke import Stoke, eventually
 
+pytestmark = pytest.mark.long
+
 # The shortest windows there are, so that half a minute has steps up and down; no promotion at the edge of a window.
 QUICK = POLICY | {"stableWindowSeconds": 10, "panicWindowSeconds": 3}
 USERS = (1, 5, 1)
