@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
@@ -16,13 +14,13 @@ from typing import Any, Final
 
 from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import cgroups, launch, output, processes, reasons, records
-from runtime.node import process as process_module
 from runtime.node.devices import Devices
+from runtime.node.docker.launcher import DockerLauncher
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
-from runtime.node.forks import ForkError, Forks
 from runtime.node.launch import Place
-from runtime.node.life import Instance, Tools
-from runtime.node.local_ports import LocalPorts
+from runtime.node.launcher import Launcher
+from runtime.node.life import Instance
+from runtime.node.process_launcher import ProcessLauncher
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
@@ -31,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # A watcher that is so far behind is not reading; its connection is closed, and it begins again with the current states.
 WATCH_BACKLOG_MAX: Final = 10_000
+CONTAINER: Final = "custom-container"
 
 
 class Instances:
@@ -38,10 +37,10 @@ class Instances:
 
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
-        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
         groups = cgroups.find() if settings.memory_limits == "auto" else None
-        self._tools = Tools(self._forks, groups, processes.boot_id())
-        self._ports = LocalPorts()
+        self._processes = ProcessLauncher(settings, groups)
+        self._containers = DockerLauncher(settings, devices, self._lives_here)
+        self._boot = processes.boot_id()
         self._sampler = Sampler(devices)
         self._sampling = asyncio.Lock()
         self._by_id: dict[str, Instance] = {}
@@ -53,12 +52,7 @@ class Instances:
 
     async def prepare(self, runtime: str) -> None:
         """Raises LaunchRefused for a runtime that is not launched here, CallError when the zygote does not start."""
-        launch.check_runtime(runtime)
-        if launch.is_python(runtime):
-            try:
-                await self._forks.prepare()
-            except ForkError as error:
-                raise CallError(str(error)) from error
+        await self._launcher(runtime).prepare(runtime)
 
     def launch(self, spec: LaunchSpec) -> None:
         """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
@@ -66,10 +60,11 @@ class Instances:
             return
         if self._ending:
             raise LaunchRefused("the node is shutting down")
-        launch.check(spec, self._settings.code)
+        launcher = self._launcher(spec.runtime)
+        launcher.check(spec)
         try:
-            place = self._make_place(spec)
-            record = Record(spec, at_s=time.time(), address=place.address, boot=self._tools.boot, group=place.group)
+            place = self._make_place(spec, launcher)
+            record = Record(spec, at_s=time.time(), address=place.address, boot=self._boot, group=place.group)
             records.save(place.folder, record, durable=True)
         except OSError as error:
             raise CallError(f"the instance's folder cannot be made: {error}") from error
@@ -137,7 +132,7 @@ class Instances:
             self.stop(instance_id, grace_s)
         if self._lives:
             await asyncio.wait(list(self._lives.values()))
-        self._forks.close()
+        await self._processes.close()
 
     # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
 
@@ -153,17 +148,22 @@ class Instances:
         output.sweep(self._settings.instances, self._settings.kept_outputs_max, set(self._by_id))
 
     def _find_again(self, record: Record, place: Place) -> None:
-        if record.boot != self._tools.boot:
+        if record.boot != self._boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
             records.save(place.folder, record, durable=False)
             self._add(record, place)
             return
-        if record.pid == 0 and (noted := launch.noted_process(place)) is not None:
+        launcher = self._launcher(record.spec.runtime)
+        if record.pid == 0 and (noted := launcher.lost(place)) is not None:
             record = replace(record, pid=noted[0], start_ticks=noted[1])
-        found = process_module.found_again(record.pid, record.start_ticks) if record.pid else None
+        found = launcher.attach(record.spec, place, record.pid, record.start_ticks)
         instance = self._add(record, place)
         log.info("instance.found instance=%s pid=%d alive=%s", instance.id, record.pid, found is not None)
         self._begin(instance, instance.run_on(found))
+
+    def isolation(self) -> dict[str, str]:
+        """What shuts instances in on this node, by kind."""
+        return {"process": self._processes.isolation(), "container": self._containers.isolation()}
 
     async def upkeep(self) -> None:
         """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
@@ -178,7 +178,7 @@ class Instances:
             output.cut(instance.place.folder, self._settings.output_bytes_max)
         except OSError as error:
             log.error("output.not_cut instance=%s error=%r", instance.id, error)
-        if not instance.place.group:
+        if not instance.launcher.watches_memory(instance.place):
             used_mib = sum(processes.memory_mib(pid) for pid, _ in instance.family())
             if used_mib > instance.spec.memory_mib:
                 instance.blame(reasons.out_of_memory(instance.spec.memory_mib, instance.log_end()))
@@ -192,12 +192,13 @@ class Instances:
         for instance in self._by_id.values():
             if instance.process is not None:
                 instance.process.close()
-        self._forks.close()
+        for launcher in (self._processes, self._containers):
+            await launcher.close()
 
     # -- small steps --------------------------------------------------------------------------------------------------
 
     def _add(self, record: Record, place: Place) -> Instance:
-        instance = Instance(record, place, self._tools, self._tell)
+        instance = Instance(record, place, self._launcher(record.spec.runtime), self._tell)
         self._by_id[record.spec.instance_id] = instance
         return instance
 
@@ -208,7 +209,7 @@ class Instances:
 
     def _on_end(self, instance: Instance) -> None:
         task = self._lives.pop(instance.id)
-        self._ports.give(instance.place.port)
+        instance.launcher.give_back(instance.place)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("instance.life_broken instance=%s", instance.id, exc_info=error)
 
@@ -222,39 +223,24 @@ class Instances:
             raise InvalidArgument(f"instance_id '{instance_id}' must match {launch.INSTANCE_ID.pattern}")
         return self._settings.instances / instance_id
 
-    def _make_place(self, spec: LaunchSpec) -> Place:
+    def _make_place(self, spec: LaunchSpec, launcher: Launcher) -> Place:
         folder = self._folder(spec.instance_id)
         (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / launch.PID_FILE).unlink(missing_ok=True)
         os.close(output.open_for_writing(folder))
-        groups = self._tools.groups
-        group = str(groups.make(spec.instance_id, spec.memory_mib)) if groups is not None else ""
-        if launch.is_python(spec.runtime):
-            address, port = f"unix:{launch.socket_path(folder, self._short_folder())}", 0
-        else:
-            port = self._ports.take()
-            address = f"tcp:127.0.0.1:{port}"
-        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+        return launcher.make_place(spec, folder)
 
     def _place_again(self, record: Record) -> Place:
-        folder = self._folder(record.spec.instance_id)
-        port = int(record.address.rpartition(":")[2]) if record.address.startswith("tcp:") else 0
-        if port and not record.state.is_final:
-            self._ports.mark(port)
-        code = self._code(record.spec, folder)
-        return Place(folder, code, record.address, self._settings.path, port, record.group)
+        spec, is_over = record.spec, record.state.is_final
+        folder = self._folder(spec.instance_id)
+        launcher = self._launcher(spec.runtime)
+        return launcher.place_again(spec, folder, record.address, record.group, is_over=is_over)
 
-    def _code(self, spec: LaunchSpec, folder: Path) -> Path:
-        return self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
+    def _launcher(self, runtime: str) -> Launcher:
+        return self._containers if runtime == CONTAINER else self._processes
 
-    def _short_folder(self) -> Path:
-        """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
-        digest = hashlib.sha256(os.fsencode(self._settings.data.absolute())).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        return folder
+    def _lives_here(self, instance_id: str) -> bool:
+        instance = self._by_id.get(instance_id)
+        return instance is not None and not instance.record.state.is_final
 
 
 def _is_running(instance: Instance) -> bool:

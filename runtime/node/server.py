@@ -167,7 +167,10 @@ class Server:
     # -- the calls ----------------------------------------------------------------------------------------------------
 
     async def _hello(self, _: Arguments) -> Any:
-        return dataclasses.asdict(self._info)
+        isolation = self._instances.isolation()
+        has_engine = not isolation["container"].startswith("none")  # an engine may come and go
+        runtimes = [*self._info.runtimes, *(["custom-container"] if has_engine else [])]
+        return dataclasses.asdict(dataclasses.replace(self._info, runtimes=runtimes, isolation=isolation))
 
     async def _prepare(self, request: Arguments) -> None:
         await self._instances.prepare(_text(request, "runtime"))

@@ -24,12 +24,27 @@ class NodeSettings:
     execs_per_instance_max: int = 8  # processes that were started beside an instance, at once
     exec_idle_s: float = 1800.0  # such a process may be silent, both ways, if who asked for it did not say how long
     request_bytes_max: int = 1024 * 1024  # one line sent to the node
+    # "process": no containers; "auto" and "docker": where an engine is, which for "docker" `stoke up` makes sure of.
+    backend: Literal["auto", "process", "docker"] = "auto"
+    engine: Path = Path("/var/run/docker.sock")
+    image_pull: Literal["missing", "always", "never"] = "missing"
+    registry_credentials: Path | None = None  # a file like Docker's config.json, read at each pull
+    container_loosened: tuple[str, ...] = ()  # of docker/asked.py's LOOSENED
+    container_pids_max: int = 4096
+    container_network: str = "bridge"
+    container_user: str = ""  # who runs an image that names no user; "" = root, as the image has it
+    container_tmp_mib: int = 512
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
 
     @property
     def instances(self) -> Path:
         return self.data / "instances"
+
+    @property
+    def images(self) -> Path:
+        """Where images lie that functions name as `file:NAME`."""
+        return self.data / "images"
 
     @property
     def code(self) -> Path:

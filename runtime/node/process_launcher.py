@@ -1,0 +1,147 @@
+"""Instances as processes of this machine: built-in servers forked from the zygote, and commands of the user's."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from signal import SIGTERM
+from typing import Final
+
+from runtime.contract import LaunchSpec
+from runtime.node import cgroups, launch, output, process, processes
+from runtime.node.cgroups import MemoryGroups
+from runtime.node.errors import CallError
+from runtime.node.forks import ForkError, Forks, ZygoteDied
+from runtime.node.launch import Place
+from runtime.node.launcher import Started
+from runtime.node.local_ports import LocalPorts
+from runtime.node.process import Process
+from runtime.node.processes import Member
+from runtime.node.ready import ReadyPipe
+from runtime.node.settings import NodeSettings
+
+_NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that made it has died
+
+
+class ProcessLauncher:
+    """Fills `launcher.Launcher`."""
+
+    def __init__(self, settings: NodeSettings, groups: MemoryGroups | None) -> None:
+        self._settings = settings
+        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
+        self._groups = groups
+        self._ports = LocalPorts()
+
+    # -- before -------------------------------------------------------------------------------------------------------
+
+    def check(self, spec: LaunchSpec) -> None:
+        launch.check(spec, self._settings.code)
+
+    async def prepare(self, runtime: str) -> None:
+        launch.check_runtime(runtime)
+        if launch.is_python(runtime):
+            try:
+                await self._forks.prepare()
+            except ForkError as error:
+                raise CallError(str(error)) from error
+
+    def make_place(self, spec: LaunchSpec, folder: Path) -> Place:
+        (folder / launch.PID_FILE).unlink(missing_ok=True)
+        group = str(self._groups.make(spec.instance_id, spec.memory_mib)) if self._groups is not None else ""
+        if launch.is_python(spec.runtime):
+            address, port = f"unix:{launch.socket_path(folder, self._short_folder())}", 0
+        else:
+            port = self._ports.take()
+            address = f"tcp:127.0.0.1:{port}"
+        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+
+    def place_again(self, spec: LaunchSpec, folder: Path, address: str, group: str, *, is_over: bool) -> Place:
+        port = int(address.rpartition(":")[2]) if address.startswith("tcp:") else 0
+        if port and not is_over:
+            self._ports.mark(port)
+        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+
+    def _code(self, spec: LaunchSpec, folder: Path) -> Path:
+        return self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
+
+    def _short_folder(self) -> Path:
+        """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
+        digest = hashlib.sha256(os.fsencode(self._settings.data.absolute())).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
+        return folder
+
+    async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
+        """Nothing: the code was unpacked when the function was deployed."""
+
+    # -- the start ----------------------------------------------------------------------------------------------------
+
+    async def start(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Started:
+        if not launch.is_python(spec.runtime):
+            with _opened_output(place) as log:
+                return Started(launch.start_command_line(spec, place, log))
+        try:
+            return Started(await self._fork(spec, place, ready))
+        except ZygoteDied:
+            await asyncio.sleep(_NEWS_S)
+            if self.lost(place) is not None:
+                raise
+            return Started(await self._fork(spec, place, ready))
+
+    async def _fork(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Process:
+        with _opened_output(place) as log:
+            return await launch.start_python(spec, place, self._forks, log, ready.write_descriptor)
+
+    def lost(self, place: Place) -> Member | None:
+        """A fork whose news was lost, as the zygote died, notes its pid first of all."""
+        return launch.noted_process(place)
+
+    def attach(self, spec: LaunchSpec, place: Place, pid: int, start_ticks: int) -> Process | None:  # noqa: ARG002 - the port's
+        return process.found_again(pid, start_ticks) if pid else None
+
+    # -- while it lasts -----------------------------------------------------------------------------------------------
+
+    def members(self, place: Place) -> set[int]:
+        return cgroups.members(Path(place.group)) if place.group else set()
+
+    def watches_memory(self, place: Place) -> bool:
+        return bool(place.group)
+
+    async def ran_out_of_memory(self, place: Place) -> bool:
+        return bool(place.group and self._groups is not None and self._groups.kills(Path(place.group)))
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    async def ask_to_end(self, place: Place, family: set[Member], grace_s: float) -> None:  # noqa: ARG002 - the port's
+        processes.signal_each(family, SIGTERM)
+
+    async def clear(self, place: Place) -> None:
+        if place.group:
+            cgroups.remove(Path(place.group))
+        with suppress(OSError):
+            os.unlink(place.address.removeprefix("unix:"))
+
+    def give_back(self, place: Place) -> None:
+        self._ports.give(place.port)
+
+    def isolation(self) -> str:
+        return "control group of memory" if self._groups is not None else "memory looked at twice a second"
+
+    async def close(self) -> None:
+        self._forks.close()
+
+
+@contextmanager
+def _opened_output(place: Place) -> Iterator[int]:
+    descriptor = output.open_for_writing(place.folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
