@@ -11,7 +11,7 @@ import ctypes
 import hashlib
 import os
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -31,13 +31,13 @@ _START_TIMEOUT_S = 30.0
 
 @dataclass
 class TestEngine:
-    """`socket` answers the Docker Engine API. `pid` is dockerd's, 0 for one that is not ours."""
+    """`socket` answers the Docker Engine API. `process` is dockerd, None where it is not ours."""
 
     __test__ = False
 
     socket: Path
     folder: Path
-    pid: int = 0
+    process: subprocess.Popen[bytes] | None = None
 
     def http(self, timeout_s: float = 60.0) -> httpx.Client:
         return httpx.Client(
@@ -54,9 +54,9 @@ class TestEngine:
 
     def kill(self) -> None:
         """kill -9; its containers go on."""
-        os.kill(self.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def start(self) -> None:
         """In the namespace of the thread that calls. Live restore lets containers outlive it."""
@@ -64,26 +64,29 @@ class TestEngine:
                    f"unix://{self.socket}", "-p", f"{self.folder}/pid", "--live-restore"]  # fmt: skip
         (self.folder / "pid").unlink(missing_ok=True)
         with open(self.folder / "log", "ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.pid = process.pid
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline_s = time.monotonic() + _START_TIMEOUT_S
         while not self._answers():
-            if process.poll() is not None or time.monotonic() > deadline_s:
+            if self.process.poll() is not None or time.monotonic() > deadline_s:
                 raise AssertionError((self.folder / "log").read_text()[-2000:])
             time.sleep(0.02)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError), self.http() as client:
-            return client.get("/_ping").status_code == 200
-        return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b" 200 " in probe.recv(64)
+            except OSError:
+                return False
 
     def stop(self) -> None:
         for container in self.containers():
             with self.http() as client:
                 client.delete(f"/containers/{container['Id']}", params={"force": 1})
-        os.kill(self.pid, signal.SIGTERM)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(_START_TIMEOUT_S)
 
 
 def why_not() -> str:

@@ -91,7 +91,7 @@ class DockerLauncher:
     async def prepare(self, runtime: str) -> None:  # noqa: ARG002 - the port's
         self._check_engine()
         with suppress(Failure):
-            await self._engine.call("GET", "/_ping")
+            await self._engine.call("GET", "/version")  # and with it what speaks to the engine is imported
 
     def make_place(self, spec: LaunchSpec, folder: Path) -> Place:
         return Place(folder, folder, "", self._settings.path, spec.ca_port)
