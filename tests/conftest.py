@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.store import find_server
+from tests.support.engine import end_shared_engine
 from tests.support.registry import registry, registry_world
 from tests.support.store import PrivateStore
 
@@ -43,3 +44,7 @@ def store_url(store_server: PrivateStore) -> str:
     """`unix://…` of a private store server, empty at the start of the test. Connections are the test's to close."""
     store_server.flush()
     return store_server.url
+
+
+def pytest_sessionfinish() -> None:
+    end_shared_engine()

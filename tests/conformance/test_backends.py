@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from control_plane.backends.fake import FakeBackend
@@ -82,12 +82,12 @@ class NodeBed(Bed):
 
 class ProcessBeds(Beds):
     def __enter__(self) -> Beds:
-        self._running: AbstractContextManager[NodeProcess] = running_node("--backend", "process")
-        self.node = self._running.__enter__()
+        self._entered = ExitStack()
+        self.node = self._entered.enter_context(running_node("--backend", "process"))
         return self
 
-    def __exit__(self, *problem: Any) -> None:
-        self._running.__exit__(*problem)
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()
 
     @asynccontextmanager
     async def bed(self) -> AsyncIterator[Bed]:
@@ -112,15 +112,14 @@ class DockerBeds(Beds):
         return engine.why_not()
 
     def __enter__(self) -> Beds:
-        self._engine = engine.running_engine()
-        self.engine = self._engine.__enter__()
-        self._running = running_node("--engine", f"unix://{self.engine.socket}")
-        self.node = self._running.__enter__()
+        self._entered = ExitStack()
+        self.engine = engine.shared_engine()
+        self._entered.enter_context(self.engine.network())
+        self.node = self._entered.enter_context(running_node("--engine", f"unix://{self.engine.socket}"))
         return self
 
-    def __exit__(self, *problem: Any) -> None:
-        self._running.__exit__(*problem)
-        self._engine.__exit__(*problem)
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()
 
     @asynccontextmanager
     async def bed(self) -> AsyncIterator[Bed]:

@@ -26,6 +26,7 @@ import httpx
 
 IMAGE = "stoke-tests/python:base"
 CLONE_NEWNET = 0x40000000
+_NETWORK = "/proc/thread-self/ns/net"
 _START_TIMEOUT_S = 30.0
 
 
@@ -38,6 +39,17 @@ class TestEngine:
     socket: Path
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    network_fd: int = -1
+
+    @contextlib.contextmanager
+    def network(self) -> Iterator[None]:
+        """This thread, and what it starts meanwhile, reach the containers' addresses."""
+        if self.network_fd < 0:
+            yield
+            return
+        with _network_kept():
+            _call("setns", self.network_fd, CLONE_NEWNET)
+            yield
 
     def http(self, timeout_s: float = 60.0) -> httpx.Client:
         return httpx.Client(
@@ -59,7 +71,7 @@ class TestEngine:
         self.process.wait()
 
     def start(self) -> None:
-        """In the namespace of the thread that calls. Live restore lets containers outlive it."""
+        """In the network of the thread that calls. Live restore lets containers outlive it."""
         command = ["dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec", "-H",
                    f"unix://{self.socket}", "-p", f"{self.folder}/pid", "--live-restore"]  # fmt: skip
         (self.folder / "pid").unlink(missing_ok=True)
@@ -102,9 +114,25 @@ def why_not() -> str:
     return ""
 
 
+_shared = contextlib.ExitStack()
+_engines: list[TestEngine] = []
+
+
+def shared_engine() -> TestEngine:
+    """One for the whole run, started when first asked for; `end_shared_engine` ends it."""
+    if not _engines:
+        _engines.append(_shared.enter_context(running_engine()))
+    return _engines[0]
+
+
+def end_shared_engine() -> None:
+    _engines.clear()
+    _shared.close()
+
+
 @contextlib.contextmanager
 def running_engine() -> Iterator[TestEngine]:
-    """An engine with IMAGE. The calling thread, and what it starts, is in the engine's network meanwhile."""
+    """An engine with IMAGE, in a network of its own, which `network` enters."""
     given = os.environ.get("STOKE_TEST_ENGINE", "")
     if given:
         engine = TestEngine(Path(given.removeprefix("unix://")), Path())
@@ -112,36 +140,49 @@ def running_engine() -> Iterator[TestEngine]:
             put_base_image(client)
         yield engine
         return
-    folder = Path(tempfile.mkdtemp(prefix="stoke-engine-"))
+    # In memory where there is room: an engine makes sure of every file on the disk, which here is worth nothing.
+    roomy = Path("/dev/shm")
+    has_room = roomy.is_dir() and shutil.disk_usage(roomy).free > 4 * 2**30
+    folder = Path(tempfile.mkdtemp(prefix="stoke-engine-", dir=roomy if has_room else None))
     engine = TestEngine(folder / "docker.sock", folder)
     try:
-        with own_network():
+        with _own_network() as engine.network_fd:
             engine.start()
-            try:
-                with engine.http() as client:
-                    put_base_image(client)
-                yield engine
-            finally:
-                engine.stop()
+        try:
+            with engine.http() as client:
+                put_base_image(client)
+            yield engine
+        finally:
+            engine.stop()
+            os.close(engine.network_fd)
     finally:
         _unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def own_network() -> Iterator[None]:
-    """This thread, and what it starts, in a network namespace of its own with a loopback device."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.unshare(CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "unshare")
+def _own_network() -> Iterator[int]:
+    """This thread, and what it starts, in a new network namespace with a loopback device. Gives a descriptor of it."""
+    with _network_kept():
+        _call("unshare", CLONE_NEWNET)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextlib.contextmanager
+def _network_kept() -> Iterator[None]:
+    before = os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         yield
     finally:
-        if libc.setns(before, CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
+        _call("setns", before, CLONE_NEWNET)
         os.close(before)
+
+
+def _call(name: str, *arguments: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*arguments):
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
 def _unmount_below(folder: Path) -> None:

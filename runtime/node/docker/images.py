@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,6 @@ Say = Callable[[str], None]
 PullPolicy = Literal["missing", "always", "never"]
 FILE_PREFIX: Final = "file:"
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SAY_EVERY_S: Final = 0.5
 _PULL_SILENCE_S: Final = 120.0  # a registry that says nothing for so long has gone
 _CHUNK_BYTES: Final = 1024 * 1024
 _LOADED: Final = re.compile(r"Loaded image(?: ID)?: (\S+)")
@@ -103,7 +101,7 @@ class Images:
 
     async def _pull(self, image: str) -> str:
         repository, tag = repository_and_tag(image)
-        progress, told_s = PullProgress(image), 0.0
+        progress = PullProgress(image)
         self._tell(image, progress.text)
         try:
             auth = read_credentials(self._credentials, image) if self._credentials else ""
@@ -112,10 +110,8 @@ class Images:
                 "POST", "/images/create", headers=headers, silence_s=_PULL_SILENCE_S, fromImage=repository, tag=tag
             )
             async for line in pulled:
-                progress.hear(line)
-                if time.monotonic() - told_s >= _SAY_EVERY_S:
-                    told_s = time.monotonic()
-                    self._tell(image, progress.text)
+                progress.hear(line)  # some ten lines a second
+                self._tell(image, progress.text)
         except (EngineError, ValueError) as error:
             raise Failure(f"image '{image}' could not be pulled: {error}") from error
         log.info("image.pulled image=%s", image)

@@ -56,6 +56,7 @@ class DockerLauncher:
         self._owner = hashlib.sha256(os.fsencode(settings.data)).hexdigest()[:16]
         self._logs: dict[str, ContainerLog] = {}
         self._images_seen: dict[str, dict[str, Any]] = {}
+        self._starting: dict[str, asyncio.Task[Started]] = {}
         self._out_of_memory: set[str] = set()
         self._tidy = Tidy(self._engine, self._owner, lives)
 
@@ -106,6 +107,11 @@ class DockerLauncher:
     # -- the start ----------------------------------------------------------------------------------------------------
 
     async def start(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Started:  # noqa: ARG002 - the port's
+        # One that is given up while the engine works on it still gets its container, which `clear` waits for.
+        starting = self._starting[spec.instance_id] = asyncio.create_task(self._start(spec, place))
+        return await asyncio.shield(starting)
+
+    async def _start(self, spec: LaunchSpec, place: Place) -> Started:
         name = asked.container_name(spec.instance_id)
         try:
             found = await self._started_before(name)
@@ -226,6 +232,11 @@ class DockerLauncher:
 
     async def clear(self, place: Place) -> None:
         instance_id = place.folder.name
+        starting = self._starting.pop(instance_id, None)
+        if starting is not None:
+            await asyncio.wait((starting,))
+            if not starting.cancelled() and starting.exception() is None:
+                starting.result().process.close()
         container_log = self._logs.pop(instance_id, None)
         if container_log is not None:
             await container_log.read_to_end(_LOG_END_S)
@@ -260,6 +271,9 @@ class DockerLauncher:
         return ", ".join(["container", *names, "limits of memory, cpu and processes"])
 
     async def close(self) -> None:
+        for starting in self._starting.values():
+            starting.cancel()
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)
         await self._tidy.close()
         for container_log in self._logs.values():
             await container_log.close()
