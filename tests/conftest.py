@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtests.engine import end_shared_engine
 from runtime.store import find_server
-from tests.support.engine import end_shared_engine
 from tests.support.registry import registry, registry_world
 from tests.support.store import PrivateStore
 

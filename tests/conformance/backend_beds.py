@@ -25,6 +25,7 @@ seen = []
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
         seen.append(self.command + " " + self.path)
         if self.path == "/slow":
             time.sleep(1.0)

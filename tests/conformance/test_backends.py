@@ -12,10 +12,10 @@ from typing import Any
 
 from control_plane.backends.fake import FakeBackend
 from control_plane.backends.node import NodeBackend
+from loadtests import engine
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
 from tests.conformance.backend_suite import BackendSuite, RunningBackendSuite
-from tests.support import engine
 from tests.support.node import NodeProcess, running_node
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from loadtests import engine as engines
+from loadtests.engine import IMAGE, PrivateEngine
 from runtime.contract import InstanceState, LaunchSpec
 from runtime.node.client import NodeError
+from runtime.shell import ShellOrder
 from tests.conformance.backend_beds import SERVER
-from tests.support import engine as engines
-from tests.support.engine import IMAGE, TestEngine
 from tests.support.node import NodeProcess, http, running_node, spec
 from tests.support.registry_server import PASSWORD, USER, RegistryServer, running_registry
 
@@ -26,7 +27,7 @@ FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, Instan
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[TestEngine]:
+def engine() -> Iterator[PrivateEngine]:
     if why := engines.why_not():
         pytest.skip(why)
     engine = engines.shared_engine()
@@ -35,14 +36,14 @@ def engine() -> Iterator[TestEngine]:
 
 
 @pytest.fixture(scope="module")
-def registry(engine: TestEngine) -> Iterator[RegistryServer]:
+def registry(engine: PrivateEngine) -> Iterator[RegistryServer]:
     with running_registry() as registry:
         yield registry
 
 
 @pytest.fixture(scope="module")
 def process(
-    engine: TestEngine, registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory
+    engine: PrivateEngine, registry: RegistryServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NodeProcess]:
     credentials = tmp_path_factory.mktemp("credentials") / "config.json"
     auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -105,7 +106,7 @@ async def test_an_image_that_nobody_has_is_the_reason(node: NodeProcess, registr
     assert status.reason.startswith(f"image '{image}' could not be pulled: ")
 
 
-async def test_a_file_of_the_data_folder_is_an_image(node: NodeProcess, engine: TestEngine) -> None:
+async def test_a_file_of_the_data_folder_is_an_image(node: NodeProcess, engine: PrivateEngine) -> None:
     images = node.data / "images"
     images.mkdir(exist_ok=True)
     with engine.http() as client:
@@ -154,11 +155,18 @@ async def test_a_program_that_the_image_has_not_is_the_reason(node: NodeProcess)
     assert "exec no-such-program failed: No such file or directory" in status.reason
 
 
+async def test_a_process_beside_it_is_refused_saying_how_it_is_done(node: NodeProcess) -> None:
+    function = server()
+    await node.launched(function)
+    with pytest.raises(NodeError, match=f"docker exec -it stoke-{function.instance_id}"):
+        await node.client.exec(ShellOrder(function.instance_id, ["/bin/sh"]))
+
+
 # -- who is adopted ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_container_that_was_started_by_a_node_that_died_before_it_knew_is_taken_on(
-    node: NodeProcess, engine: TestEngine
+    node: NodeProcess, engine: PrivateEngine
 ) -> None:
     function = server(instance_id="c-taken-on")
     await node.launched(function)
@@ -176,14 +184,14 @@ async def test_a_container_that_was_started_by_a_node_that_died_before_it_knew_i
 
 
 async def test_a_container_that_nobody_knows_is_removed_when_the_node_returns(
-    node: NodeProcess, engine: TestEngine
+    node: NodeProcess, engine: PrivateEngine
 ) -> None:
     function = server()
     await node.launched(function)
     with engine.http() as client:
         (known,) = engine.containers()
         stray = {"Image": IMAGE, "Cmd": ["python3", "-c", "import time; time.sleep(600)"]}
-        labels = {**known["Labels"], "stoke.instance": "c-nobody"}  # type: ignore[dict-item]
+        labels = {**known["Labels"], "stoke.instance": "c-nobody"}
         client.post("/containers/create", params={"name": "stoke-c-nobody"}, json={**stray, "Labels": labels})
         labels = {"stoke.instance": "c-another", "stoke.owner": "another data folder"}
         client.post("/containers/create", params={"name": "stoke-c-another"}, json={**stray, "Labels": labels})
@@ -196,15 +204,15 @@ async def test_a_container_that_nobody_knows_is_removed_when_the_node_returns(
         client.delete("/containers/stoke-c-another", params={"force": 1})
 
 
-def _instances(engine: TestEngine) -> set[str]:
-    return {row["Labels"]["stoke.instance"] for row in engine.containers()}  # type: ignore[index]
+def _instances(engine: PrivateEngine) -> set[str]:
+    return {row["Labels"]["stoke.instance"] for row in engine.containers()}
 
 
 # -- an engine that goes ----------------------------------------------------------------------------------------------
 
 
 async def test_containers_are_served_while_their_engine_is_dead_and_go_on_when_it_is_back(
-    node: NodeProcess, engine: TestEngine
+    node: NodeProcess, engine: PrivateEngine
 ) -> None:
     if engine.process is None:
         pytest.skip("the engine is not the tests' own")

@@ -1,4 +1,5 @@
-"""A container engine of the tests' own: dockerd in a network namespace of its own, and an image that needs no registry.
+"""A container engine of one's own for tests, benches and the demo: dockerd in a network namespace of its own, and an
+image that needs no registry.
 
 `STOKE_TEST_ENGINE=unix:///PATH` names an engine that runs already, which is then used instead: one of this machine,
 whose containers' addresses can be reached from here.
@@ -21,20 +22,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 
-IMAGE = "stoke-tests/python:base"
-CLONE_NEWNET = 0x40000000
-_NETWORK = "/proc/thread-self/ns/net"
-_START_TIMEOUT_S = 30.0
+IMAGE: Final = "stoke/python:base"
+CLONE_NEWNET: Final = 0x40000000
+_NETWORK: Final = "/proc/thread-self/ns/net"
+_START_TIMEOUT_S: Final = 30.0
+
+
+class EngineFailed(Exception):
+    """No engine can be had; says why."""
 
 
 @dataclass
-class TestEngine:
+class PrivateEngine:
     """`socket` answers the Docker Engine API. `process` is dockerd, None where it is not ours."""
-
-    __test__ = False
 
     socket: Path
     folder: Path
@@ -56,12 +60,12 @@ class TestEngine:
             transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://engine", timeout=timeout_s
         )
 
-    def containers(self) -> list[dict[str, object]]:
+    def containers(self) -> list[dict[str, Any]]:
         """All of Stoke's, running or not."""
         with self.http() as client:
             answer = client.get("/containers/json", params={"all": 1, "filters": '{"label":["stoke.instance"]}'})
             answer.raise_for_status()
-            rows: list[dict[str, object]] = answer.json()
+            rows: list[dict[str, Any]] = answer.json()
             return rows
 
     def kill(self) -> None:
@@ -80,7 +84,7 @@ class TestEngine:
         deadline_s = time.monotonic() + _START_TIMEOUT_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline_s:
-                raise AssertionError((self.folder / "log").read_text()[-2000:])
+                raise EngineFailed((self.folder / "log").read_text()[-2000:])
             time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -115,10 +119,10 @@ def why_not() -> str:
 
 
 _shared = contextlib.ExitStack()
-_engines: list[TestEngine] = []
+_engines: list[PrivateEngine] = []
 
 
-def shared_engine() -> TestEngine:
+def shared_engine() -> PrivateEngine:
     """One for the whole run, started when first asked for; `end_shared_engine` ends it."""
     if not _engines:
         _engines.append(_shared.enter_context(running_engine()))
@@ -131,20 +135,20 @@ def end_shared_engine() -> None:
 
 
 @contextlib.contextmanager
-def running_engine() -> Iterator[TestEngine]:
+def running_engine() -> Iterator[PrivateEngine]:
     """An engine with IMAGE, in a network of its own, which `network` enters."""
     given = os.environ.get("STOKE_TEST_ENGINE", "")
     if given:
-        engine = TestEngine(Path(given.removeprefix("unix://")), Path())
+        engine = PrivateEngine(Path(given.removeprefix("unix://")), Path())
         with engine.http() as client:
             put_base_image(client)
         yield engine
         return
     # In memory where there is room: an engine makes sure of every file on the disk, which here is worth nothing.
-    roomy = Path("/dev/shm")
+    roomy = Path("/dev/shm")  # noqa: S108 - a folder of a name of its own is made in it
     has_room = roomy.is_dir() and shutil.disk_usage(roomy).free > 4 * 2**30
     folder = Path(tempfile.mkdtemp(prefix="stoke-engine-", dir=roomy if has_room else None))
-    engine = TestEngine(folder / "docker.sock", folder)
+    engine = PrivateEngine(folder / "docker.sock", folder)
     try:
         with _own_network() as engine.network_fd:
             engine.start()
