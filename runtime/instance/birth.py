@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from runtime.instance import serve
+
+_PR_SET_NO_NEW_PRIVS: Final = 38  # linux/prctl.h
 
 
 def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
@@ -21,6 +24,8 @@ def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
     Path(order["pid_file"]).write_text(str(os.getpid()))
     if order["group"]:
         (Path(order["group"]) / "cgroup.procs").write_text("0")
+    if order["no_new_privileges"]:
+        _give_up_new_privileges()
     # 2. Its own output, folder and environment.
     _redirect(log)
     os.umask(0o022)
@@ -35,6 +40,12 @@ def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
         sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
     gc.enable()
     return serve.main(order["config"], ready)
+
+
+def _give_up_new_privileges() -> None:
+    """From here on no program that it runs gains a right by a set-user-id bit or a capability of its file."""
+    if ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        print("stoke: this kernel has no no-new-privileges", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _redirect(log: int) -> None:

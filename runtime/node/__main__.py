@@ -19,9 +19,9 @@ from typing import IO
 
 from runtime.contract import NodeInfo
 from runtime.node import machine
-from runtime.node.container_options import container_arguments, container_settings
 from runtime.node.devices import Devices, find_devices
 from runtime.node.instances import Instances
+from runtime.node.kind_options import kind_arguments, kind_settings
 from runtime.node.server import Server
 from runtime.node.settings import NodeSettings
 
@@ -36,7 +36,7 @@ def main() -> int:
     try:
         with lock(settings):
             asyncio.run(serve(settings))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         log.error("node.failed error=%s", error)
         return 1
     return 0
@@ -61,7 +61,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         default=os.environ.get("STOKE_MEMORY_LIMITS", "auto"),
         help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
     )
-    container_arguments(parser)
+    kind_arguments(parser)
     parsed = parser.parse_args(arguments)
     count, memory_mib = parsed.simulated_gpu
     return NodeSettings(
@@ -73,7 +73,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         simulated_gpus=count,
         simulated_gpu_memory_mib=memory_mib,
         memory_limits=parsed.memory_limits,
-        **container_settings(parsed),
+        **kind_settings(parsed),
     )
 
 

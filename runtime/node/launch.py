@@ -47,6 +47,8 @@ class Place:
     path: str  # the value of PATH
     port: int = 0  # custom runtimes only
     group: str = ""  # "" = no control group
+    shut_in: tuple[str, ...] = ()  # what comes before a command (isolation.py)
+    no_new_privileges: bool = True
 
     @property
     def home(self) -> Path:
@@ -146,6 +148,7 @@ async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, r
         "cwd": str(place.code),
         "pid_file": str(place.folder / PID_FILE),
         "group": place.group,
+        "no_new_privileges": place.no_new_privileges,
         "config": instance_config(spec, place),
     }
     if brings_own_libraries(place.code):
@@ -193,7 +196,7 @@ def start_command_line(spec: LaunchSpec, place: Place, log: int) -> Process:
     program = find_program(spec.command[0], place.code, values["PATH"])
     arguments = ["/bin/sh", "-c", _START, "sh", str(place.folder / PID_FILE), place.group]
     popen = subprocess.Popen(
-        [*arguments, program, *spec.command[1:]],
+        [*arguments, *place.shut_in, program, *spec.command[1:]],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -8,12 +8,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGTERM
 from typing import Final
 
 from runtime.contract import LaunchSpec
-from runtime.node import cgroups, launch, output, process, processes
+from runtime.node import cgroups, isolation, launch, output, process, processes
 from runtime.node.cgroups import MemoryGroups
 from runtime.node.errors import CallError
 from runtime.node.forks import ForkError, Forks, ZygoteDied
@@ -32,7 +33,9 @@ class ProcessLauncher:
     """Fills `launcher.Launcher`."""
 
     def __init__(self, settings: NodeSettings, groups: MemoryGroups | None) -> None:
+        """Raises ValueError when the machine has not what `sandbox` asks for."""
         self._settings = settings
+        self._isolation = isolation.find(settings.sandbox)
         self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
         self._groups = groups
         self._ports = LocalPorts()
@@ -58,16 +61,19 @@ class ProcessLauncher:
         else:
             port = self._ports.take()
             address = f"tcp:127.0.0.1:{port}"
-        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+        return self._place(spec, folder, address, port, group)
 
     def place_again(self, spec: LaunchSpec, folder: Path, address: str, group: str, *, is_over: bool) -> Place:
         port = int(address.rpartition(":")[2]) if address.startswith("tcp:") else 0
         if port and not is_over:
             self._ports.mark(port)
-        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+        return self._place(spec, folder, address, port, group)
 
-    def _code(self, spec: LaunchSpec, folder: Path) -> Path:
-        return self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
+    def _place(self, spec: LaunchSpec, folder: Path, address: str, port: int, group: str) -> Place:
+        code = self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
+        place = Place(folder, code, address, self._settings.path, port, group)
+        shut_in = tuple(self._isolation.prefix(folder, code, place.home))
+        return replace(place, shut_in=shut_in, no_new_privileges=self._isolation.no_new_privileges)
 
     def _short_folder(self) -> Path:
         """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
@@ -132,7 +138,8 @@ class ProcessLauncher:
         self._ports.give(place.port)
 
     def isolation(self) -> str:
-        return "control group of memory" if self._groups is not None else "memory looked at twice a second"
+        memory = "control group of memory" if self._groups is not None else "memory looked at twice a second"
+        return ", ".join(["process", memory, *self._isolation.words])
 
     async def close(self) -> None:
         self._forks.close()

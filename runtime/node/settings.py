@@ -24,6 +24,8 @@ class NodeSettings:
     execs_per_instance_max: int = 8  # processes that were started beside an instance, at once
     exec_idle_s: float = 1800.0  # such a process may be silent, both ways, if who asked for it did not say how long
     request_bytes_max: int = 1024 * 1024  # one line sent to the node
+    # "auto": no new privileges where they can be forbidden; "bubblewrap": for commands a /tmp of their own besides.
+    sandbox: Literal["auto", "none", "bubblewrap"] = "auto"
     # "process": no containers; "auto" and "docker": where an engine is, which for "docker" `stoke up` makes sure of.
     backend: Literal["auto", "process", "docker"] = "auto"
     engine: Path = Path("/var/run/docker.sock")

@@ -2,7 +2,8 @@
 
 `python -m runtime.node.zygote FD` speaks to its node over the socket FD, one JSON packet a message:
 
-    → {"id", "instance_id", "environment", "cwd", "pid_file", "group", "config"}   with two descriptors: log, ready pipe
+    → {"id", "instance_id", "environment", "cwd", "pid_file", "group",
+       "no_new_privileges", "config"}               with two descriptors: log, ready pipe
     ← {"ready": true}                                   once, when everything is imported
     ← {"id", "pid", "start_ticks"}                      with one descriptor: the child's pidfd
     ← {"id", "error"}

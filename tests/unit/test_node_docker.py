@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from runtime.contract import LaunchSpec
-from runtime.node.container_options import container_arguments, container_settings
 from runtime.node.docker.asked import Containment, Frames, ShmSizeError, address_of, create_body, shm_size_bytes
 from runtime.node.docker.pulls import PullProgress, read_credentials, registry_of, repository_and_tag
 from runtime.node.environment import container_environment
+from runtime.node.kind_options import kind_arguments, kind_settings
 
 
 def spec(**values: Any) -> LaunchSpec:
@@ -145,8 +145,8 @@ def test_credentials_are_those_of_the_images_registry(tmp_path: Path) -> None:
 
 def read_options(*arguments: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
-    container_arguments(parser)
-    return container_settings(parser.parse_args(arguments))
+    kind_arguments(parser)
+    return kind_settings(parser.parse_args(arguments))
 
 
 def test_options_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The node's options about containers: arguments, then `STOKE_…` variables, then defaults."""
+"""The node's options about what instances run as: arguments, then `STOKE_…` variables, then defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.node.docker.asked import LOOSENED
 _ENGINE: Final = "/var/run/docker.sock"
 
 
-def container_arguments(parser: argparse.ArgumentParser) -> None:
+def kind_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to the node's parser."""
     add = parser.add_argument
     get = os.environ.get
@@ -34,6 +34,13 @@ def container_arguments(parser: argparse.ArgumentParser) -> None:
         default=get("STOKE_IMAGE_PULL", "missing"),
         help="when an image is pulled (default: %(default)s)",
     )
+    add(
+        "--sandbox",
+        type=one_of("auto", "none", "bubblewrap"),
+        metavar="auto|none|bubblewrap",
+        default=get("STOKE_SANDBOX", "auto"),
+        help="what shuts processes in (default: %(default)s)",
+    )
     add("--registry-credentials", default=get("STOKE_REGISTRY_CREDENTIALS", ""), metavar="FILE")
     add("--container-loosened", type=loosened, default=get("STOKE_CONTAINER_LOOSENED", ""), metavar="NAME,…")
     add("--container-pids-max", type=number(1, 4_194_304), default=get("STOKE_CONTAINER_PIDS_MAX", "4096"))
@@ -42,9 +49,17 @@ def container_arguments(parser: argparse.ArgumentParser) -> None:
     add("--container-tmp-mib", type=number(1, 1_048_576), default=get("STOKE_CONTAINER_TMP_MIB", "512"))
 
 
-def container_settings(parsed: argparse.Namespace) -> dict[str, Any]:
+def kind_settings(parsed: argparse.Namespace) -> dict[str, Any]:
     """As fields of NodeSettings."""
-    names = ("backend", "engine", "image_pull", "container_loosened", "container_pids_max", "container_network")
+    names = (
+        "sandbox",
+        "backend",
+        "engine",
+        "image_pull",
+        "container_loosened",
+        "container_pids_max",
+        "container_network",
+    )
     values = {name: getattr(parsed, name) for name in (*names, "container_user", "container_tmp_mib")}
     credentials = parsed.registry_credentials
     return {**values, "registry_credentials": Path(credentials).expanduser().absolute() if credentials else None}
