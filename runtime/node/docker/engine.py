@@ -45,7 +45,8 @@ class Engine:
             import httpx  # megabytes that a node without containers need not pay
 
             self._client = httpx.AsyncClient(
-                transport=httpx.AsyncHTTPTransport(uds=str(self.socket)),
+                # One for the output of each container, however many there are, and those must not hold up the calls.
+                transport=httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=None)),
                 base_url="http://engine",
                 timeout=httpx.Timeout(_CALL_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S, pool=None),
             )

@@ -58,6 +58,7 @@ class DockerLauncher:
         self._images_seen: dict[str, dict[str, Any]] = {}
         self._starting: dict[str, asyncio.Task[Started]] = {}
         self._out_of_memory: set[str] = set()
+        self._has_tidied = False
         self._tidy = Tidy(self._engine, self._owner, lives)
 
     # -- before -------------------------------------------------------------------------------------------------------
@@ -113,6 +114,9 @@ class DockerLauncher:
 
     async def _start(self, spec: LaunchSpec, place: Place) -> Started:
         name = asked.container_name(spec.instance_id)
+        if not self._has_tidied:
+            self._has_tidied = True
+            self._tidy.ask()
         try:
             found = await self._started_before(name)
             if found is None:
