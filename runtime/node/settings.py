@@ -36,6 +36,7 @@ class NodeSettings:
     container_network: str = "bridge"
     container_user: str = ""  # who runs an image that names no user; "" = root, as the image has it
     container_tmp_mib: int = 512
+    container_gpus: Literal["nvidia", "cdi"] = "nvidia"  # how an engine is asked for cards
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
 
