@@ -105,7 +105,7 @@ def _host_config(spec: LaunchSpec, containment: Containment, gpus: Sequence[str]
 
 
 def _device_request(gpus: Sequence[str], by: str) -> dict[str, Any]:
-    """By the NVIDIA runtime's own way, or by the Container Device Interface, whose names `nvidia-ctk cdi list` shows."""
+    """By the NVIDIA runtime's own way, or by the Container Device Interface (`nvidia-ctk cdi list` shows its names)."""
     if by == "cdi":
         return {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={gpu}" for gpu in gpus]}
     return {"Driver": "nvidia", "DeviceIDs": list(gpus), "Capabilities": [["gpu"]]}
