@@ -22,11 +22,13 @@ from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
+from control_plane.backends.kubernetes.assemble import cluster_of
+from control_plane.backends.kubernetes.shells import NoShells
 from control_plane.backends.node import NodeBackend, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
-from control_plane.errors import Unavailable
+from control_plane.errors import InvalidArgument, Unavailable
 from control_plane.explanations import Explanations
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.lease_store import RedisLeaseStore
@@ -40,6 +42,7 @@ from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
+from control_plane.ports import Backend
 from control_plane.prometheus import Prometheus
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
@@ -89,7 +92,8 @@ class ControlPlane:
         self.clock = SystemClock()
         self.usage = UsageBook()
         node = NodeClient(settings.node.removeprefix("unix:"))
-        self.backend = NodeBackend(node)
+        self.cluster = cluster_of(settings, self.clock) if settings.backend == "kubernetes" else None
+        self.backend: Backend = self.cluster or NodeBackend(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
             UsageStore(
@@ -139,7 +143,7 @@ class ControlPlane:
                 AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
             ),
             accounts=self.accounts,
-            shells=NodeShells(node),
+            shells=NodeShells(node) if self.cluster is None else NoShells(),
         )
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
@@ -185,6 +189,7 @@ class ControlPlane:
                 ("prometheus", self.prometheus.run()),
                 ("accounts", self.accounts.run()),
                 ("explanations", self.explanations.run()),
+                *((("cluster", self.cluster.run()),) if self.cluster is not None else ()),
             )
         ]
         for task in tasks:
@@ -196,6 +201,8 @@ class ControlPlane:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.keeper.close()
+        if self.cluster is not None:
+            await self.cluster.close()
         await self.prometheus.close()
         await self._write_down()
         await self.redis.aclose()
@@ -258,6 +265,10 @@ def parse(arguments: Sequence[str]) -> ControlPlaneSettings:
     parser.add_argument("--socket", type=Path, metavar="PATH")
     parser.add_argument("--node", metavar="unix:PATH")
     parser.add_argument("--public-url", metavar="URL")
+    parser.add_argument("--backend", metavar="kubernetes")
+    parser.add_argument("--kubeconfig", metavar="FILE")
+    parser.add_argument("--namespace", metavar="NAME")
+    parser.add_argument("--kubernetes-settings", type=Path, metavar="FILE")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     return ControlPlaneSettings(**given)
 
@@ -266,7 +277,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
-    asyncio.run(ControlPlane(settings).run())
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call would be most of the log
+    try:
+        plane = ControlPlane(settings)
+    except InvalidArgument as error:
+        sys.exit(f"stoke control-plane: {error.message}")
+    asyncio.run(plane.run())
 
 
 if __name__ == "__main__":
