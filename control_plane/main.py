@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from redis.asyncio import Redis
@@ -22,8 +22,6 @@ from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
-from control_plane.backends.kubernetes.assemble import cluster_of
-from control_plane.backends.kubernetes.shells import NoShells
 from control_plane.backends.node import NodeBackend, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
@@ -42,7 +40,7 @@ from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
-from control_plane.ports import Backend
+from control_plane.ports import Backend, Shells
 from control_plane.prometheus import Prometheus
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
@@ -60,6 +58,9 @@ from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
 from runtime.leasing import LEASE_CHANNEL, LeaseReport
 from runtime.node.client import NodeClient
+
+if TYPE_CHECKING:
+    from control_plane.backends.kubernetes.backend import KubernetesBackend
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,13 @@ class ControlPlane:
         self.clock = SystemClock()
         self.usage = UsageBook()
         node = NodeClient(settings.node.removeprefix("unix:"))
-        self.cluster = cluster_of(settings, self.clock) if settings.backend == "kubernetes" else None
+        self.cluster: KubernetesBackend | None = None
+        self.shells: Shells = NodeShells(node)
+        if settings.backend == "kubernetes":
+            from control_plane.backends.kubernetes.assemble import cluster_of  # which others need not carry
+            from control_plane.backends.kubernetes.shells import NoShells
+
+            self.cluster, self.shells = cluster_of(settings, self.clock), NoShells()
         self.backend: Backend = self.cluster or NodeBackend(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
@@ -143,7 +150,7 @@ class ControlPlane:
                 AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
             ),
             accounts=self.accounts,
-            shells=NodeShells(node) if self.cluster is None else NoShells(),
+            shells=self.shells,
         )
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:

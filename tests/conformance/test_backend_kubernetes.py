@@ -21,6 +21,7 @@ import httpx
 from control_plane.backends.kubernetes.access import Access, find_access
 from control_plane.backends.kubernetes.backend import KubernetesBackend
 from control_plane.backends.kubernetes.client import KubernetesClient, silently
+from control_plane.backends.kubernetes.outputs import OutputFolder
 from control_plane.backends.kubernetes.pods import pod_name
 from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.clock import SystemClock
@@ -48,7 +49,7 @@ class ClusterBed(Bed):
         client = KubernetesClient(self.access, clock, chance, calls_per_s=rate, transport=way)
         namespace = self.settings.namespace or self.access.namespace
         self.backend = self.mine = KubernetesBackend(
-            client, self.settings, namespace, clock, chance, hooks, self.folder, epoch=1
+            client, self.settings, namespace, clock, chance, hooks, OutputFolder(self.folder, 100), epoch=1
         )
         self._running = asyncio.create_task(self.mine.run())
         await self._until(reached=True)

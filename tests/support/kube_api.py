@@ -7,7 +7,6 @@ kubelet does with the Pods is `kube_kubelet.py`'s.
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -80,7 +79,7 @@ class KubeApi:
             self.objects[kind].pop(name, None)
         else:
             self.objects[kind][name] = item
-        kept = copy.deepcopy(item)
+        kept = _copied(item)
         self.history.append((self.version, kind, type_, kept))
         if len(self.history) > HISTORY_MAX:
             self.forget_history(self.history[len(self.history) // 2][0])
@@ -89,7 +88,7 @@ class KubeApi:
                 watch.queue.put_nowait({"type": type_, "object": kept})
         if kind == "pods":
             self.changed(type_, item)
-        return copy.deepcopy(item)
+        return _copied(item)
 
     def forget_history(self, before: int | None = None) -> None:
         """As a compaction does: who comes from an older version is told 410."""
@@ -165,7 +164,7 @@ class KubeApi:
             case "POST", ["api", "v1", "namespaces", namespace, "pods"]:
                 return _json(self._create(namespace, body), 201)
             case "GET", ["api", "v1", "namespaces", _, "pods", name]:
-                return _json(copy.deepcopy(self._pod(name)))
+                return _json(_copied(self._pod(name)))
             case "GET", ["api", "v1", "namespaces", _, "pods", name, "log"]:
                 self._pod(name)
                 lines = int(query.get("tailLines", 10**9))
@@ -184,7 +183,7 @@ class KubeApi:
         return self.pods[name]
 
     def _create(self, namespace: str, body: Object) -> Object:
-        pod = copy.deepcopy(body)
+        pod = _copied(body)
         metadata = pod["metadata"]
         if metadata["name"] in self.pods:
             raise Refusal(409, "AlreadyExists", f'pods "{metadata["name"]}" already exists')
@@ -218,7 +217,7 @@ class KubeApi:
         default_s = pod["spec"].get("terminationGracePeriodSeconds", 30)
         grace_s = int(body.get("gracePeriodSeconds", default_s)) if pod["spec"].get("nodeName") else 0
         if "deletionTimestamp" in metadata and grace_s >= metadata["deletionGracePeriodSeconds"]:
-            return copy.deepcopy(pod)
+            return _copied(pod)
         metadata.setdefault("deletionTimestamp", "2026-01-01T00:00:00Z")
         metadata["deletionGracePeriodSeconds"] = grace_s
         return self._settle(pod)
@@ -236,7 +235,7 @@ class KubeApi:
         metadata = {"resourceVersion": str(self.version)}
         if page and page[-1] != names[-1]:
             metadata["continue"] = page[-1]
-        items = [copy.deepcopy(self.objects[kind][name]) for name in page]
+        items = [_copied(self.objects[kind][name]) for name in page]
         return _json(
             {"kind": f"{kind[:-1].capitalize()}List", "apiVersion": "v1", "metadata": metadata, "items": items}
         )
@@ -280,6 +279,12 @@ def status_answer(code: int, reason: str, message: str, **headers: str) -> Answe
         "code": code,
     }
     return Answer(code, json.dumps(body).encode(), headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def _copied(item: Object) -> Object:
+    """As it goes over the wire; faster than a deep copy."""
+    copy: Object = json.loads(json.dumps(item))
+    return copy
 
 
 def _json(value: Object, status: int = 200) -> Answer:

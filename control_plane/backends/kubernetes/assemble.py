@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from control_plane.backends.kubernetes.access import Access, find_access
 from control_plane.backends.kubernetes.backend import KubernetesBackend
 from control_plane.backends.kubernetes.client import KubernetesClient
+from control_plane.backends.kubernetes.outputs import OutputFolder
 from control_plane.backends.kubernetes.settings import KubernetesSettings, read_settings
 from control_plane.ports import Clock
 from control_plane.settings import ControlPlaneSettings
@@ -61,7 +62,7 @@ def cluster_of(settings: ControlPlaneSettings, clock: Clock) -> KubernetesBacken
         clock,
         chance,
         hooks,
-        settings.data / "outputs",
+        OutputFolder(settings.data / "outputs", found.settings.outputs_kept),
         epoch=_patiently(settings.store, lambda store: int(str(store.incr(EPOCH_KEY)))),
     )
 

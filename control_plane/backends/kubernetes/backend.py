@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from math import ceil
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -19,8 +18,8 @@ from control_plane.backends.kubernetes.client import ApiAway, ApiError, Kubernet
 from control_plane.backends.kubernetes.figures import sample
 from control_plane.backends.kubernetes.gauges import Gauges
 from control_plane.backends.kubernetes.life import Hooks, Life, World
-from control_plane.backends.kubernetes.nodes import capacity, lost
-from control_plane.backends.kubernetes.outputs import Outputs
+from control_plane.backends.kubernetes.nodes import Attendance, capacity
+from control_plane.backends.kubernetes.outputs import OutputFolder, Outputs
 from control_plane.backends.kubernetes.pods import Pool
 from control_plane.backends.kubernetes.reflector import Reflector
 from control_plane.backends.kubernetes.settings import KubernetesSettings
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _NODES: Final = "/api/v1/nodes"
 _OTHERS_EVERY_S: Final = 60.0
+_A_LITTLE_S: Final = 0.01  # so that rounding does not have one look a moment too early, and no other follow
 _REFUSED: Final = frozenset({400, 403, 404, 413, 422})
 
 
@@ -47,7 +47,7 @@ class KubernetesBackend:
         clock: Clock,
         chance: Random,
         hooks: Hooks,
-        outputs: Path,
+        outputs: OutputFolder,
         *,
         epoch: int,
         pool_of: Callable[[LaunchSpec], Pool | None] = lambda _spec: None,
@@ -58,20 +58,21 @@ class KubernetesBackend:
         self._epoch = epoch
         self._pool_of = pool_of
         self._path = pods_path(namespace)
-        kept = Outputs(client, outputs, bytes_max=settings.output_kib_kept * 1024, files_max=settings.outputs_kept)
-        self._world = World(client, settings, clock, hooks, kept, self._path, self._publish)
+        said = Outputs(client, outputs, settings.output_kib_kept * 1024)
+        self._world = World(client, settings, clock, hooks, said, self._path, self._publish, self._spawn)
         self._gauges = Gauges(client, settings, namespace, clock)
         self._lives: dict[str, Life] = {}
+        self._attendance = Attendance()
         self._forgotten: set[str] = set()  # uids of Pods that may still be told of
         self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._others: tuple[float, Sequence[Object]] = (float("-inf"), [])
         self._pods = Reflector(
             client, self._path, pods.selector(settings.owner), clock, chance,
             changed=self._heard, gone=self._gone, moved=self._reach_changed,
         )  # fmt: skip
         self._nodes = Reflector(
-            client, _NODES, "", clock, chance, changed=lambda _: self._nodes_changed(), gone=lambda _: None
+            client, _NODES, "", clock, chance, changed=lambda _: self._nodes_changed(), gone=lambda _: self._nodes_changed()
         )
 
     async def run(self) -> None:
@@ -165,7 +166,7 @@ class KubernetesBackend:
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         life = self._lives.get(instance_id)
         if life is None or life.status.state.is_final or life.is_gone:
-            kept = await self._world.outputs.kept(instance_id)
+            kept = await self._world.outputs.kept.read(instance_id)
             if kept is None and life is None:
                 raise NotFound("Instance", f"instance '{instance_id}' does not exist, or its output is not kept")
             if kept and tail_bytes:
@@ -201,10 +202,9 @@ class KubernetesBackend:
             log.error("kubernetes.unreadable pod=%s error=%r", pod["metadata"].get("name"), error)
             return
         self._lives[life.id] = life
-        if self._nodes.is_current and life.seen.node in lost(self._nodes.objects.values()):
-            life.lost()
         self._publish(life.status)
         self._spawn(life.run())
+        self._judge_nodes()
 
     def _gone(self, pod: Object) -> None:
         uid = str(pod["metadata"].get("uid") or "")
@@ -213,11 +213,18 @@ class KubernetesBackend:
             life.gone()
 
     def _nodes_changed(self) -> None:
-        away = lost(self._nodes.objects.values())
-        if away:
-            for life in list(self._lives.values()):
-                if life.seen.node in away and not life.status.state.is_final:
-                    life.lost()
+        if self._attendance.look(self._nodes.objects.values(), self._clock.monotonic_s()):
+            self._spawn(self._judge_nodes_later())
+
+    async def _judge_nodes_later(self) -> None:
+        await self._clock.sleep(self._settings.node_lost_s + _A_LITTLE_S)
+        self._judge_nodes()
+
+    def _judge_nodes(self) -> None:
+        away = self._attendance.lost(self._clock.monotonic_s(), self._settings.node_lost_s)
+        for life in list(self._lives.values()) if away else ():
+            if life.seen.node in away and not life.status.state.is_final:
+                life.lost()
 
     def _reach_changed(self) -> None:
         if not self._pods.is_current:
@@ -272,7 +279,8 @@ class KubernetesBackend:
         self._others = (self._clock.monotonic_s(), known)
         return known
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -51,6 +51,7 @@ class World:
     outputs: Outputs
     pods: str  # their path
     changed: Callable[[InstanceStatus], None]
+    spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]  # ends with the backend
 
 
 class _Failure(Exception):
@@ -273,7 +274,7 @@ class Life:
         """Ask the cluster to end it. What it still prints is read meanwhile. Raises ApiAway, ApiError."""
         self.stop_asked = True
         if self._said is None and self.seen.phase in (Phase.RUNNING, Phase.ENDING):
-            self._said = asyncio.create_task(self._world.outputs.to_the_end(self.path))
+            self._said = self._world.spawn(self._world.outputs.to_the_end(self.path))
         await self._delete(max(GRACE_S_MIN, grace_s))
 
     async def release(self) -> None:
@@ -363,7 +364,7 @@ class Life:
             self._said.cancel()
         if not said and self.seen.phase is not Phase.WAITING and not self.is_gone:
             said = await self._output_end()
-        await self._world.outputs.keep(self.id, said)
+        await self._world.outputs.kept.keep(self.id, said)
         return said
 
     async def _output_end(self) -> bytes:

@@ -34,12 +34,28 @@ def is_ready(node: Mapping[str, Any]) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
-def lost(nodes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The names of those that do not answer. None while none of them does: then the control plane of the cluster is cut
-    off rather than every node, nothing could be started elsewhere, and what runs is better left alone."""
-    known = list(nodes)
-    away = frozenset(str(node["metadata"]["name"]) for node in known if not is_ready(node))
-    return away if len(away) < len(known) else frozenset()
+class Attendance:
+    """Since when each node does not answer."""
+
+    def __init__(self) -> None:
+        self._away_since_s: dict[str, float] = {}
+        self._known = 0
+
+    def look(self, nodes: Iterable[Mapping[str, Any]], now_s: float) -> bool:
+        """Take note of all of them; whether any is away."""
+        known = {str(node["metadata"]["name"]): is_ready(node) for node in nodes}
+        away = [name for name, ready in known.items() if not ready]
+        self._away_since_s = {name: self._away_since_s.get(name, now_s) for name in away}
+        self._known = len(known)
+        return bool(away)
+
+    def lost(self, now_s: float, after_s: float) -> frozenset[str]:
+        """Those that have been away for so long. None while no node answers at all: then the cluster's own control
+        plane is cut off rather than every node, nothing could be started elsewhere, and what runs is better left alone.
+        """
+        if len(self._away_since_s) >= self._known:
+            return frozenset()
+        return frozenset(name for name, since_s in self._away_since_s.items() if now_s - since_s >= after_s)
 
 
 def capacity(

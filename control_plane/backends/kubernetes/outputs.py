@@ -18,14 +18,51 @@ _LINE_BYTES: Final = 100  # the API counts lines from the end, not bytes: this m
 _SAFE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-class Outputs:
+class OutputFolder:
     """One file for each instance that has ended, the newest `files_max` of them."""
 
-    def __init__(self, client: KubernetesClient, folder: Path, *, bytes_max: int, files_max: int) -> None:
-        self._client = client
+    def __init__(self, folder: Path, files_max: int) -> None:
         self._folder = folder
-        self._bytes_max = bytes_max
         self._files_max = files_max
+
+    async def keep(self, instance_id: str, said: bytes) -> None:
+        await asyncio.to_thread(self._keep, instance_id, said)
+
+    async def read(self, instance_id: str) -> bytes | None:
+        """None: nothing is."""
+        return await asyncio.to_thread(self._read, instance_id)
+
+    def _keep(self, instance_id: str, said: bytes) -> None:
+        if not _SAFE.fullmatch(instance_id):
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path(instance_id).write_bytes(said)
+            by_age = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+            for path in by_age[: max(0, len(by_age) - self._files_max)]:
+                path.unlink(missing_ok=True)
+        except OSError as error:  # a full disk ends no life
+            log.error("kubernetes.output_not_kept instance=%s error=%r", instance_id, error)
+
+    def _read(self, instance_id: str) -> bytes | None:
+        if not _SAFE.fullmatch(instance_id):
+            return None
+        try:
+            return self._path(instance_id).read_bytes()
+        except OSError:
+            return None
+
+    def _path(self, instance_id: str) -> Path:
+        return self._folder / f"{instance_id}.log"
+
+
+class Outputs:
+    """What Pods say, the last `bytes_max` of it. Ends are `kept`."""
+
+    def __init__(self, client: KubernetesClient, kept: OutputFolder, bytes_max: int) -> None:
+        self._client = client
+        self._bytes_max = bytes_max
+        self.kept = kept
 
     async def end(self, pod_path: str) -> bytes:
         """The last of what a Pod has printed; b"" where that cannot be had."""
@@ -65,35 +102,3 @@ class Outputs:
 
     def _lines(self) -> int:
         return max(1, self._bytes_max // _LINE_BYTES)
-
-    # -- what is kept -------------------------------------------------------------------------------------------------
-
-    async def keep(self, instance_id: str, said: bytes) -> None:
-        await asyncio.to_thread(self._keep, instance_id, said)
-
-    async def kept(self, instance_id: str) -> bytes | None:
-        """None: nothing is."""
-        return await asyncio.to_thread(self._kept, instance_id)
-
-    def _keep(self, instance_id: str, said: bytes) -> None:
-        if not _SAFE.fullmatch(instance_id):
-            return
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path(instance_id).write_bytes(said)
-            by_age = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
-            for path in by_age[: max(0, len(by_age) - self._files_max)]:
-                path.unlink(missing_ok=True)
-        except OSError as error:  # a full disk ends no life
-            log.error("kubernetes.output_not_kept instance=%s error=%r", instance_id, error)
-
-    def _kept(self, instance_id: str) -> bytes | None:
-        if not _SAFE.fullmatch(instance_id):
-            return None
-        try:
-            return self._path(instance_id).read_bytes()
-        except OSError:
-            return None
-
-    def _path(self, instance_id: str) -> Path:
-        return self._folder / f"{instance_id}.log"

@@ -86,6 +86,9 @@ class KubernetesSettings(_Said):
     pending_s_max: float = Field(default=600.0, ge=1.0, le=86_400.0)
     image_failing_s_max: float = Field(default=60.0, ge=0.0, le=3600.0)
 
+    # Nodes that are lost together are not noticed at once; only when all have been seen is it known whether all are.
+    node_lost_s: float = Field(default=5.0, ge=0.0, le=600.0)
+
     memory_mib_max: int = Field(default=0, ge=0)  # 0 = what the nodes have; else what may be asked for in all
     samples_every_s: float = Field(default=5.0, ge=0.1, le=300.0)
     dcgm_port: int = Field(default=0, ge=0, le=65_535)  # of the exporter on each node; 0 = none is asked
