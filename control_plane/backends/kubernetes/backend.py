@@ -18,6 +18,7 @@ from control_plane.backends.kubernetes.client import ApiAway, ApiError, Kubernet
 from control_plane.backends.kubernetes.figures import sample
 from control_plane.backends.kubernetes.gauges import Gauges
 from control_plane.backends.kubernetes.life import Hooks, Life, World
+from control_plane.backends.kubernetes.limits import backoff_s
 from control_plane.backends.kubernetes.nodes import Attendance, capacity
 from control_plane.backends.kubernetes.outputs import OutputFolder, Outputs
 from control_plane.backends.kubernetes.pods import Pool
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _NODES: Final = "/api/v1/nodes"
 _OTHERS_EVERY_S: Final = 60.0
+_CREATES_MAX: Final = 4
 _A_LITTLE_S: Final = 0.01  # so that rounding does not have one look a moment too early, and no other follow
 _REFUSED: Final = frozenset({400, 403, 404, 413, 422})
 
@@ -55,6 +57,7 @@ class KubernetesBackend:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._chance = chance
         self._epoch = epoch
         self._pool_of = pool_of
         self._path = pods_path(namespace)
@@ -72,8 +75,9 @@ class KubernetesBackend:
             changed=self._heard, gone=self._gone, moved=self._reach_changed,
         )  # fmt: skip
         self._nodes = Reflector(
-            client, _NODES, "", clock, chance, changed=lambda _: self._nodes_changed(), gone=lambda _: self._nodes_changed()
-        )
+            client, _NODES, "", clock, chance,
+            changed=lambda _: self._nodes_changed(), gone=lambda _: self._nodes_changed(),
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Keep what is known here true, for ever."""
@@ -111,12 +115,7 @@ class KubernetesBackend:
             return
         pods.check(spec, self._settings)
         body = pods.pod_of(spec, self._settings, epoch=self._epoch, pool=self._pool_of(spec))
-        try:
-            pod = await self._client.create(self._path, body)
-        except ApiError as error:
-            pod = await self._already_there(spec, error)
-        except ApiAway as error:
-            raise Unavailable(str(error)) from error
+        pod = await self._created(spec, body)
         self._pods.note(pod)
         if spec.instance_id not in self._lives:  # the watch may have been faster
             self._heard(pod)
@@ -153,7 +152,7 @@ class KubernetesBackend:
                 yield status_or_end
         finally:
             self._watchers.discard(queue)
-        raise Unavailable(self._pods.why_not)
+        raise Unavailable(self._pods.why_not or "a call to the API server was lost")
 
     async def samples(self) -> Sequence[InstanceSample]:
         self._reach()
@@ -228,8 +227,11 @@ class KubernetesBackend:
 
     def _reach_changed(self) -> None:
         if not self._pods.is_current:
-            for queue in self._watchers:
-                queue.put_nowait(None)
+            self._end_watches()
+
+    def _end_watches(self) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(None)
 
     def _publish(self, status: InstanceStatus) -> None:
         for queue in self._watchers:
@@ -240,6 +242,25 @@ class KubernetesBackend:
     def _reach(self) -> None:
         if not self._pods.is_current:
             raise Unavailable(self._pods.why_not)
+
+    async def _created(self, spec: LaunchSpec, body: Object) -> Object:
+        """The same name each time, so that asking again does not make a second one.
+
+        After a call that was lost nobody knows whether there is a Pod. Whoever asked finds out by the next watch: so
+        this one ends, though the watch of the cluster may never have broken.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self._client.create(self._path, body)
+            except ApiError as error:
+                return await self._already_there(spec, error)
+            except ApiAway as error:
+                attempt += 1
+                if attempt == _CREATES_MAX or not self._pods.is_current:
+                    self._end_watches()
+                    raise Unavailable(str(error)) from error
+                await self._clock.sleep(backoff_s(attempt, self._chance))
 
     async def _already_there(self, spec: LaunchSpec, error: ApiError) -> Object:
         """What a refused create leaves: the Pod of an earlier call for this instance, or the reason for the user."""
