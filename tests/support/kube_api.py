@@ -62,6 +62,7 @@ class KubeApi:
         self.changed: Callable[[str, Object], None] = lambda _type, _pod: None
         self.read_log: Callable[[str, int, bool], AsyncIterator[bytes]] = _no_log
         self.metrics: Callable[[], list[Object]] | None = None
+        self.lists = 0
         self.asked: list[tuple[float, str, str]] = []  # when, method, path
 
     # -- objects ------------------------------------------------------------------------------------------------------
@@ -113,6 +114,10 @@ class KubeApi:
         labels = {"kubernetes.io/hostname": name}
         node = {"metadata": {"name": name, "uid": f"node-{name}", "labels": labels}, "spec": {}, "status": status}
         self.put("nodes", node, "MODIFIED" if name in self.objects["nodes"] else "ADDED")
+
+    def delete(self, name: str, uid: str) -> None:
+        """As `kubectl delete` does, or an eviction."""
+        self._delete(name, {"preconditions": {"uid": uid}})
 
     def confirm_deleted(self, name: str) -> None:
         """The kubelet has nothing of it any more."""
@@ -228,6 +233,7 @@ class KubeApi:
         selector = query.get("labelSelector", "")
         if query.get("watch") == "true":
             return Answer(200, chunks=self._watch(kind, selector, query))
+        self.lists += 1
         names = sorted(name for name, item in self.objects[kind].items() if _matches(item, selector))
         start = query.get("continue", "")
         limit = int(query.get("limit", 10**9))
