@@ -13,8 +13,9 @@ from control_plane.backends.kubernetes.access import Access
 from control_plane.backends.kubernetes.client import ApiAway, ApiError, KubernetesClient, Object, pods_path
 from control_plane.backends.kubernetes.pods import LABEL_OWNER, selector
 from control_plane.backends.kubernetes.reflector import Reflector
-from tests.support.kube_api import NAMESPACE, KubeApi, Transport, status_answer
+from tests.support.kube_api import NAMESPACE, KubeApi, status_answer
 from tests.support.kube_plane import until
+from tests.support.kube_wire import Transport
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 PODS = pods_path(NAMESPACE)

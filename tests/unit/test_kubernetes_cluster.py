@@ -153,7 +153,7 @@ def test_quantities_have_their_units(text: str, value: float) -> None:
     assert quantity(text) == pytest.approx(value)
 
 
-def node(name: str, *, ready: bool = True, **labels: str) -> dict[str, Any]:
+def node(name: str, labels: dict[str, str] | None = None, *, ready: bool = True) -> dict[str, Any]:
     allocatable = {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2"}
     conditions = [{"type": "Ready", "status": "True" if ready else "Unknown"}]
     return {
@@ -166,8 +166,8 @@ def test_capacity_is_what_usable_nodes_have_less_what_others_asked_for() -> None
     settings = KubernetesSettings(
         node_selector={"gpu": "yes"}, gpus=(GpuRule(up_to_mib=16_384, resource="nvidia.com/gpu"),)
     )
-    nodes = [node("a", gpu="yes"), node("b", gpu="yes", **{"nvidia.com/gpu.memory": "81920"}), node("c", gpu="no"),
-             node("d", ready=False, gpu="yes")]  # fmt: skip
+    big = {"gpu": "yes", "nvidia.com/gpu.memory": "81920"}
+    nodes = [node("a", {"gpu": "yes"}), node("b", big), node("c"), node("d", {"gpu": "yes"}, ready=False)]
     requests = {"memory": "2Gi", "cpu": "500m", "nvidia.com/gpu": "1"}
     others = [{"spec": {"nodeName": on, "containers": [{"resources": {"requests": requests}}]}} for on in ("a", "c")]
     info = capacity(nodes, others, settings, "here")

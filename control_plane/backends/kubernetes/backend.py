@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _NODES: Final = "/api/v1/nodes"
 _OTHERS_EVERY_S: Final = 60.0
+_OTHERS_S_MAX: Final = 3.0
 _CREATES_MAX: Final = 4
 _A_LITTLE_S: Final = 0.01  # so that rounding does not have one look a moment too early, and no other follow
 _REFUSED: Final = frozenset({400, 403, 404, 413, 422})
@@ -158,7 +159,7 @@ class KubernetesBackend:
         self._reach()
         running = [life for life in self._lives.values() if life.status.state is InstanceState.READY]
         hosts = {str((life.pod.get("status") or {}).get("hostIP") or "") for life in running} - {""}
-        usages = await self._gauges.read(hosts)
+        usages = self._gauges.newest(hosts)
         now_s = self._clock.utc_s()
         return [sample(life.id, now_s, usages.get(life.name), life.spec.cpu) for life in running]
 
@@ -288,14 +289,15 @@ class KubernetesBackend:
         if self._clock.monotonic_s() - read_at_s < _OTHERS_EVERY_S:
             return known
         try:
-            answer = await self._client.get(
-                "/api/v1/pods",
-                labelSelector=f"{pods.LABEL_OWNER}!={self._settings.owner}",
-                fieldSelector="status.phase!=Succeeded,status.phase!=Failed",
-                resourceVersion="0",  # from the server's memory: it need not be the newest
-            )
-            known = answer.get("items") or ()
-        except (ApiError, ApiAway) as error:
+            async with asyncio.timeout(_OTHERS_S_MAX):  # decisions wait for it, and calls may stand in line
+                answer = await self._client.get(
+                    "/api/v1/pods",
+                    labelSelector=f"{pods.LABEL_OWNER}!={self._settings.owner}",
+                    fieldSelector="status.phase!=Succeeded,status.phase!=Failed",
+                    resourceVersion="0",  # from the server's memory: it need not be the newest
+                )
+                known = answer.get("items") or ()
+        except (ApiError, ApiAway, TimeoutError) as error:
             log.info("kubernetes.others_unknown error=%s", error)
         self._others = (self._clock.monotonic_s(), known)
         return known
