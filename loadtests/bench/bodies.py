@@ -126,7 +126,7 @@ def summary(measured: dict[str, dict[str, list[Round]]]) -> dict[str, object]:
     for case, by_name in measured.items():
         medians = {name: _median(rounds) for name, rounds in by_name.items()}
         ours, theirs = medians["gateway"], medians.get("nginx")
-        ratios[case] = theirs and round(ours.mb_per_s / theirs.mb_per_s, 3)
+        ratios[case] = None if theirs is None else round(ours.mb_per_s / theirs.mb_per_s, 3)
         cases[case] = {
             "median": {name: dataclasses.asdict(each) for name, each in medians.items()},
             "cpu_ratio_to_nginx": theirs and round(theirs.cpu_s_per_gib / ours.cpu_s_per_gib, 3),

@@ -1,9 +1,9 @@
 """What hundreds of slow clients cost those that are not: p99 of small requests by the clock, with them and without.
 
 The slow ones are Debian's slowhttptest, for a bounded time and in three ways: slow heads, slow bodies, and slow readers
-of large answers. Rounds with and without are interleaved. slowhttptest shares a core with the load, and is the last to get
-it; what is measured begins when most of the slow clients are there and the sockets' buffers of those that do not
-read are full: until then they are as fast as any.
+of large answers. Rounds with and without are interleaved. slowhttptest shares a core with the load, and
+is the last to get it; what is measured begins when most of the slow clients are there and the sockets' buffers of those
+that do not read are full: until then they are as fast as any.
 
     python -m loadtests.bench.slow_clients --json FILE [--connections 400] [--rounds 3] [--seconds 5]
 """

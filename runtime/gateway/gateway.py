@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
@@ -18,7 +18,7 @@ from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
-from runtime.gateway.access_log import AccessLog
+from runtime.gateway.access_log import AccessLog, to_each
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
@@ -51,6 +51,9 @@ from runtime.http.pool import Pool, close_idle
 from runtime.leasing import LEASES_KEY, LeaseReport
 from runtime.traffic.asked import Asked
 
+if TYPE_CHECKING:
+    from runtime.gateway.tracing import Tracing
+
 log = logging.getLogger(__name__)
 
 
@@ -74,7 +77,14 @@ class Gateway:
         self.nonces = SharedNonces(self._nonces_client, Nonces(settings.nonces_max))
         self._doorkeeper = Doorkeeper(self.keys, self.nonces)
         self.metrics = Metrics()
-        self.access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
+        self._access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
+        self._tracing: Tracing | None = None
+        if settings.otlp_endpoint:
+            from runtime.gateway.tracing import Tracing  # which costs memory where nobody wants it
+
+            self._tracing = Tracing(loop, settings)
+        # Who wants to hear of each request that is over.
+        self.record = to_each([each.add for each in (self._access_log, self._tracing) if each is not None])
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
@@ -348,8 +358,9 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
         await self._nonces_client.aclose()
-        if self.access_log is not None:
-            await self.access_log.close()
+        for each in (self._access_log, self._tracing):
+            if each is not None:
+                await each.close()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()

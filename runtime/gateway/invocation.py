@@ -248,8 +248,8 @@ class Invocation(Relay):
         series.response_bytes += self._answer_bytes
         if self._cold_start:
             series.cold_starts += 1
-        if gateway.access_log is not None:
-            gateway.access_log.add(self._record(refusal, status, now_s, wait_s))
+        if gateway.record is not None:
+            gateway.record(self._record(refusal, status, now_s, wait_s))
 
     def _record(self, refusal: Refusal | None, status: int, now_s: float, wait_s: float) -> Record:
         passage, exchange = self._passage, self.exchange

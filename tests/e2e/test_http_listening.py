@@ -10,7 +10,7 @@ import uvloop
 
 from runtime.http.listening import ACCEPTED_IN_A_ROUND, listen
 
-CONNECTS = 64
+CONNECTS = 4 * ACCEPTED_IN_A_ROUND
 
 
 class Accepted(asyncio.Protocol):
@@ -20,6 +20,14 @@ class Accepted(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.seen.append(Accepted.rounds)
         transport.close()
+
+
+def is_open(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("make_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
@@ -37,12 +45,10 @@ def test_a_burst_of_connects_is_taken_in_a_few_rounds_of_a_busy_loop(make_loop: 
         listener.close()
         for client in clients:
             client.close()
-        with pytest.raises(ConnectionRefusedError):
-            while True:  # its descriptors are closed in one of the next rounds
-                socket.create_connection(address).close()
-                await asyncio.sleep(0)
+        while is_open(address):  # its descriptors are closed in one of the next rounds
+            await asyncio.sleep(0)
         return Accepted.seen[-1] - Accepted.seen[0] + 1
 
     with asyncio.Runner(loop_factory=make_loop) as runner:  # type: ignore[arg-type]
         rounds = runner.run(asyncio.wait_for(burst(), 15.0))
-    assert rounds <= 10
+    assert rounds <= 2 * CONNECTS / ACCEPTED_IN_A_ROUND
