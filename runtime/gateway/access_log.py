@@ -13,7 +13,6 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -46,18 +45,6 @@ class Record(NamedTuple):
     response_bytes: int
     client_ip: bytes
     traceparent: bytes
-
-
-def to_each(hearers: Sequence[Callable[[Record], None]]) -> Callable[[Record], None] | None:
-    """One function that tells all of them; None where there are none, so that no record is made."""
-    if len(hearers) < 2:
-        return hearers[0] if hearers else None
-
-    def tell(record: Record) -> None:
-        for hear in hearers:
-            hear(record)
-
-    return tell
 
 
 def line_of(record: Record) -> str:

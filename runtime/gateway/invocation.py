@@ -323,6 +323,7 @@ class Invocation(Relay):
         """Whether a rate limit is reached; the request has its answer then."""
         for bucket in buckets:
             if not bucket.take(now_s):
+                self._gateway.metrics.throttled[bucket.name] += 1
                 self._gate.usage.arrived += 1
                 message = f"more requests than the rate limit of {bucket.about} allows: {bucket.per_s:g} each second"
                 self.refuse(refusal.throttled(f"{message}, {bucket.burst:g} at once", bucket.retry_after_s))
