@@ -19,7 +19,7 @@ from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
 from runtime.gateway.tls import read_certificate, tls_options
-from runtime.http.listening import listen
+from runtime.http.listening import Listener
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
 from runtime.leasing import start_time
@@ -80,7 +80,8 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
             break
     tls = {} if certificate is None else tls_options(loop, settings, certificate)
     host, port = sock.getsockname()[:2]
-    listener = await listen(loop, server.connection, sock, _BACKLOG, **tls)
+    listener = Listener(loop, server.connection, sock, **tls)
+    await listener.begin(_BACKLOG)
     log.info("listening host=%s port=%s", host, port)
     gc.collect()
     gc.freeze()  # what the start has made stays: no collection needs to look at it again

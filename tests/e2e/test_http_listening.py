@@ -8,7 +8,7 @@ import socket
 import pytest
 import uvloop
 
-from runtime.http.listening import ACCEPTED_IN_A_ROUND, listen
+from runtime.http.listening import ACCEPTED_IN_A_ROUND, Listener
 
 CONNECTS = 4 * ACCEPTED_IN_A_ROUND
 
@@ -37,7 +37,8 @@ def test_a_burst_of_connects_is_taken_in_a_few_rounds_of_a_busy_loop(make_loop: 
         loop = asyncio.get_running_loop()
         sock = socket.create_server(("127.0.0.1", 0), backlog=CONNECTS)
         address = sock.getsockname()
-        listener = await listen(loop, Accepted, sock, CONNECTS)
+        listener = Listener(loop, Accepted, sock)
+        await listener.begin(CONNECTS)
         clients = [socket.create_connection(address) for _ in range(CONNECTS)]
         while len(Accepted.seen) < CONNECTS:
             Accepted.rounds += 1
