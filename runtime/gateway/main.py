@@ -15,6 +15,7 @@ import sys
 
 import uvloop
 
+from runtime import compiled
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
@@ -82,7 +83,7 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     host, port = sock.getsockname()[:2]
     listener = Listener(loop, server.connection, sock, **tls)
     await listener.begin(_BACKLOG)
-    log.info("listening host=%s port=%s", host, port)
+    log.info("listening host=%s port=%s compiled=%s", host, port, compiled.is_used())
     gc.collect()
     gc.freeze()  # what the start has made stays: no collection needs to look at it again
     await stop.wait()
