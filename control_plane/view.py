@@ -73,7 +73,7 @@ class FleetView:
         return [self._view(record) for record in self._keeper.records()]
 
     def node(self) -> NodeInfo | None:
-        return self._autoscaler.node
+        return self._autoscaler.capacity.info
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """The output of a running or ended instance. Raises NotFound when reading begins, if no log is kept."""
