@@ -22,7 +22,7 @@ from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryStore, Unsaved
 from control_plane.fleet.needs import need_of
-from control_plane.fleet.placement import Need, Placed, Rule
+from control_plane.fleet.placement import Need, Placed, Rule, Taken
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
@@ -312,6 +312,11 @@ class Autoscaler:
     def _room(self, need: Need) -> int:
         self._account(self._keeper.moved())
         return self.capacity.fits(need)
+
+    def promised(self) -> Taken:
+        """What is taken of the node, as of now."""
+        self._account(self._keeper.moved())
+        return self.capacity.taken()
 
     def _places(self, need: Need, count: int) -> list[Placed]:
         self._account(self._keeper.moved())

@@ -278,6 +278,30 @@ class InstanceView:
     ready_at_s: float
     reason: str
     sample: InstanceSample | None = None
+    device: str = ""  # the uuid of what it was placed on; "" = no device
+    gpu_memory_mib: int = 0  # what it holds of that
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A card or a slice, with what is on it."""
+
+    gpu: dict[str, Any]  # as in NodeInfo
+    family: str  # "" = not known
+    promised_mib: int  # to instances that start, run and drain
+    instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as `stoke nodes` shows it. What is promised is without what draining instances still hold."""
+
+    node: NodeInfo
+    memory_promised_mib: int
+    cpu_promised: float
+    disk_promised_mib: int
+    instances: int
+    devices: tuple[DeviceView, ...] = ()
 
 
 class Readings(Protocol):
@@ -306,6 +330,9 @@ class Fleet(Protocol):
 
     def node(self) -> NodeInfo | None:
         """The machine and its devices, as last read; None while it has not been reached yet."""
+
+    def nodes(self) -> Sequence[NodeView]:
+        """What can hold instances, as last read; nothing while it has not been reached yet."""
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...
 

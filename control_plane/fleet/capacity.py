@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from control_plane.fleet import placement
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.placement import Need, Node, Placed, Rule, State, Taken
 from control_plane.fleet.usage import VersionKey
 from runtime.contract import NodeInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Promised:
-    """Of a node, to all instances; of its devices in MiB by uuid, to those that drain too."""
-
-    memory_mib: int
-    cpu: float
-    disk_mib: int
-    gpu_mib: Mapping[str, int]
 
 
 class Capacity:
@@ -66,7 +55,7 @@ class Capacity:
         found: list[Placed] = []
         if self._node is None:
             return found
-        taken = self._taken()
+        taken = self.taken()
         for _ in range(count):
             place = placement.place(((self._node, taken),), need, self._rule, self._ledger.gpu_sizes)
             if not isinstance(place, Placed):
@@ -79,12 +68,9 @@ class Capacity:
         """Why there is no room for one more."""
         return placement.refusal(self._state(), need, self._rule)
 
-    def promised(self) -> Promised:
-        taken = self._taken()
-        return Promised(taken.memory_mib, taken.cpu, taken.disk_mib, dict(taken.gpu_mib))
+    def taken(self) -> Taken:
+        """By all instances; what is held of devices is that of a moment."""
+        return self._ledger.taken(self._held_mib)
 
     def _state(self) -> State:
-        return () if self._node is None else ((self._node, self._taken()),)
-
-    def _taken(self) -> Taken:
-        return self._ledger.taken(self._held_mib)
+        return () if self._node is None else ((self._node, self.taken()),)

@@ -2,11 +2,11 @@
 
 Three steps, in this order:
 
-1. **feasible**: a node that has the labels asked for, and memory, CPU and disk left; there a device that is healthy, not
-   divided, of the family, and with memory left. Memory is promised in full: each instance may use all it asked for.
+1. **feasible**: a node that has the labels asked for, and memory, CPU and disk left; there a device that is healthy,
+   not divided, of the family, and with memory left. Memory is promised in full: each instance may use all it asked for.
 2. **rank**: the family asked for before newer ones; a slice before a whole card; where the least memory is stranded
    (`stranded_mib`); what is left over the least. With `spread`, the emptiest device instead of the last two.
-3. **select**: the first of them; equals by the node's name and the device's index, so that the same state gives the same.
+3. **select**: the first of them; equals by the node's name and the device's index, so that the same gives the same.
 
 A function that asks for GPU memory runs on the CPU where no node has any device.
 """

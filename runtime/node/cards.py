@@ -1,4 +1,4 @@
-"""The devices of this machine as the node uses them: what they are now, which may be shared how, who gets what of them."""
+"""The devices of this machine as the node uses them: what they are now, how each is shared, who gets what of it."""
 
 from __future__ import annotations
 

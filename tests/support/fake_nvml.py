@@ -1,4 +1,4 @@
-"""A written stand-in for NVML's Python library: the functions that `NvidiaDevices` calls, over cards that tests describe.
+"""A written stand-in for NVML's Python library: what `NvidiaDevices` calls of it, over cards that tests describe.
 
 It answers as the real one does where that matters: what a card does not support is an error, a card that is lost raises
 at every touch, and success with nothing to tell is an error too.
@@ -102,7 +102,8 @@ class FakeNvml:
         return SimpleNamespace(total=touched.memory_mib * 2**20, used=getattr(touched, "used_mib", 0) * 2**20)
 
     def nvmlDeviceGetCudaComputeCapability(self, handle: Any) -> tuple[int, int]:  # noqa: N802
-        return self._or_unsupported(self._touch(handle).capability)
+        found: tuple[int, int] = self._or_unsupported(self._touch(handle).capability)
+        return found
 
     def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any:  # noqa: N802
         return SimpleNamespace(gpu=self._or_unsupported(self._touch(handle).busy_percent))
