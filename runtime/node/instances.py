@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -200,14 +200,23 @@ class Instances:
             gone = self.cards.gone([instance.spec.gpu_device for instance in placed])
             stats = processes.all_stats() if held_mib else []
             for instance in placed:
-                if (reason := gone.get(instance.spec.gpu_device)) is not None:
-                    instance.blame(reasons.device_gone(instance.spec.gpu_device, reason))
-                elif held_mib and (share := instance.place.share) is not None and _is_running(instance):
-                    subject = _subject(instance)
-                    family = processes.family(subject.pid, subject.start_ticks, stats, subject.known_pids)
-                    used_mib = sum(held_mib.get(pid, 0.0) for pid, _ in family)
-                    if is_over(used_mib, share):
-                        instance.blame(reasons.out_of_gpu_memory(used_mib, share.memory_mib, instance.log_end()))
+                if reason := self._fault(instance, gone, held_mib, stats):
+                    instance.blame(reason)
+
+    def _fault(
+        self, instance: Instance, gone: Mapping[str, str], held_mib: Mapping[int, float], stats: list[processes.Stat]
+    ) -> str:
+        """Why it can go on no longer; "" if it can."""
+        device, share = instance.spec.gpu_device, instance.place.share
+        if device in gone:
+            return reasons.device_gone(device, gone[device])
+        if not held_mib or share is None or not _is_running(instance):
+            return ""
+        subject = _subject(instance)
+        family = processes.family(subject.pid, subject.start_ticks, stats, subject.known_pids)
+        used_mib = sum(held_mib.get(pid, 0.0) for pid, _ in family)
+        over = is_over(used_mib, share)
+        return reasons.out_of_gpu_memory(used_mib, share.memory_mib, instance.log_end()) if over else ""
 
     def _look_at_devices(self, is_used: bool) -> dict[int, float]:
         self.cards.look()
