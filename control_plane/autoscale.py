@@ -84,7 +84,7 @@ class Autoscaler:
         self._world = World()
         self._attention = Attention()
         self._silence = Silence()
-        self.capacity = Capacity(rule, keeper.held_mib)
+        self.capacity = Capacity(rule, keeper.holdings.mib)
         self._needs: dict[VersionKey, tuple[Function, Need]] = {}
         self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
         self._unsaved: Unsaved[QualifiedFunction] = Unsaved(pace.memory_saved_every_s, pace.tick_s)
@@ -147,7 +147,7 @@ class Autoscaler:
         if only is None:
             await self._keeper.repair()
             await self._read_node(now)
-        elif self._keeper.devices_doubted:
+        elif self._keeper.holdings.doubted:
             await self._read_info(now)
         changed: set[QualifiedFunction] = set()
         for key in sorted(self._attention.awake if only is None else only, key=self.capacity.turn):
@@ -294,7 +294,7 @@ class Autoscaler:
             log.debug("autoscale.node_away")
 
     async def _read_info(self, now: float) -> None:
-        self._keeper.devices_doubted = False
+        self._keeper.holdings.doubted = False
         with contextlib.suppress(Unavailable):
             self.capacity.read(await self._backend.info())
             self._node_read_at_s = now

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from control_plane.explain import Explained
 from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
+from control_plane.node_views import NodeView
 from provision.config import ProvisionConfig
 from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
@@ -280,28 +281,6 @@ class InstanceView:
     sample: InstanceSample | None = None
     device: str = ""  # the uuid of what it was placed on; "" = no device
     gpu_memory_mib: int = 0  # what it holds of that
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceView:
-    """A card or a slice, with what is on it."""
-
-    gpu: dict[str, Any]  # as in NodeInfo
-    family: str  # "" = not known
-    promised_mib: int  # to instances that start, run and drain
-    instances: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A node as `stoke nodes` shows it. What is promised is without what draining instances still hold."""
-
-    node: NodeInfo
-    memory_promised_mib: int
-    cpu_promised: float
-    disk_promised_mib: int
-    instances: int
-    devices: tuple[DeviceView, ...] = ()
 
 
 class Readings(Protocol):

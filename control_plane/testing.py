@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from control_plane.errors import NotFound
 from control_plane.explain import Explained
 from control_plane.model import QualifiedFunction
-from control_plane.ports import InstanceView, NodeView, ProvisionStatus
+from control_plane.node_views import NodeView
+from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import NodeInfo
 

@@ -12,7 +12,8 @@ from control_plane.fleet.families import capability, family
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
-from control_plane.ports import Backend, DeviceView, InstanceView, NodeView, ProvisionStatus
+from control_plane.node_views import DeviceView, NodeView
+from control_plane.ports import Backend, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
 

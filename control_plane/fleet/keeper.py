@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from control_plane.errors import LaunchRefused, StokeError, Unavailable
 from control_plane.fleet.backoff import Backoff
 from control_plane.fleet.census import EMPTY, Census, census
+from control_plane.fleet.holdings import Holdings
 from control_plane.fleet.launch_times import LaunchTimes
-from control_plane.fleet.placement import Placed
+from control_plane.fleet.placement import Placed, anywhere
 from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -44,10 +45,6 @@ class Limits:
     drain_timeout_s: float = 30.0
     stop_grace_s: float = 10.0
     launches_at_once_max: int = 16
-
-
-def _anywhere(count: int) -> Sequence[Placed]:
-    return [Placed("local")] * count
 
 
 class FleetKeeper:
@@ -81,8 +78,7 @@ class FleetKeeper:
         self._doubtful: set[str] = set()  # written, but whether it arrived is not known
         self._writing = asyncio.Lock()
         self.launch_times = LaunchTimes()
-        self.held_mib: Counter[str] = Counter()  # of each device, by all records
-        self.devices_doubted = False  # an instance on one has failed since this was last made False
+        self.holdings = Holdings()
         self.connected = asyncio.Event()
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -144,7 +140,7 @@ class FleetKeeper:
 
     # -- deciding and doing -----------------------------------------------------------------------------------------
 
-    async def settle(self, key: VersionKey, want: Want, make_spec: MakeSpec, places: Places = _anywhere) -> Plan:
+    async def settle(self, key: VersionKey, want: Want, make_spec: MakeSpec, places: Places = anywhere) -> Plan:
         """Plan for one function version and carry the plan out; fewer are launched if there are fewer places.
 
         Raises:
@@ -308,7 +304,7 @@ class FleetKeeper:
             if record is None:
                 return
             if state is InstanceState.FAILED:
-                self.devices_doubted |= bool(record.device)
+                self.holdings.doubted |= bool(record.device)
                 self._launch_failed(record, reason)
             if state is InstanceState.FAILED or record.state is not InstanceState.DRAINING:
                 log.warning("instance.ended instance=%s state=%s reason=%s", instance_id, state, reason)
@@ -368,7 +364,7 @@ class FleetKeeper:
     def _keep(self, record: InstanceRecord) -> None:
         key = self._key(record)
         if record.instance_id not in self._records:
-            self._hold(record, 1)
+            self.holdings.put(record)
         self._records[record.instance_id] = record
         self._by_version[key].add(record.instance_id)
         self._count_again(key)
@@ -376,18 +372,12 @@ class FleetKeeper:
     def _drop(self, record: InstanceRecord) -> None:
         key = self._key(record)
         if self._records.pop(record.instance_id, None) is not None:
-            self._hold(record, -1)
+            self.holdings.drop(record)
         self._by_version[key].discard(record.instance_id)
         if not self._by_version[key]:
             del self._by_version[key]
         self._count_again(key)
         self._usage.forget_instance(record.instance_id)
-
-    def _hold(self, record: InstanceRecord, times: int) -> None:
-        if record.device:
-            self.held_mib[record.device] += times * record.gpu_memory_mib
-            if not self.held_mib[record.device]:
-                del self.held_mib[record.device]
 
     def _count_again(self, key: VersionKey) -> None:
         self._counted.pop(key, None)

@@ -150,6 +150,11 @@ def place(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> 
     return Placed(node.name, device.uuid, _share_mib(device, need))
 
 
+def anywhere(count: int) -> Sequence[Placed]:
+    """Places where nobody counts."""
+    return [Placed("local")] * count
+
+
 def with_one_more(taken: Taken, need: Need, place: Placed) -> Taken:
     """What is taken of a node once an instance has been placed on it."""
     gpu_mib = taken.gpu_mib

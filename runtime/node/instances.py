@@ -19,7 +19,7 @@ from runtime.contract import InstanceSample, InstanceState, InstanceStatus, Laun
 from runtime.node import cgroups, launch, output, processes, reasons, records
 from runtime.node import process as process_module
 from runtime.node.cards import Cards
-from runtime.node.devices import Devices
+from runtime.node.devices import Devices, NoDevices
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
 from runtime.node.forks import ForkError, Forks
 from runtime.node.gpu_share import GpuShare, is_over
@@ -192,6 +192,8 @@ class Instances:
 
     async def watch_devices(self) -> None:
         """Forever: an instance whose device is gone, or that takes more of it than it asked for, becomes FAILED."""
+        if isinstance(self.cards.devices, NoDevices):
+            await asyncio.Event().wait()
         while True:
             await asyncio.sleep(self._settings.device_period_s)
             placed = [i for i in list(self._by_id.values()) if i.spec.gpu_device and not i.record.state.is_final]

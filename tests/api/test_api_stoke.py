@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from control_plane.explain import Explained, Inputs, PolicyExplained
-from control_plane.ports import DeviceView, NodeView, ProvisionStatus
+from control_plane.node_views import DeviceView, NodeView
+from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
 from runtime.contract import InstanceSample, InstanceState, NodeInfo
 from tests.api.conftest import NOW_S, Api

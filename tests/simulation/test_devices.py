@@ -88,12 +88,12 @@ async def test_functions_that_grow_at_once_never_hold_more_of_a_card_than_it_has
         for _ in range(40):
             await asyncio.sleep(0.2)
             assert all(mib <= 16_384 for mib in scene.held_mib().values())
-            assert scene.held_mib() == scene.keeper.held_mib
+            assert scene.held_mib() == scene.keeper.holdings.mib
         assert sum(scene.held_mib().values()) >= 30_000
         for name in "fghi":
             await scene.change(name, 0)
         await until(lambda: not scene.keeper.records())
-        assert not scene.keeper.held_mib
+        assert not scene.keeper.holdings.mib
     await scene.crash()
 
 
