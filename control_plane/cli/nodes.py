@@ -51,7 +51,6 @@ def rows_of(node: dict[str, Any], now_s: float) -> Iterator[dict[str, str]]:
         "memory": _mebibytes(node["memory_mib"]),
         "promised": _mebibytes(node["memory_promised_mib"]),
         "instances": str(node["instances"]),
-        "health": "healthy",
     }
     for device in node["devices"]:
         yield {"node": str(node["node"]), **_device(device, now_s)}

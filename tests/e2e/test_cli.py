@@ -303,7 +303,7 @@ def test_nodes_are_a_table_or_json(stoke: Stoke, server: ApiServer) -> None:
     server.fleet.machines = [NodeView(node, 512, 0.0, 0, 1, (DeviceView(gpu, "", 8192, ("i-1",)),))]
     head, machine, device = stoke("nodes").out.splitlines()
     assert head.split() == ["node", "device", "memory", "promised", "instances", "health"]
-    assert machine.split() == ["local", "(machine)", "4096", "MiB", "512", "MiB", "1", "healthy"]
+    assert machine.split() == ["local", "(machine)", "4096", "MiB", "512", "MiB", "1", "-"]
     assert device.split() == ["local", "0", "simulated", "16384", "MiB", "8192", "MiB", "1", "healthy"]
     assert stoke("nodes", "-o", "json").json[0]["devices"][0]["instances"] == ["i-1"]
 
