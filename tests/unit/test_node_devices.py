@@ -279,3 +279,11 @@ def test_the_processes_of_one_instance_add_up_to_the_whole_card_at_most() -> Non
 
 def test_an_instance_without_a_process_on_a_card_uses_nothing_of_it() -> None:
     assert together([]) == GpuUse(0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_stand_in_has_no_name_and_no_number_that_the_library_has_not() -> None:
+    pynvml = pytest.importorskip("pynvml")
+    names = [name for name in dir(FakeNvml) if name.lower().startswith("nvml")]
+    assert [name for name in names if not hasattr(pynvml, name)] == []
+    numbers = [name for name in names if isinstance(getattr(FakeNvml, name), int)]
+    assert {name: getattr(FakeNvml, name) for name in numbers} == {name: getattr(pynvml, name) for name in numbers}
