@@ -5,7 +5,7 @@ time that no request waits long for it, and has a thread send them. A collector 
 spans, never memory without end; the log says when it begins and how many were lost.
 
 OTLP's JSON is written here, not by OpenTelemetry's own packages: its spans are made while a request runs, under a lock
-and with context variables, and its exporter would add a third to this process's memory.
+and with context variables, and a library that is imported weighs on each gateway process whether or not it is used.
 """
 
 from __future__ import annotations
