@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loadtests.simulator.busy import actions, busy, hourly
@@ -16,6 +16,7 @@ from loadtests.simulator.search import choose, meets
 from loadtests.simulator.suggestion import Asked, Suggestion, suggest
 from loadtests.simulator.trace import Trace, trace_of
 from provision.config import parse, unknown_fields
+from tests.support.examples import examples
 
 SPAN_S = 60.0
 SCENARIOS = st.builds(
@@ -51,7 +52,7 @@ def suggested(trace: Trace, scenario: Scenario, asked: Asked) -> Suggestion:
     return suggest(trace, scenario, asked)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(traces(), SCENARIOS, ASKED)
 def test_a_suggestion_is_a_valid_config_that_meets_its_own_slo_when_it_is_simulated_again(
     trace: Trace, scenario: Scenario, asked: Asked
@@ -72,7 +73,7 @@ def test_a_suggestion_is_a_valid_config_that_meets_its_own_slo_when_it_is_simula
     assert capacity is None or outcome(record).instances_peak <= capacity
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(traces(), SCENARIOS, ASKED)
 def test_a_suggestion_never_costs_more_than_the_fewest_static_instances_that_meet_the_slo(
     trace: Trace, scenario: Scenario, asked: Asked
@@ -89,7 +90,7 @@ def test_a_suggestion_never_costs_more_than_the_fewest_static_instances_that_mee
     assert made.static is None
 
 
-@settings(max_examples=4, deadline=None)
+@examples(4)
 @given(traces(), SCENARIOS, ASKED)
 def test_the_same_recording_gives_the_same_suggestion(trace: Trace, scenario: Scenario, asked: Asked) -> None:
     first, second = (suggested(trace, scenario, asked) for _ in range(2))
@@ -97,7 +98,7 @@ def test_the_same_recording_gives_the_same_suggestion(trace: Trace, scenario: Sc
     assert choose(first.tried, first.wanted) == first.chosen
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(traces(), st.floats(0.05, 5.0))
 def test_so_many_instances_as_were_busy_let_nobody_wait(trace: Trace, service_s: float) -> None:
     most = max(busy(trace, service_s))
@@ -106,7 +107,7 @@ def test_so_many_instances_as_were_busy_let_nobody_wait(trace: Trace, service_s:
     assert found.wait_max_s is None or found.wait_max_s <= 2.0  # the first of them come before anything runs
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.lists(st.integers(0, 9), min_size=24, max_size=24),
     st.floats(0.0, 4000.0),
@@ -118,7 +119,7 @@ def test_a_schedule_of_any_hours_is_a_valid_config(levels: list[int], lead_s: fl
     assert bool(found) is (len(set(levels)) > 1)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 10_000), st.floats(0.0, 2e9))
 def test_a_larger_share_of_the_seconds_never_needs_fewer(seed: int, began_s: float) -> None:
     chance = random.Random(seed)
