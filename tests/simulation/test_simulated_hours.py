@@ -1,4 +1,4 @@
-"""Whole hours in the simulator: how long they take, what the least is that they need, and what a forecast does there."""
+"""Whole hours in the simulator: how long they take, what the least is that they need, what a forecast does there."""
 
 from __future__ import annotations
 
