@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from provision.ahead import Ahead
+from provision.columns import Piece, Totals
 from provision.config import Season
 from provision.decide import Memory, Seen, step
 from provision.forecast import RECENT_STEPS, Foresight, Score, Series, advance, expected, fresh, told
@@ -17,7 +18,6 @@ from provision.policies import Kept
 from provision.season import Profile
 from provision.times import parse_zone
 from provision.tracking import Standing
-from provision.windows import Piece
 from tests.unit.provision_story import START, Story, config, surge, tracking
 
 DAY_S = 86_400
@@ -36,7 +36,7 @@ def lived(
     pieces = [Piece(second, 1.0, demand(second)) for second in range(max(0, began_s - 64), began_s)]
     for now in range(began_s, until_s + 1, 10):
         pieces = pieces[-64:]
-        foresight = advance(foresight, season, UTC, Series(pieces, 60, 3), float(now), launch_s)
+        foresight = advance(foresight, season, UTC, Series(Totals.of(pieces), 60, 3), float(now), launch_s)
         pieces += [Piece(second, 1.0, demand(second)) for second in range(now, now + 10)]
     return foresight
 
@@ -124,13 +124,13 @@ def test_the_season_goes_by_the_local_clock() -> None:
     foresight = fresh(Season.DAY)
     for now in (*range(nine - 3600, nine + 4500, 10), *range(nine + 85_200, nine + 25 * 3600 - 10, 10)):
         pieces = [Piece(second, 1.0, 10.0 if 0 <= second - nine < 3600 else 1.0) for second in range(now - 64, now)]
-        foresight = advance(foresight, Season.DAY, berlin, Series(pieces, 60, 3), float(now), 5.0)
+        foresight = advance(foresight, Season.DAY, berlin, Series(Totals.of(pieces), 60, 3), float(now), 5.0)
         more = expected(foresight)
         if now == nine + 24 * 3600 - 10:
             assert more is not None
             assert more.value == pytest.approx(1.0, abs=0.1)
     assert more is not None
-    foresight = advance(foresight, Season.DAY, berlin, Series(pieces, 60, 3), nine + 25 * 3600, 5.0)
+    foresight = advance(foresight, Season.DAY, berlin, Series(Totals.of(pieces), 60, 3), nine + 25 * 3600, 5.0)
     more = expected(foresight)
     assert more is not None
     assert more.value == pytest.approx(10.0, rel=0.2)
@@ -258,7 +258,7 @@ def test_a_busy_gpu_is_foreseen_by_the_requests_that_make_it_busy() -> None:
 
 def test_a_pause_of_the_loop_forgets_no_season() -> None:
     before = office_day(None)
-    later = advance(before, Season.DAY, UTC, Series([], 60, 3), 2.0 * DAY_S, 20.0)
+    later = advance(before, Season.DAY, UTC, Series(Totals.of([]), 60, 3), 2.0 * DAY_S, 20.0)
     assert later.profile == before.profile
     assert later.promises == ()
     assert later.recent == ()
@@ -298,7 +298,7 @@ def test_a_memory_is_small_and_survives_its_way_to_the_store() -> None:
 def test_within_a_step_of_ten_seconds_nothing_is_learned_twice() -> None:
     once = lived(lambda t: float(t), 100)
     pieces = [Piece(second, 1.0, 1000.0) for second in range(50, 109)]
-    assert advance(once, Season.NONE, UTC, Series(pieces, 60, 3), 109.9, 20.0) == once
+    assert advance(once, Season.NONE, UTC, Series(Totals.of(pieces), 60, 3), 109.9, 20.0) == once
 
 
 @pytest.mark.parametrize(("error", "trusted"), [(0.29, True), (2.0, True), (2.1, False)])
