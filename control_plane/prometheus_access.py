@@ -1,7 +1,7 @@
 """What the control plane shows to a Prometheus server that asks who it is: a token or a password, and whom it trusts.
 
-A file of the operator's says it, by server. Secrets stand elsewhere, in an environment variable or a file that it names,
-and are read anew for each question, so that one that was renewed counts at once. A provision config never has any.
+A file of the operator's says it, by server. Secrets stand elsewhere, in a variable of the environment or a file that it
+names, and are read anew for each question, so that a renewed one counts at once. A provision config never has any.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ class Access(_Strict):
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise ValueError(
-                f"prometheus_access: caFile is {self.ca_file}: must be a file with certificates ({error})"
-            ) from None
+            said = f"prometheus_access: caFile is {self.ca_file}: must be a file with certificates ({error})"
+            raise ValueError(said) from None
 
 
 _SERVERS: Final = TypeAdapter(Annotated[list[Access], Field(max_length=SERVERS_MAX)])

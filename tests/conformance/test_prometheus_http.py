@@ -179,7 +179,7 @@ async def test_a_server_is_shown_its_token_over_tls_that_its_own_authority_vouch
             await source.value(server.url, "scalar(2)")
         await source.close()
         stranger = HttpSource()
-        with pytest.raises(ValueError, match="cannot be asked: .*certificate verify failed"):
+        with pytest.raises(ValueError, match=r"cannot be asked: .*certificate verify failed"):
             await stranger.value(server.url, "scalar(2)")
         await stranger.close()
 

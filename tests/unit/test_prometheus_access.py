@@ -45,7 +45,7 @@ def test_a_password_of_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
 
 def test_a_secret_that_is_not_to_be_had_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
-    with pytest.raises(ValueError, match="^the environment variable NO_SUCH_TOKEN has no secret$"):
+    with pytest.raises(ValueError, match=r"^the environment variable NO_SUCH_TOKEN has no secret$"):
         one(tmp_path, bearerToken={"env": "NO_SUCH_TOKEN"}).headers()
     with pytest.raises(ValueError, match="none cannot be read: FileNotFoundError"):
         one(tmp_path, bearerToken={"file": str(tmp_path / "none")}).headers()
@@ -90,8 +90,8 @@ def test_a_mistake_is_named_and_no_value_that_could_be_a_secret(
 
 
 def test_a_file_that_is_not_there_or_no_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="prometheus_access: .*none cannot be read: No such file"):
+    with pytest.raises(ValueError, match=r"prometheus_access: .*none cannot be read: No such file"):
         read_access(tmp_path / "none")
     (tmp_path / "x").write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="prometheus_access: .*x: it: Invalid JSON"):
+    with pytest.raises(ValueError, match=r"prometheus_access: .*x: it: Invalid JSON"):
         read_access(tmp_path / "x")
