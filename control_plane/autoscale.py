@@ -22,6 +22,7 @@ from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.memories import MemoryStore, Unsaved
 from control_plane.fleet.placement import Need, Room, room
 from control_plane.fleet.plan import Want
+from control_plane.fleet.samples import metric_samples
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
@@ -32,7 +33,7 @@ from provision.config import ProvisionConfig
 from provision.decide import Decision, MetricSample, Reading, Seen, step
 from provision.quiet import Silence, quiet_until
 from provision.together import together
-from runtime.contract import InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
+from runtime.contract import InstanceSample, LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +41,6 @@ NODE_INFO_EVERY_S = 30.0
 TIMER_RESOLUTION_S = 1e-3  # a timer may fire this much early
 
 MakeSpec = Callable[[Function, Service, str, str], LaunchSpec]  # function, its service, version, instance id
-
-# What an instance's sample says about which metric of FC's.
-SAMPLED = {
-    "CPUUtilization": "cpu_utilization",
-    "GPUSmUtilization": "gpu_sm_utilization",
-    "GPUMemUtilization": "gpu_memory_utilization",
-    "GPUEncoderUtilization": "gpu_encoder_utilization",
-    "GPUDecoderUtilization": "gpu_decoder_utilization",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +258,7 @@ class Autoscaler:
             queue_wait_s_sum=observation.queue_wait_s_sum,
             waiting=observation.queued,
             pressed=observation.pressed,
-            samples=tuple(self._metric_samples(key, function.memory_size)) if key in self._world.sampled else (),
+            samples=self._metric_samples(key, function) if key in self._world.sampled else (),
             newest_ready_at=there.newest_ready_at,
             capacity_limit=left.instances + there.live if self.node else None,
             in_flight=observation.in_flight,
@@ -275,20 +267,8 @@ class Autoscaler:
             launch_s=self._keeper.launch_times.seconds_of(key),
         )
 
-    def _metric_samples(self, key: VersionKey, memory_mib: int) -> Iterable[MetricSample]:
-        for record in self._keeper.records(key):
-            if record.kind is not Kind.PROVISIONED or record.state is not InstanceState.READY:
-                continue
-            sample = self.samples.get(record.instance_id)
-            if sample is None:
-                continue
-            for metric_type, attribute in SAMPLED.items():
-                value = getattr(sample, attribute)
-                if value is not None:
-                    yield MetricSample(metric_type, record.instance_id, value, sample.at_s)
-            if sample.memory_mib is not None and memory_mib > 0:
-                used = sample.memory_mib / memory_mib
-                yield MetricSample("MemoryUtilization", record.instance_id, used, sample.at_s)
+    def _metric_samples(self, key: VersionKey, function: Function) -> tuple[MetricSample, ...]:
+        return tuple(metric_samples(self._keeper.records(key), self.samples, function.memory_size))
 
     # -- looking at the machine ---------------------------------------------------------------------------------------
 

@@ -387,20 +387,3 @@ class NodeInfo(Message):
     cpu: float
     gpus: list[dict[str, Any]] = field(default_factory=list)  # {"index", "name", "memory_mib", "simulated"}
     runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom"
-
-
-def error_body(code: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every 4xx/5xx: the union of what the FC API versions spell, as each client reads other keys."""
-    return json.dumps(
-        {
-            "ErrorCode": code,
-            "ErrorMessage": message,
-            "errorCode": code,
-            "errorMessage": message,
-            "Code": code,
-            "Message": message,
-            "RequestId": request_id,
-            "requestId": request_id,
-        },
-        separators=(",", ":"),
-    ).encode()

@@ -21,7 +21,7 @@ from runtime.gateway.settings import GatewaySettings, read_settings, split_addre
 from runtime.gateway.tls import read_certificate, tls_options
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
-from runtime.leasing import start_time
+from runtime.processes import start_time
 
 log = logging.getLogger("runtime.gateway")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from control_plane.parts import start_time
+from runtime.processes import start_time
 from tests.support.stoke import Load, Stoke, eventually
 
 # Holds a slot for a moment without using the processor, so that two cores can carry many instances.

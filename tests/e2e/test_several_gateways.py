@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from control_plane.parts import start_time
+from runtime.processes import start_time
 from tests.support.stoke import Load, Stoke, eventually
 
 # Counts the calls that run at once in this instance, and answers with the most there ever were.
