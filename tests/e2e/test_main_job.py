@@ -73,7 +73,7 @@ def test_a_burst_scales_out_and_back_in_without_a_failed_request(stoke: Stoke) -
     stoke.provision("f", 2, {**FAST_POLICY, "maxCapacity": 4})
     stoke.await_current("f", 2)
     before = {row["instance_id"] for row in stoke.ready("f")}
-    with Load(stoke.trigger_url("f"), users=6).running() as load:
+    with Load(stoke.trigger_url("f"), users=4).running() as load:
         began_s = time.monotonic()
         eventually(lambda: {r["instance_id"] for r in stoke.ready("f")} - before, "a new instance is ready", 5.0)
         first_new_s = time.monotonic() - began_s

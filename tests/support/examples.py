@@ -11,7 +11,7 @@ from typing import Any, Final
 from hypothesis import settings
 
 THOROUGH_EXAMPLES: Final = 100  # of a property that says nothing of its own
-QUICK_EXAMPLES: Final = 25
+QUICK_EXAMPLES: Final = 20
 LEAST: Final = 4
 
 
