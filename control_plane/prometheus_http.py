@@ -24,6 +24,8 @@ class HttpSource:
         self._servers = servers
         self._timeout_s = timeout_s
         self._clients: dict[str | None, httpx.AsyncClient] = {}  # by the file of those whom they trust
+        for access in (None, *servers):  # reading authorities takes longer than a question, and is no part of its time
+            self._client(access)
 
     def _client(self, access: Access | None) -> httpx.AsyncClient:
         trusted = None if access is None else access.ca_file
