@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from control_plane.cli.signed import FcAuth
-from control_plane.parts import start_time
+from runtime.processes import start_time
 
 ROOT = Path(__file__).parents[2]
 
