@@ -97,8 +97,8 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
             if number:
                 rows = {size: each[0] for size, each in loop.items()}
                 cpu_us = {size: each[1] for size, each in loop.items()}
-                request_us = 1e6 * used_s / many.requests
-                measured.append(Round(rows, cpu_us, many.requests_per_s, request_us, alone_ms, one.p50_ms))
+                each_us = 1e6 * used_s / many.requests
+                measured.append(Round(rows, cpu_us, many.requests_per_s, each_us, alone_ms, one.p50_ms))
     batches = batches_in(folder / "data")
     batches[1] = batches.get(1, 0) - singles
     rates = {size: statistics.median(each.loop_rows_per_s[size] for each in measured) for size in sizes}
