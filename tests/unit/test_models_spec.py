@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from runtime.instance.models import in_idle_mode
 from runtime.models import warm_up
 from runtime.models.errors import ModelUnusable
 from runtime.models.graph import Graph, Shape, shape_of
@@ -76,6 +77,12 @@ def test_what_model_yaml_may_not_say_is_named_with_its_value(said: Any, message:
     with pytest.raises(ModelUnusable) as error:
         parse_spec(said)
     assert message in str(error.value)
+
+
+def test_in_idle_mode_a_model_sleeps_after_half_a_minute_unless_model_yaml_says_when() -> None:
+    assert ModelSpec().idle_seconds is None
+    assert in_idle_mode(ModelSpec()).idle_seconds == 30
+    assert in_idle_mode(parse_spec({"idleSeconds": 5})).idle_seconds == 5
 
 
 def test_a_file_that_is_not_yaml_is_said_to_be_none(tmp_path: Path) -> None:
