@@ -40,7 +40,6 @@ PRELOADED: Final = (
     "starlette.responses",
     "starlette.routing",
     "runtime.instance.birth",
-    "runtime.instance.models",
     "numpy",
     "onnxruntime",
 )

@@ -127,7 +127,7 @@ async def test_with_an_initializer_the_model_is_warmed_up_by_it_and_before_witho
             "picks/",
             models.picks,
             {"said": "threads: 0"},
-            "model.yaml: threads is 0: must be greater than",
+            "model.yaml: threads is 0: int >= 1 is allowed",
         ),
         (
             "picks/",
