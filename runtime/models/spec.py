@@ -1,7 +1,7 @@
 """What a model folder's `model.yaml` says. All of it has a default, so that a bare ONNX file is served as well.
 
-Only what a file says by itself is checked here; whether its graph agrees is seen when it is loaded (`graph.py`). msgspec
-reads it, as all of this is imported while a model starts: pydantic alone would take as long as a small model does.
+Only what a file says by itself is checked here; whether its graph agrees is seen when it is loaded (`graph.py`). It is
+msgspec that reads it, as this is imported while a model starts: pydantic alone would take as long as a small model.
 """
 
 from __future__ import annotations

@@ -166,3 +166,13 @@ async def test_an_idle_model_gives_its_memory_back_and_answers_again(node: NodeP
         again = (await client.post("/", json=body, headers=HTTP)).json()
     assert again == first
     assert "is asleep" in await node.output(status.instance_id)
+
+
+async def test_what_serves_models_is_not_there_for_functions_that_bring_their_own(node: NodeProcess) -> None:
+    source = {
+        "app.py": "import msgspec, pydantic\ndef handler(event, context):\n    return [msgspec.mine, pydantic.mine]\n"
+    }
+    own = {f"{name}.py": "mine = True\n" for name in ("msgspec", "pydantic")}
+    status = await node.launched(node.python({**source, **own}))
+    async with http(status.address) as client:
+        assert (await client.post("/invoke", content=b"", headers=INVOKE)).json() == [True, True]
