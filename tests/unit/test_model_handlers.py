@@ -30,7 +30,7 @@ def test_module_and_attribute_name_code(handler: str) -> None:
     check(function(handler))
 
 
-@pytest.mark.parametrize("handler", ["app", "/model/", "../model/", "a//b/", "digits", "-/"])
+@pytest.mark.parametrize("handler", ["app", "/model/", "a//b/", "digits", "-/"])
 def test_what_names_neither_is_refused_with_both_that_are_allowed(handler: str) -> None:
     message = f"handler is '{handler}': must be module.attribute for runtime python3, or a model: model.onnx, or its"
     with pytest.raises(InvalidArgument, match=message.replace(".", r"\.")):
