@@ -69,6 +69,7 @@ def session_options(source: Source) -> SessionOptions:
     threads = spec.threads or max(1, math.ceil(share_of_cpu / spec.instances_per_device))
     wish = Wish(
         gpu_memory_mib=int(os.environ.get("STOKE_GPU_MEMORY_MIB") or 0),
+        gpu_limit_bytes=int(os.environ.get("STOKE_GPU_MEMORY_LIMIT_BYTES") or 0),
         providers=spec.providers,
         cuda_graphs=spec.cuda_graphs,
         sessions=spec.instances_per_device,
