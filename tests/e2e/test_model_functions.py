@@ -104,7 +104,9 @@ async def test_what_a_request_left_in_the_log_is_told_to_who_asks(node: NodeProc
     async with http(status.address) as client:
         answer = await client.post("/invoke", json={"inputs": [1]}, headers={**INVOKE, "x-fc-log-type": "Tail"})
     assert base64.b64decode(answer.headers["x-fc-log-result"]).decode() == marks
-    assert marks in await node.output(status.instance_id)
+    async with asyncio.timeout(20):
+        while marks not in await node.output(status.instance_id):
+            await asyncio.sleep(0.01)
 
 
 async def test_with_an_initializer_the_model_is_warmed_up_by_it_and_before_without(node: NodeProcess) -> None:
