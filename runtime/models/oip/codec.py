@@ -177,10 +177,10 @@ def _binary_size(name: str, tensor: dict[str, Any]) -> int | None:
         raise _no_shared_memory(f"input '{name}'")
     size = parameters.get("binary_data_size")
     if size is None:
-        if "data" not in tensor:
+        if tensor.get("data") is None:
             raise OipError(f"input '{name}' has neither data nor binary_data_size")
         return None
-    if "data" in tensor:
+    if tensor.get("data") is not None:
         raise OipError(f"input '{name}' has both data and binary_data_size: one of the two is allowed")
     if type(size) is not int or size < 0:
         raise OipError(f"input '{name}' has binary_data_size {size!r}: a number of bytes is allowed")
