@@ -76,6 +76,17 @@ class TensorSpec:
             )
 
 
+def as_texts(name: str, array: Array) -> Array:
+    """An array of texts, some of which may be bytes, as models take it. Raises InvalidInput: some are not UTF-8."""
+    try:
+        texts = [each.decode() if isinstance(each, bytes) else each for each in array.ravel()]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"input '{name}' has a text that is not UTF-8: {error}") from None
+    found: Array = np.empty(len(texts), dtype=np.object_)
+    found[:] = texts
+    return found.reshape(array.shape)
+
+
 def datatype_of_onnx(name: str, onnx_type: str) -> str:
     """The datatype of what ONNX Runtime calls "tensor(float)". Raises ModelUnusable for what is no such tensor."""
     found = _OF_ONNX.get(onnx_type.removeprefix("tensor(").removesuffix(")"))

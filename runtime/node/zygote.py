@@ -38,6 +38,7 @@ PRELOADED: Final = (
     "starlette.responses",
     "starlette.routing",
     "runtime.instance.birth",
+    "runtime.instance.models",
     "numpy",
     "onnxruntime",
 )
