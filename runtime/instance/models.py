@@ -6,12 +6,17 @@ import asyncio
 import math
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
 
 from runtime.instance.config import InstanceConfig
 from runtime.models.model import Model
+from runtime.models.oip import api as oip
+from runtime.models.oip import metrics
+from runtime.models.oip.api import OipApi, OipSettings
+from runtime.models.oip.machine import Machine
 from runtime.models.providers import Wish
 from runtime.models.routes import Routes
 from runtime.models.server import ModelServer
@@ -41,9 +46,14 @@ async def _serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], 
 
 
 def routes(model: Model) -> Routes:
-    """What is answered beside plain JSON."""
-    del model
-    return Routes()
+    """What is answered beside plain JSON: the Open Inference Protocol, and what Prometheus asks for."""
+    found = Routes()
+    settings = OipSettings(lambda: version("stoke"), may_unload=model.spec.model_control == "explicit")
+    found.add(oip.PREFIX, OipApi([model], settings).answer)
+    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    machine = Machine(tuple(card for card in cards if card.startswith(("GPU-", "MIG-"))))
+    found.add(metrics.PATH, metrics.handler([model], machine.gauges))
+    return found
 
 
 def session_options(source: Source) -> SessionOptions:

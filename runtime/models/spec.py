@@ -118,6 +118,7 @@ class ModelSpec(_Part):
     cuda_graphs: bool = False
     share_weights: bool = False  # on the CPU: external data is mapped and shared by the instances of a machine
     idle_seconds: float | None = Field(default=None, ge=0, strict=False)  # then the session is given back; none: never
+    model_control: Literal["none", "explicit"] = "none"  # explicit: clients may load and unload it (repository)
     tensor_mib_max: float = Field(default=256, gt=0, strict=False)  # of one input of one request
 
     @field_validator("name")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from runtime.models.errors import ModelUnavailable
+from runtime.models.providers import CPU
+from runtime.models.spec import ModelSpec
 from runtime.models.statistics import Statistics
 from runtime.models.tensors import Array, TensorSpec
 
@@ -31,8 +33,8 @@ class FakeModel:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.max_batch_size = max_batch_size
-        self.sessions = 1
-        self.gpus = 0
+        self.spec = ModelSpec()
+        self.provider = CPU
         self.state = "READY"
         self.reason = ""
         self.statistics = Statistics()

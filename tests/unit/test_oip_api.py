@@ -26,7 +26,7 @@ ROW = list(range(16))
 
 class Client:
     def __init__(self, *models: FakeModel, may_unload: bool = True) -> None:
-        self.api = OipApi(models, OipSettings("1.2", may_unload=may_unload))
+        self.api = OipApi(models, OipSettings(lambda: "1.2", may_unload=may_unload))
 
     async def ask(self, method: str, path: str, body: Any = b"", **headers: str) -> Answer:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -349,8 +349,8 @@ async def test_generate_stream_is_one_event_of_a_model_that_answers_once() -> No
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [({"in": [1, 2, 3]}, "input 'in' has 3 values"), ({"in": ["a", "b"]}, "has a text in data"), ({}, "expected 1 inputs"),
-     ({"in": [1, 2], "id": 4}, "id 4: a text")],
+    [({"in": [1, 2, 3]}, "input 'in' has 3 values"), ({"in": ["a", "b"]}, "has a text in data"),
+     ({}, "expected 1 inputs"), ({"in": [1, 2], "id": 4}, "id 4: a text")],
 )  # fmt: skip
 async def test_generate_refuses_what_the_model_does_not_take(asked: Any, words: str) -> None:
     status, error = await Client(echo("INT32", (2,))).refusal("POST", "/v2/models/echo/generate", asked)

@@ -34,7 +34,7 @@ _IN_THREAD_BYTES: Final = 65_536  # bodies above it are packed and unpacked besi
 
 @dataclass(frozen=True, slots=True)
 class OipSettings:
-    version: str  # of the server, as GET /v2 says it
+    version: Callable[[], str]  # of the server, as GET /v2 says it; asked for when it is, as that takes a while
     limits: CodecLimits = field(default_factory=CodecLimits)
     may_unload: bool = False  # whether clients may load and unload models
 
@@ -70,7 +70,7 @@ class OipApi:
     # -- the server ----------------------------------------------------------------------------------------------------
 
     async def _server(self, request: Request, parts: _Parts) -> Answer:  # noqa: ARG002
-        return _json(describe.server_metadata(self._settings.version))
+        return _json(describe.server_metadata(self._settings.version()))
 
     async def _live(self, request: Request, parts: _Parts) -> Answer:  # noqa: ARG002
         return _json({"live": True})

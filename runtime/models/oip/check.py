@@ -11,11 +11,16 @@ from runtime.models.oip.codec import InferRequest, InputTensor, RequestedOutput
 from runtime.models.oip.datatypes import BYTES, FIXED, shown
 from runtime.models.oip.ports import ServedModel
 from runtime.models.oip.problems import OipError
-from runtime.models.tensors import FREE, Array, TensorSpec
+from runtime.models.tensors import FREE, Array, TensorSpec, as_texts
 
 
 def inputs_for(model: ServedModel, request: InferRequest) -> dict[str, Array]:
-    """The tensors by name, all that the model needs and nothing else. Raises OipError."""
+    """The tensors by name, all that the model needs and nothing else.
+
+    Raises:
+        OipError: the request is not one that the model takes.
+        InvalidInput: a text is not UTF-8.
+    """
     tensors = request.inputs if request.raw is None else (_raw_input(model, request.raw),)
     by_name = {spec.name: spec for spec in model.inputs}
     for tensor in tensors:
@@ -44,7 +49,7 @@ def inputs_for(model: ServedModel, request: InferRequest) -> dict[str, Array]:
     if rows is not None and not 1 <= rows <= model.max_batch_size:
         bound = f"<= {model.max_batch_size}" if rows else ">= 1"
         raise _wrong(request, f"inference request batch-size must be {bound} for '{model.name}'")
-    return {name: array for name, _, array in tensors}
+    return {name: as_texts(name, array) if datatype == BYTES else array for name, datatype, array in tensors}
 
 
 def outputs_for(model: ServedModel, request: InferRequest) -> Sequence[tuple[RequestedOutput, TensorSpec]]:

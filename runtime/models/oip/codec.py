@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from runtime.models.oip.binary import Buffer, array_of, buffers_of
 from runtime.models.oip.datatypes import known
 from runtime.models.oip.json_data import array_from, values_of
@@ -21,6 +23,9 @@ from runtime.models.tensors import Array
 HEADER_LENGTH: Final = "inference-header-content-length"
 JSON_TYPE: Final = "application/json"
 BINARY_TYPE: Final = "application/octet-stream"
+
+_decode: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
 
 _ALIGNED: Final = 8  # bytes: the largest element
 _RANK_MAX: Final = 32
@@ -108,16 +113,24 @@ def read_json(body: Buffer, what: str) -> dict[str, Any]:
         OipError: `what` is not JSON, or no object.
     """
     try:
-        value = json.loads(str(body, "utf-8"))
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = _read_slowly(body, what)
+    if not isinstance(value, dict):
+        raise OipError(f"{what} is not a JSON object")
+    return value
+
+
+def _read_slowly(body: Buffer, what: str) -> Any:
+    """By Python's own reader, which takes NaN, and says better what is wrong."""
+    try:
+        return json.loads(str(body, "utf-8"))
     except UnicodeDecodeError as error:
         raise OipError(f"{what} is not UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise OipError(f"{what} has lists or objects in each other, too deep to read") from None
     except ValueError as error:
         raise OipError(f"failed to parse {what} as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise OipError(f"{what} is not a JSON object")
-    return value
 
 
 def _request(head: dict[str, Any], tail: memoryview, limits: CodecLimits) -> InferRequest:
@@ -288,4 +301,7 @@ def encode(
 
 def write_json(value: Any) -> bytes:
     """Compact. `value` has no NaN."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:  # half a pair of surrogates, in a name that a caller has sent
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

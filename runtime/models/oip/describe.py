@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from runtime.models.oip.datatypes import BYTES
 from runtime.models.oip.ports import ServedModel
+from runtime.models.providers import CPU
 from runtime.models.statistics import Duration, Statistics
 from runtime.models.tensors import TensorSpec
 
@@ -51,6 +52,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 def model_config(model: ServedModel) -> dict[str, Any]:
     """Triton's ModelConfig with its defaults: the batch axis is not among the dims."""
     batched = model.max_batch_size > 0
+    on_cpu = model.provider in ("", CPU)
     config: dict[str, Any] = {
         "name": model.name,
         "platform": model.platform,
@@ -94,9 +96,9 @@ def model_config(model: ServedModel) -> dict[str, Any]:
         "instance_group": [
             {
                 "name": f"{model.name}_0",
-                "kind": "KIND_GPU" if model.gpus else "KIND_CPU",
-                "count": model.sessions,
-                "gpus": list(range(model.gpus)),
+                "kind": "KIND_CPU" if on_cpu else "KIND_GPU",
+                "count": model.spec.instances_per_device,
+                "gpus": [] if on_cpu else [0],
                 "secondary_devices": [],
                 "profile": [],
                 "passive": False,

@@ -60,9 +60,10 @@ def _texts(name: str, flat: list[Any]) -> Array:
     if wrong:
         raise _wrong_type(name, BYTES, flat, {str}, "texts")
     try:
-        return objects([text.encode() for text in flat])
+        "".join(flat).encode()
     except UnicodeEncodeError as error:
-        raise OipError(f"input '{name}' has a text that is no Unicode: {error}") from error
+        raise OipError(f"input '{name}' has a text that is no Unicode: {error}") from None
+    return objects(flat)
 
 
 def _numbers(name: str, datatype: str, flat: list[Any]) -> Array:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from runtime.models.oip.ports import ServedModel
+from runtime.models.routes import Answer, Handler, Request
 from runtime.models.statistics import REASONS, Statistics
 
+PATH: Final = "/metrics"
 CONTENT_TYPE: Final = "text/plain; charset=utf-8"
 
 
@@ -51,6 +53,19 @@ _COUNTERS: Final = (
 )  # fmt: skip
 _FAILURE: Final = ("nv_inference_request_failure", "Number of failed inference requests, by reason")
 _PENDING: Final = ("nv_inference_pending_request_count", "Instantaneous number of pending requests per model")
+
+
+def handler(models: Sequence[ServedModel], gauges: Callable[[], Iterable[Gauge]]) -> Handler:
+    """Answers `PATH` with what there is to tell at the time."""
+
+    async def answer(request: Request) -> Answer:
+        if request.path != PATH:
+            return Answer(404)
+        if request.method != "GET":
+            return Answer(405, [("allow", "GET")])
+        return Answer(200, [("content-type", CONTENT_TYPE)], [exposition(models, gauges())])
+
+    return answer
 
 
 def exposition(models: Sequence[ServedModel], gauges: Iterable[Gauge] = ()) -> bytes:

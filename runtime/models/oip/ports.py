@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from runtime.models.spec import ModelSpec
 from runtime.models.statistics import Statistics
 from runtime.models.tensors import Array, TensorSpec
 
@@ -25,12 +26,10 @@ class ServedModel(Protocol):
     @property
     def max_batch_size(self) -> int: ...
     @property
-    def sessions(self) -> int:
-        """How many requests, or batches of them, can run at once."""
-
+    def spec(self) -> ModelSpec: ...
     @property
-    def gpus(self) -> int:
-        """Cards it runs on; 0 = the CPU."""
+    def provider(self) -> str:
+        """ONNX Runtime's name of what it runs on; empty until it was loaded."""
 
     @property
     def state(self) -> str:
