@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 def figures(model: FakeModel, *gauges: Gauge) -> dict[tuple[str, ...], float]:
     """By name, and reason where it has one."""
-    found = {}
+    found: dict[tuple[str, ...], float] = {}
     for family in text_string_to_metric_families(exposition([model], gauges).decode()):
         for sample in family.samples:
             if "model" in sample.labels:

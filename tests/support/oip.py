@@ -1,0 +1,63 @@
+"""Functions whose models tests/sdk's clients of the Open Inference Protocol ask, and how those are run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from loadtests import onnx_graph
+from loadtests.onnx_graph import Node, Tensor
+from tests.support.sdk import SCRIPTS, python_of
+from tests.support.stoke import Stoke
+
+TIMEOUT_S = 120.0
+
+_ADDER_YAML = """
+name: adder
+modelControl: explicit
+batching: {maxBatchSize: 64}
+outputs:
+  - {name: OUTPUT0, labels: [l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10, l11, l12, l13, l14, l15]}
+"""
+
+
+def adder() -> dict[str, str | bytes]:
+    """The sum and the difference of two rows of 16 integers, as Triton's own examples have them."""
+    file, _ = onnx_graph.model(
+        [Node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]), Node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"])],
+        [Tensor(name, "int32", ["n", 16]) for name in ("INPUT0", "INPUT1")],
+        [Tensor(name, "int32", ["n", 16]) for name in ("OUTPUT0", "OUTPUT1")],
+    )
+    return {"model.onnx": file, "model.yaml": _ADDER_YAML}
+
+
+def texts() -> dict[str, str | bytes]:
+    """Gives the texts it got."""
+    file, _ = onnx_graph.model(
+        [Node("Identity", ["in"], ["out"])], [Tensor("in", "str", ["n", "m"])], [Tensor("out", "str", ["n", "m"])]
+    )
+    return {"texts.onnx": file}
+
+
+def deploy(stoke: Stoke) -> str:
+    """`adder` and `texts`, one ready instance each. Gives the address that their names come behind, without a scheme."""
+    stoke.deploy("adder", adder(), handler="./", instanceConcurrency=64)
+    stoke.deploy("texts", texts(), handler="texts.onnx", instanceConcurrency=8)
+    for function in ("adder", "texts"):
+        stoke.provision(function, 1)
+    for function in ("adder", "texts"):
+        stoke.await_current(function, 1)
+    return stoke.trigger_url("").removeprefix("http://").rstrip("/")
+
+
+def run(client: str, script: str, *arguments: str) -> list[str]:
+    """What the script prints; the test fails if it does."""
+    command = [str(python_of(client)), str(SCRIPTS / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout.splitlines()
+
+
+def library_folder(environment: Path, name: str) -> Path | None:
+    """Where a shared library lies in an environment's folder."""
+    return next((found.parent for found in environment.rglob(name)), None)
