@@ -13,7 +13,7 @@ class Request:
     """A request that has arrived whole."""
 
     method: str
-    path: str  # as it came, not decoded; without the query
+    path: str  # below the function's URL; as it came, not decoded, without the query
     query: str
     headers: dict[str, str]  # by lower-case name; values of the same name are joined by a comma
     body: list[bytes]  # in pieces, as it came

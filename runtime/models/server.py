@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from runtime.contract import (
     CONTROL_PATH_HTTP,
+    HEADER_BASE_PATH,
     HEADER_CONTROL_PATH,
     HEADER_ERROR_TYPE,
     HEADER_LOG_RESULT,
@@ -132,22 +133,22 @@ class ModelServer:
         headers = headers_of(head)
         control_path = headers.get(HEADER_CONTROL_PATH, "")
         raw_path, _, _ = head.target.partition(b"?")
-        path = raw_path.decode("latin-1")
+        path = _within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
         wants_log = HEADER_LOG_TYPE in headers
         if control_path == PATH_INITIALIZE:
-            return _Way(self._initialize, "Initialize", False, wants_log)
+            return _Way(self._initialize, path, "Initialize", False, wants_log)
         if control_path == PATH_PRE_STOP:
-            return _Way(_nothing, "PreStop", False, wants_log)
+            return _Way(_nothing, path, "PreStop", False, wants_log)
         is_http = control_path != PATH_INVOKE
         handler = self.routes.find(path) if is_http else None
         if handler is not None:
-            return _Way(handler, "Invoke", False, wants_log)
+            return _Way(handler, path, "Invoke", False, wants_log)
         as_tensorflow = is_http and path in self._model_paths
         if is_http and not as_tensorflow and path not in ("/", "/predict", CONTROL_PATH_HTTP):
-            return _Way(self._not_found, "Invoke", False, wants_log)
+            return _Way(self._not_found, path, "Invoke", False, wants_log)
         if head.method != b"POST":
-            return _Way(_wrong_method, "Invoke", False, wants_log)
-        return _Way(None, "Invoke", as_tensorflow, wants_log)
+            return _Way(_wrong_method, path, "Invoke", False, wants_log)
+        return _Way(None, path, "Invoke", as_tensorflow, wants_log)
 
     async def _initialize(self, request: Request) -> Answer:  # noqa: ARG002 - a handler's
         try:
@@ -173,6 +174,7 @@ class _Way(NamedTuple):
     """What a head decides: kept with it, for the next request that has the same."""
 
     handler: Handler | None  # None: plain JSON
+    path: str  # below the function's URL
     mark: str
     as_tensorflow: bool
     wants_log: bool
@@ -262,10 +264,10 @@ class _Routed:
 
     async def run(self) -> None:
         exchange, head = self._exchange, self._exchange.request
-        raw_path, _, query = head.target.partition(b"?")
+        _, _, query = head.target.partition(b"?")
         request = Request(
             head.method.decode("latin-1"),
-            raw_path.decode("latin-1"),
+            self._way.path,
             query.decode("latin-1"),
             headers_of(head),
             exchange.take_body(),
@@ -281,6 +283,13 @@ class _Routed:
             answer = Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(repr(error))])
         lines = self._server.mark(self._way.mark, request_id, failed=answer.status >= 500)
         _answer(exchange, _with_log(answer, self._way, lines))
+
+
+def _within(path: str, base_path: str) -> str:
+    """What of a path is below the function's URL: some forms of it have a beginning that names the function."""
+    if base_path and (path + "/").startswith(base_path.rstrip("/") + "/"):
+        path = path[len(base_path.rstrip("/")) :]
+    return path or "/"
 
 
 def headers_of(head: Head) -> dict[str, str]:
