@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,15 +29,34 @@ def base(stoke: Stoke) -> str:
 
 @pytest.mark.parametrize("kind", ["http", "aio"])
 def test_every_call_of_tritonclient_is_answered_as_it_expects(base: str, kind: str) -> None:
-    printed = oip.run("tritonclient", "calls_tritonclient.py", base, kind)
+    printed = oip.run("calls_tritonclient.py", base, kind)
     assert printed[-1] == "answered 32 at once"
     assert len({line.split()[1] for line in printed if line.startswith("answered")}) >= 20
 
 
 def test_every_call_of_kserves_rest_client_is_answered_as_it_expects(base: str) -> None:
-    assert oip.run("kserve", "calls_kserve.py", base) == [
+    assert oip.run("calls_kserve.py", base) == [
         "answered health", "answered infer binary binary", "answered infer binary json", "answered infer json binary",
         "answered infer json json", "refused infer 400"]  # fmt: skip
+
+
+def test_every_call_of_the_protocols_own_client_is_answered_as_it_expects(base: str) -> None:
+    printed = oip.run("calls_open_inference.py", base)
+    assert printed == ["answered synchronous calls", "refused 404 and 400", "answered an asynchronous call"]
+
+
+def test_perf_analyzer_runs_its_concurrency_sweep(base: str, tmp_path: Path) -> None:
+    """Windows are short: what counts is that it asks, counts and compares with our statistics, not its figures."""
+    report = tmp_path / "report.csv"
+    printed = oip.analyze(
+        base, "adder", "--concurrency-range", "1:3:2", "--measurement-interval", "200", "--max-trials", "3",
+        "--stability-percentage", "999", "-f", str(report),
+    )  # fmt: skip
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert [row["Concurrency"] for row in rows] == ["1", "3"], printed
+    assert all(float(row["Inferences/Second"]) > 0 for row in rows)
+    assert "Failed" not in printed
+    assert "Execution count" in printed  # what it read of our statistics
 
 
 def test_an_instances_metrics_count_what_was_asked(base: str) -> None:

@@ -1,4 +1,4 @@
-"""KServe's REST client against the models of functions: `calls_kserve.py BASE`, with functions as calls_tritonclient has.
+"""KServe's REST client against the models of functions: `calls_kserve.py BASE`, as calls_tritonclient has them.
 
 Only what the client itself imports is installed beside it: `import kserve` would ask for all that its servers need.
 """

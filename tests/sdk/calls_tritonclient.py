@@ -1,6 +1,6 @@
 """NVIDIA's tritonclient against the models of functions, over HTTP: `calls_tritonclient.py BASE http|aio`.
 
-`BASE`/adder is a function whose model `adder` gives the sum and the difference of two rows of 16 INT32 (the sum with the
+`BASE`/adder is a function whose model `adder` gives the sum and the difference of two rows of 16 INT32 (the sum with
 labels l0 to l15), `BASE`/texts one whose model `texts` gives the texts it got. Either may be unloaded.
 """
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from pathlib import Path
+
+import pytest
 
 from loadtests import onnx_graph
 from loadtests.onnx_graph import Node, Tensor
-from tests.support.sdk import SCRIPTS, python_of
+from tests.support.sdk import ROOT, SCRIPTS, python_of
 from tests.support.stoke import Stoke
 
 TIMEOUT_S = 120.0
@@ -40,7 +42,7 @@ def texts() -> dict[str, str | bytes]:
 
 
 def deploy(stoke: Stoke) -> str:
-    """`adder` and `texts`, one ready instance each. Gives the address that their names come behind, without a scheme."""
+    """`adder` and `texts`, one ready instance each. Gives what their names come behind, without a scheme."""
     stoke.deploy("adder", adder(), handler="./", instanceConcurrency=64)
     stoke.deploy("texts", texts(), handler="texts.onnx", instanceConcurrency=8)
     for function in ("adder", "texts"):
@@ -50,14 +52,22 @@ def deploy(stoke: Stoke) -> str:
     return stoke.trigger_url("").removeprefix("http://").rstrip("/")
 
 
-def run(client: str, script: str, *arguments: str) -> list[str]:
-    """What the script prints; the test fails if it does."""
-    command = [str(python_of(client)), str(SCRIPTS / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+def run(script: str, *arguments: str) -> list[str]:
+    """What a script of tests/sdk prints; the test fails if it does."""
+    done = subprocess.run(
+        [str(python_of("oip")), str(SCRIPTS / script), *arguments], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout.splitlines()
 
 
-def library_folder(environment: Path, name: str) -> Path | None:
-    """Where a shared library lies in an environment's folder."""
-    return next((found.parent for found in environment.rglob(name)), None)
+def analyze(base: str, model: str, *options: str) -> str:
+    """What perf_analyzer says of the function that has the name of its model. Skips the test where it cannot run."""
+    folder = ROOT / ".venv-sdk" / "perf_analyzer"
+    if not (folder / ".installed").exists():
+        pytest.skip(f"{folder.relative_to(ROOT)} is missing: scripts/install-sdks makes it where it runs")
+    command = [str(folder / "perf_analyzer"), "-m", model, "-u", f"{base}/{model}", *options]
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return done.stdout
