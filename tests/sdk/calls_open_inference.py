@@ -9,7 +9,8 @@ import asyncio
 import sys
 
 from open_inference.openapi.client import AsyncOpenInferenceClient, InferenceRequest, OpenInferenceClient
-from open_inference.openapi.errors import BadRequestError, NotFoundError
+from open_inference.openapi.core.api_error import ApiError
+from open_inference.openapi.errors import BadRequestError
 
 REQUEST = InferenceRequest(
     inputs=[
@@ -39,7 +40,8 @@ async def main():
     print("answered synchronous calls")
     try:
         client.read_model_metadata("other")
-    except NotFoundError as error:
+    except ApiError as error:
+        assert error.status_code == 404
         assert "unknown model" in str(error.body), error
     try:
         client.model_infer("adder", request=InferenceRequest(inputs=[]))
