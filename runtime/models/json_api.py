@@ -33,6 +33,14 @@ class Asked(NamedTuple):
     by_row: bool
 
 
+def refuse_overflow() -> None:
+    """To be called once in the context that requests are read in: numpy would make infinities of too large numbers.
+
+    Once, as to say so around each conversion costs more than the conversion.
+    """
+    np.seterr(over="raise")
+
+
 def read(body: bytes, specs: Sequence[TensorSpec]) -> Asked:
     """The tensors of a body, of the model's types; shapes are not looked at.
 
@@ -138,9 +146,8 @@ def _narrowed(array: Array, spec: TensorSpec) -> Array:
     if array.dtype.kind == _FLOATS and array.dtype.itemsize <= spec.dtype.itemsize:
         return array.astype(spec.dtype, copy=False)
     try:
-        with np.errstate(over="raise"):
-            return array.astype(spec.dtype)
-    except FloatingPointError:
+        return array.astype(spec.dtype)
+    except (FloatingPointError, RuntimeWarning):
         largest = np.finfo(spec.dtype).max
         raise InvalidInput(
             f"input '{spec.name}' has {array.ravel()[np.abs(array).argmax()]:g}: {spec.datatype} up to {largest:g} "

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 _BACKLOG: Final = 1024
 # The gateway keeps its connections, and closes them when it wants to.
-_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf)
+_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf, remembers_beginnings=True)
 _JSON: Final = [("content-type", "application/json")]
 _OK_JSON: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 _UNHANDLED: Final = "UnhandledInvocationError"  # FC's word for a failure that is the function's own
@@ -78,6 +78,7 @@ class ModelServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         await (self.model.load() if self._warms_up else self.model.open())
+        json_api.refuse_overflow()
         server = Server(loop, self.take, _LIMITS)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
