@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support import oip
-from tests.support.stoke import Stoke
+from tests.support.stoke import Stoke, eventually
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,19 @@ def test_an_instances_metrics_count_what_was_asked(base: str) -> None:
     after = _counted(base)
     names = ("nv_inference_request_success", "nv_inference_count", "nv_inference_exec_count")
     assert [after[name] - before[name] for name in names] == [1, 2, 1]
+
+
+def test_an_instance_whose_model_is_not_ready_fails_its_health_check(stoke: Stoke, base: str) -> None:
+    check = {"httpGetUrl": "/v2/health/ready", "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1}
+    stoke.deploy("watched", oip.adder(), handler="./", customHealthCheckConfig=check)
+    stoke.provision("watched", 1)
+    stoke.await_current("watched", 1)
+    (first,) = stoke.ready("watched")
+    httpx.post(f"http://{base}/watched/v2/repository/models/adder/unload").raise_for_status()
+    eventually(
+        lambda: [row["instance_id"] for row in stoke.ready("watched")] not in ([], [first["instance_id"]]),
+        "another instance takes the place of the one that failed",
+    )
 
 
 def _counted(base: str) -> dict[str, float]:
