@@ -73,9 +73,9 @@ def test_what_is_sent_is_what_is_read_in_json_and_in_binary(sent: list[OutputTen
     asked = decode(body[begin:], length, LIMITS)
     assert asked.id == "é"
     assert encoded.bytes == sum(map(len, encoded.buffers))
-    for tensor, (name, datatype, array) in zip(outputs, asked.inputs, strict=True):
-        assert (name, datatype) == (tensor[0].name, tensor[0].datatype)
-        assert same(array, tensor[0])
+    for (output, _), (name, datatype, array) in zip(outputs, asked.inputs, strict=True):
+        assert (name, datatype) == (output.name, output.datatype)
+        assert same(array, output)
         assert array.flags.aligned
 
 
