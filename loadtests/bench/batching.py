@@ -1,8 +1,9 @@
-"""What dynamic batching leaves of a model's speed: requests through the gateway against the same session in a bare loop.
+"""What dynamic batching leaves of a model's speed: requests through the gateway against its session in a bare loop.
 
-The loop runs batches of every size up to the connections, one after the other, with as many threads; its best size is
-what counts. The requests have one row each. The load and the gateway are on core 1; the instance and the loop may use
-both, as the loop's session does. Rounds are interleaved.
+The loop runs batches of every size up to the connections, one after the other, with as many threads. It is compared by
+the batch sizes that the instance came to, as its log tells at its end, and by the loop's best size. The requests have
+one row each. The load and the gateway are on core 1; the instance and the loop may use both. Rounds are interleaved.
+The two `cpu_…` ratios compare the loop's processor time with the instance's: they hold on a busy machine, too.
 
     python -m loadtests.bench.batching --json FILE [--model model.onnx] [--connections 32]
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import shutil
 import statistics
 import sys
@@ -21,14 +23,15 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Final
+from time import perf_counter, process_time
+from typing import Any
 
+import numpy as np
 import yaml
 
-from loadtests.bench.footprint import parts
+from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.path import pin
-from loadtests.bench.rivals import LOAD_CORE
+from loadtests.bench.rivals import LOAD_CORE, cpu_s
 from loadtests.bench.wire import Load, measure
 from loadtests.local import LocalStoke
 from loadtests.onnx_graph import write_mlp
@@ -43,10 +46,12 @@ WIDTH, LAYERS, INPUTS = 1024, 8, 64
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`loop_rows_per_s` by batch size. The two times are of one row, one at a time."""
+    """Of the loop by batch size. The two p50 are of one row, one at a time."""
 
     loop_rows_per_s: dict[int, float]
+    loop_cpu_us_per_row: dict[int, float]
     requests_per_s: float
+    cpu_us_per_request: float  # of the instance
     loop_p50_ms: float
     request_p50_ms: float
 
@@ -76,27 +81,49 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
     body = json.dumps({"inputs": {name: array.tolist() for name, array in row.items()}}).encode()
     sizes = powers_of_two(connections)
     measured: list[Round] = []
-    with start_model(folder, model, connections) as (port, path):
+    singles = 0  # requests that came one at a time
+    with start_model(folder, model, connections) as (port, path, pid):
         for number in range(rounds + 1):  # the first warms up, and does not count
             span_s = seconds if number else min(1.0, seconds)
-            loop = {size: rows_per_s(opened, row, size, span_s / len(sizes)) for size in sizes}
+            loop = {size: looped(opened, row, size, span_s / len(sizes)) for size in sizes}
+            before_s = cpu_s(pid)
             many = measure(load, port, path, connections, span_s, LOAD_CORE, body)
+            used_s = cpu_s(pid) - before_s
             one = measure(load, port, path, 1, span_s / 2, LOAD_CORE, body)
+            singles += one.requests
             if many.failed or one.failed:
                 raise SystemExit(f"{many.failed + one.failed} requests failed: nothing to compare")
             alone_ms = 1000 * p50_s(opened, row, span_s / 2)
             if number:
-                measured.append(Round(loop, many.requests_per_s, alone_ms, one.p50_ms))
-    best = {size: statistics.median(each.loop_rows_per_s[size] for each in measured) for size in sizes}
+                rows = {size: each[0] for size, each in loop.items()}
+                cpu_us = {size: each[1] for size, each in loop.items()}
+                request_us = 1e6 * used_s / many.requests
+                measured.append(Round(rows, cpu_us, many.requests_per_s, request_us, alone_ms, one.p50_ms))
+    batches = batches_in(folder / "data")
+    batches[1] = batches.get(1, 0) - singles
+    rates = {size: statistics.median(each.loop_rows_per_s[size] for each in measured) for size in sizes}
+    loop_us = {size: statistics.median(each.loop_cpu_us_per_row[size] for each in measured) for size in sizes}
     requests_per_s = statistics.median(each.requests_per_s for each in measured)
+    request_us = statistics.median(each.cpu_us_per_request for each in measured)
+    rows = sum(size * count for size, count in batches.items())
+    # What the loop would take for the batches that the instance has run.
+    same_s = _taken({size: size / rate for size, rate in rates.items()}, batches)
+    same_us = _taken({size: size * us for size, us in loop_us.items()}, batches)
     return {
         "model": model.name,
         "model_bytes": model.stat().st_size,
         "connections": connections,
         "request_bytes": len(body),
-        "loop_rows_per_s": best,
+        "loop_rows_per_s": rates,
         "requests_per_s": requests_per_s,
-        "ratio_to_loop": round(requests_per_s / max(best.values()), 3),
+        "loop_cpu_us_per_row": loop_us,
+        "cpu_us_per_request": request_us,
+        "cpu_ratio_to_loop": round(same_us / rows / request_us, 3),
+        "cpu_ratio_to_best_loop": round(min(loop_us.values()) / request_us, 3),
+        "batches": batches,
+        "mean_batch": round(rows / sum(batches.values()), 2),
+        "ratio_to_loop": round(requests_per_s / (rows / same_s), 3),
+        "ratio_to_best_loop": round(requests_per_s / max(rates.values()), 3),
         "loop_p50_ms": statistics.median(each.loop_p50_ms for each in measured),
         "request_p50_ms": statistics.median(each.request_p50_ms for each in measured),
         "added_p50_ms": round(statistics.median(each.request_p50_ms - each.loop_p50_ms for each in measured), 3),
@@ -104,19 +131,39 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
     }
 
 
-def rows_per_s(opened: Opened, row: dict[str, Any], size: int, seconds: float) -> float:
-    """A bare loop with batches of one size."""
+def _taken(by_size: dict[int, float], batches: dict[int, int]) -> float:
+    """What so many batches take by what one of each measured size takes."""
+    sizes = sorted(by_size)
+    values = [by_size[size] for size in sizes]
+    return sum(count * float(np.interp(size, sizes, values)) for size, count in batches.items())
+
+
+def batches_in(data: Path) -> dict[int, int]:
+    """How many batches of each size the instance has run, by its log."""
+    for output in data.rglob("*"):
+        if output.is_file() and output.suffix in ("", ".log", ".txt"):
+            found = re.search(rb"model\.ended .* batches=\{(.*)\}", output.read_bytes())
+            if found is not None:
+                pairs = (pair.split(b":") for pair in found[1].split(b", "))
+                return {int(size): int(count) for size, count in pairs}
+    raise SystemExit("the instance's log does not tell of its batches")
+
+
+def looped(opened: Opened, row: dict[str, Any], size: int, seconds: float) -> tuple[float, float]:
+    """A bare loop with batches of one size: rows in a second, and microseconds of processor time for each."""
     inputs, outputs = warm_up.repeated(row, size), [spec.name for spec in opened.outputs]
-    runs, began_s = 0, perf_counter()
+    runs, began_s, cpu_began_s = 0, perf_counter(), process_time()
     while perf_counter() < began_s + seconds or not runs:
         opened.runner.run(outputs, inputs)
         runs += 1
-    return runs * size / (perf_counter() - began_s)
+    rows = runs * size
+    return rows / (perf_counter() - began_s), 1e6 * (process_time() - cpu_began_s) / rows
 
 
 def p50_s(opened: Opened, row: dict[str, Any], seconds: float) -> float:
     """Of single rows in a bare loop."""
-    outputs, took_s, began_s = [spec.name for spec in opened.outputs], [], perf_counter()
+    outputs, began_s = [spec.name for spec in opened.outputs], perf_counter()
+    took_s: list[float] = []
     while perf_counter() < began_s + seconds or not took_s:
         at_s = perf_counter()
         opened.runner.run(outputs, row)
@@ -125,8 +172,9 @@ def p50_s(opened: Opened, row: dict[str, Any], seconds: float) -> float:
 
 
 @contextlib.contextmanager
-def start_model(folder: Path, model: Path, concurrency: int) -> Iterator[tuple[int, str]]:
-    """A Stoke with one provisioned instance of a function that is the model: its port, and the path of its trigger."""
+def start_model(folder: Path, model: Path, concurrency: int) -> Iterator[tuple[int, str, int]]:
+    """A Stoke with one provisioned instance of a function that is the model: its port, the path of its trigger, and the
+    instance's pid."""
     code = folder / "code"
     code.mkdir()
     shutil.copy(model, code / "model.onnx")
@@ -150,7 +198,8 @@ def start_model(folder: Path, model: Path, concurrency: int) -> Iterator[tuple[i
         stoke.stoke("provision", "put", "--target", "1", "-t", str(manifest), *names)
         for pid in parts(stoke).values():
             pin(pid, LOAD_CORE)
-        yield int(stoke.endpoint.rpartition(":")[2]), f"/2016-08-15/proxy/{SERVICE}/{FUNCTION}/"
+        [pid] = instance_pids(stoke, SERVICE, FUNCTION).values()
+        yield int(stoke.endpoint.rpartition(":")[2]), f"/2016-08-15/proxy/{SERVICE}/{FUNCTION}/", pid
 
 
 if __name__ == "__main__":

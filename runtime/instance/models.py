@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -23,9 +25,13 @@ from runtime.models.server import ModelServer
 from runtime.models.session import SessionOptions
 from runtime.models.source import Source, find_source
 
+_SWITCH_S: Final = 0.0005
+
 
 def serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
     """Until SIGTERM. Raises OSError: nothing can listen. Raises ModelUnusable: it cannot be served; says why."""
+    # A session in a thread that is done waits for the interpreter: no longer than a small model takes.
+    sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, drain_s, on_ready))
 

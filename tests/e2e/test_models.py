@@ -97,7 +97,7 @@ async def test_a_request_whose_task_is_cancelled_leaves_the_queue(tmp_path: Path
     ],
 )
 async def test_what_the_model_does_not_take_is_refused(tmp_path: Path, inputs: Any, outputs: Any, message: str) -> None:
-    said = {"batching": {"maxBatchSize": 4}, "tensorMibMax": 0.001}
+    said: dict[str, Any] = {"batching": {"maxBatchSize": 4}, "tensorMibMax": 0.001}
     async with loaded(models.picks(tmp_path / "picks.onnx"), **said) as model:
         with pytest.raises(InvalidInput) as error:
             await model.infer(inputs, outputs)

@@ -129,7 +129,11 @@ class FakeSession:
 
 
 def bound(session: FakeSession, pinned: list[Any], **more: Any) -> BoundSession:
-    return BoundSession(session, Device("gpu", FakeValue, lambda array: not pinned.append(array), str), **more)
+    def pin(array: Any) -> bool:
+        pinned.append(array)
+        return True
+
+    return BoundSession(session, Device("gpu", FakeValue, pin, str), **more)
 
 
 def test_buffers_are_made_once_for_each_set_of_shapes_and_filled_again() -> None:
