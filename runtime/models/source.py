@@ -29,7 +29,8 @@ class Source:
 def find_source(code: Path, handler: str) -> Source:
     """`handler` is an `.onnx` file, a folder, or its `model.yaml`, in the function's code.
 
-    A folder of Triton's, with config.pbtxt and no `model.yaml`, is one as well. A `model.yaml` beside an `.onnx` file that is named by itself counts if it is about that file.
+    A folder of Triton's, with config.pbtxt and no `model.yaml`, is one as well. A `model.yaml` beside an `.onnx` file
+    that is named by itself counts if it is about that file.
 
     Raises:
         ModelUnusable: there is no such file or folder, or `model.yaml` is wrong.

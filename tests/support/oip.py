@@ -23,6 +23,15 @@ outputs:
 """
 
 
+_TEXTS_PBTXT = """
+platform: "onnxruntime_onnx"
+max_batch_size: 8
+input { name: "in" data_type: TYPE_STRING dims: -1 }
+output { name: "out" data_type: TYPE_STRING dims: -1 }
+model_warmup { name: "zeros" inputs { key: "in" value { data_type: TYPE_STRING dims: 1 zero_data: true } } }
+"""
+
+
 def adder() -> dict[str, str | bytes]:
     """The sum and the difference of two rows of 16 integers, as Triton's own examples have them."""
     file, _ = onnx_graph.model(
@@ -34,17 +43,17 @@ def adder() -> dict[str, str | bytes]:
 
 
 def texts() -> dict[str, str | bytes]:
-    """Gives the texts it got."""
+    """Gives the texts it got; in a folder as Triton's repositories have them."""
     file, _ = onnx_graph.model(
         [Node("Identity", ["in"], ["out"])], [Tensor("in", "str", ["n", "m"])], [Tensor("out", "str", ["n", "m"])]
     )
-    return {"texts.onnx": file}
+    return {"texts/1/model.onnx": file, "texts/config.pbtxt": _TEXTS_PBTXT}
 
 
 def deploy(stoke: Stoke) -> str:
     """`adder` and `texts`, one ready instance each. Gives what their names come behind, without a scheme."""
     stoke.deploy("adder", adder(), handler="./", instanceConcurrency=64)
-    stoke.deploy("texts", texts(), handler="texts.onnx", instanceConcurrency=8)
+    stoke.deploy("texts", texts(), handler="texts/", instanceConcurrency=8)
     for function in ("adder", "texts"):
         stoke.provision(function, 1)
     for function in ("adder", "texts"):

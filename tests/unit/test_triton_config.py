@@ -28,8 +28,8 @@ parameters: { key: "intra_op_thread_count" value: { string_value: "4" } }
 
 
 def test_the_text_format_is_read_with_comments_lists_escapes_and_texts_beside_each_other() -> None:
-    assert parse('a: 1 a: -2.5e1; b { c: "x\\n" \'y\' }, d: <e: true> f: [1, 2] g [] # end\nh: 0x10') == {
-        "a": [1, -25.0], "b": [{"c": ["x\ny"]}], "d": [{"e": [Word("true")]}], "f": [1, 2], "g": [], "h": [16]}  # fmt: skip
+    assert parse('a: 1 a: -2.5e1; b { c: "x\\n" \'y\' }, d: <e: true> f: [1, 2] g [] # end\n') == {
+        "a": [1, -25.0], "b": [{"c": ["x\ny"]}], "d": [{"e": [Word("true")]}], "f": [1, 2], "g": []}  # fmt: skip
 
 
 @pytest.mark.parametrize(

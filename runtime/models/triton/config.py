@@ -108,9 +108,7 @@ def _warm_up(config: Message) -> dict[str, Any]:
     for entry in _messages(samples[0], "inputs"):
         name, value = str(_one(entry, "key", "")), _message(entry, "value")
         if "input_data_file" in value:
-            raise _wrong(
-                f"model_warmup: input '{name}': input_data_file is not supported, zero_data and random_data are"
-            )
+            raise _wrong(f"model_warmup: input '{name}': input_data_file is not supported, zero_data, random_data are")
         said: dict[str, Any] = {"shape": value.get("dims", [])}
         if _is_true(_one(value, "zero_data", False)):
             said["value"] = {"TYPE_STRING": "", "TYPE_BOOL": False}.get(str(_one(value, "data_type", "")), 0)
