@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -95,3 +97,61 @@ async def test_metrics_are_at_their_path(method: str, path: str, status: int) ->
     assert answer.status == status
     if status == 200:
         assert answer.headers == [("content-type", "text/plain; charset=utf-8")]
+
+
+class FakeNvml(ModuleType):
+    """One card that is busy by half, and counts no power."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        super().__init__("pynvml")
+        self.is_open = False
+
+    def nvmlInit(self) -> None:  # noqa: N802 - NVML's names
+        self.is_open = True
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.is_open = False
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+        if uuid != "GPU-1":
+            raise self.NVMLError("not found")
+        return uuid
+
+    def nvmlDeviceGetUtilizationRates(self, card: str) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(gpu=50)
+
+    def nvmlDeviceGetMemoryInfo(self, card: str) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(total=1000, used=300)
+
+    def nvmlDeviceGetPowerUsage(self, card: str) -> int:  # noqa: N802
+        raise self.NVMLError("not supported")
+
+    nvmlDeviceGetEnforcedPowerLimit = nvmlDeviceGetPowerUsage  # noqa: N815
+
+
+async def test_the_cards_that_an_instance_was_given_are_told_by_what_they_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    gauges = Machine(("GPU-1", "GPU-gone"), tmp_path / "stat", tmp_path / "meminfo").gauges()
+    assert {(gauge.name, gauge.labels["gpu_uuid"]): gauge.value for gauge in gauges} == {
+        ("nv_gpu_utilization", "GPU-1"): 0.5,
+        ("nv_gpu_memory_total_bytes", "GPU-1"): 1000,
+        ("nv_gpu_memory_used_bytes", "GPU-1"): 300,
+    }
+    assert not nvml.is_open
+
+
+async def test_without_a_driver_no_card_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+
+    def fail() -> None:
+        raise nvml.NVMLError("no driver")
+
+    monkeypatch.setattr(nvml, "nvmlInit", fail)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert Machine(("GPU-1",), tmp_path / "stat", tmp_path / "meminfo").gauges() == []
