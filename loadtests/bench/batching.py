@@ -97,15 +97,15 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
             if number:
                 rows = {size: each[0] for size, each in loop.items()}
                 cpu_us = {size: each[1] for size, each in loop.items()}
-                request_us = 1e6 * used_s / many.requests
-                measured.append(Round(rows, cpu_us, many.requests_per_s, request_us, alone_ms, one.p50_ms))
+                each_us = 1e6 * used_s / many.requests
+                measured.append(Round(rows, cpu_us, many.requests_per_s, each_us, alone_ms, one.p50_ms))
     batches = batches_in(folder / "data")
     batches[1] = batches.get(1, 0) - singles
     rates = {size: statistics.median(each.loop_rows_per_s[size] for each in measured) for size in sizes}
     loop_us = {size: statistics.median(each.loop_cpu_us_per_row[size] for each in measured) for size in sizes}
     requests_per_s = statistics.median(each.requests_per_s for each in measured)
     request_us = statistics.median(each.cpu_us_per_request for each in measured)
-    rows = sum(size * count for size, count in batches.items())
+    run_rows = sum(size * count for size, count in batches.items())
     # What the loop would take for the batches that the instance has run.
     same_s = _taken({size: size / rate for size, rate in rates.items()}, batches)
     same_us = _taken({size: size * us for size, us in loop_us.items()}, batches)
@@ -118,11 +118,11 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
         "requests_per_s": requests_per_s,
         "loop_cpu_us_per_row": loop_us,
         "cpu_us_per_request": request_us,
-        "cpu_ratio_to_loop": round(same_us / rows / request_us, 3),
+        "cpu_ratio_to_loop": round(same_us / run_rows / request_us, 3),
         "cpu_ratio_to_best_loop": round(min(loop_us.values()) / request_us, 3),
         "batches": batches,
-        "mean_batch": round(rows / sum(batches.values()), 2),
-        "ratio_to_loop": round(requests_per_s / (rows / same_s), 3),
+        "mean_batch": round(run_rows / sum(batches.values()), 2),
+        "ratio_to_loop": round(requests_per_s / (run_rows / same_s), 3),
         "ratio_to_best_loop": round(requests_per_s / max(rates.values()), 3),
         "loop_p50_ms": statistics.median(each.loop_p50_ms for each in measured),
         "request_p50_ms": statistics.median(each.request_p50_ms for each in measured),

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
 from runtime.instance.config import InstanceConfig
@@ -24,8 +25,11 @@ from runtime.models.routes import Routes
 from runtime.models.server import ModelServer
 from runtime.models.session import SessionOptions
 from runtime.models.source import Source, find_source
+from runtime.models.spec import ModelSpec
 
 _SWITCH_S: Final = 0.0005
+# Of idle mode, where model.yaml does not say: opening the sessions again costs the next request a load.
+_IDLE_S: Final = 30.0
 
 
 def serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
@@ -38,17 +42,23 @@ def serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) 
 
 async def _serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
     source = find_source(Path(config.code), config.handler)
+    spec = in_idle_mode(source.spec) if config.idle_mode else source.spec
     model = Model(
         source.file,
         source.name,
-        source.spec.version,
-        spec=source.spec,
+        spec.version,
+        spec=spec,
         options=session_options(source),
         concurrency=config.instance_concurrency,
     )
     # With an initializer the model is run for the first time at POST /initialize, which has a time limit of its own.
     warms_up = not config.initializer
     await ModelServer(model, routes(model), config.socket, drain_s, on_ready, warms_up=warms_up).serve()
+
+
+def in_idle_mode(spec: ModelSpec) -> ModelSpec:
+    """What model.yaml says of idleness goes before what the provision config does."""
+    return spec if spec.idle_seconds is not None else msgspec.structs.replace(spec, idle_seconds=_IDLE_S)
 
 
 def routes(model: Model) -> Routes:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from runtime.models.errors import ModelUnusable
 from runtime.models.spec import FILE_NAME, NAME, ModelSpec, read_spec
-from runtime.models.triton import config as triton
 
 SUFFIX: Final = ".onnx"
+TRITON_FILE: Final = "config.pbtxt"
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _LFS_POINTER: Final = b"version https://git-lfs"
 
@@ -47,7 +49,7 @@ def find_source(code: Path, handler: str) -> Source:
         return Source(named, named.parent, spec.name or _as_name(named.stem), spec)
     if not named.is_dir():
         raise ModelUnusable(f"handler '{handler}': the code has no such folder")
-    if not (named / FILE_NAME).is_file() and (named / triton.FILE_NAME).is_file():
+    if not (named / FILE_NAME).is_file() and (named / TRITON_FILE).is_file():
         return _triton_source(named, handler)
     spec = read_spec(named / FILE_NAME) if (named / FILE_NAME).is_file() else ModelSpec()
     file = _file_of(named, handler, spec)
@@ -57,21 +59,21 @@ def find_source(code: Path, handler: str) -> Source:
 
 def _triton_source(folder: Path, handler: str) -> Source:
     """A folder as Triton's repositories have them: config.pbtxt, and a folder for each version."""
+    from runtime.models.triton.config import read_config  # what other models need not wait for
+
     try:
-        found = triton.read_config((folder / triton.FILE_NAME).read_text())
+        found = read_config((folder / TRITON_FILE).read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelUnusable(f"{triton.FILE_NAME} cannot be read: {error}") from error
+        raise ModelUnusable(f"{TRITON_FILE} cannot be read: {error}") from error
     there = sorted((int(each.name) for each in folder.iterdir() if _VERSION.fullmatch(each.name)), reverse=True)
     served = [version for version in there if version in found.versions or not found.versions]
     if not served:
         wanted = f"of {', '.join(map(str, found.versions))} " if found.versions else ""
-        raise ModelUnusable(
-            f"handler '{handler}': {triton.FILE_NAME} has no version folder {wanted}beside it, such as 1/"
-        )
+        raise ModelUnusable(f"handler '{handler}': {TRITON_FILE} has no version folder {wanted}beside it, such as 1/")
     file = folder / str(served[0]) / found.file_name
     if not file.is_file() or not file.resolve().is_relative_to(folder):
         raise ModelUnusable(f"handler '{handler}': version {served[0]} has no file '{found.file_name}'")
-    spec = found.spec.model_copy(update={"version": str(served[0])})
+    spec = msgspec.structs.replace(found.spec, version=str(served[0]))
     return Source(file, folder, spec.name or _as_name(folder.name), spec)
 
 

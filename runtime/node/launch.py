@@ -160,6 +160,7 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "code": str(place.code),
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
+        "idle_mode": spec.idle_mode,
     }
 
 

@@ -82,9 +82,7 @@ def test_any_bytes_are_json_of_tensors_or_refused(body: bytes) -> None:
     st.sampled_from(["", "x: 1\r\n", "\n"]),
 )
 @settings(max_examples=40)
-def test_an_end_that_is_taken_is_one_that_the_reader_of_whole_heads_takes(
-    identity: str, length: str, more: str
-) -> None:
+def test_an_end_that_is_taken_is_read_as_by_the_reader_of_whole_heads(identity: str, length: str, more: str) -> None:
     data = BEGIN + f"x-fc-request-id: {identity}\r\ncontent-length: {length}\r\n{more}\r\n".encode()
     found = with_other_end(FIRST, beginning_of(FIRST), data)
     if found is None:

@@ -85,7 +85,7 @@ def test_accelerators_and_cuda_graphs_are_taken_over() -> None:
         ("surprise: 1", "surprise is not known here"),
         ("max_batch_size: -1", "max_batch_size is -1: a whole number from 0"),
         ("max_batch_size: 9999", "batching.maxBatchSize is 9999"),
-        ('input { name: "x" data_type: TYPE_FP33 dims: 1 }', "inputs[0].datatype is 'FP33'"),
+        ('input { name: "x" data_type: TYPE_FP33 dims: 1 }', "inputs[0]: datatype is 'FP33'"),
         ('input { name: "x" reshape { shape: [] } }', "input 'x': reshape is not supported"),
         ('input { name: "x" optional: true }', "input 'x': optional is not supported"),
         ('input { name: "x" dims: a }', "input 'x': dims is ['a']: numbers are allowed"),
