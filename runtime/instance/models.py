@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,7 @@ import uvloop
 from runtime.instance.config import InstanceConfig
 from runtime.models.model import Model
 from runtime.models.providers import Wish
-from runtime.models.routes import Routes
+from runtime.models.routes import Answer, Handler, Request, Routes
 from runtime.models.server import ModelServer
 from runtime.models.session import SessionOptions
 from runtime.models.source import Source, find_source
@@ -57,9 +59,37 @@ def in_idle_mode(spec: ModelSpec) -> ModelSpec:
 
 
 def routes(model: Model) -> Routes:
-    """What is answered beside plain JSON."""
-    del model
-    return Routes()
+    """What is answered beside plain JSON: the Open Inference Protocol, and what Prometheus asks for."""
+    found = Routes()
+    found.add("/v2", _when_asked(lambda: _inference(model)))
+    found.add("/metrics", _when_asked(lambda: _metrics(model)))
+    return found
+
+
+def _when_asked(make: Callable[[], Handler]) -> Handler:
+    """A handler that is made for its first request: a cold start need not wait for what many functions never use."""
+    made = functools.cache(make)
+
+    async def answer(request: Request) -> Answer:
+        return await made()(request)
+
+    return answer
+
+
+def _inference(model: Model) -> Handler:
+    from runtime.models.oip.api import OipApi, OipSettings
+
+    settings = OipSettings(lambda: version("stoke"), may_unload=model.spec.model_control == "explicit")
+    return OipApi([model], settings).answer
+
+
+def _metrics(model: Model) -> Handler:
+    from runtime.models.oip import metrics
+    from runtime.models.oip.machine import Machine
+
+    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    machine = Machine(tuple(card for card in cards if card.startswith(("GPU-", "MIG-"))))
+    return metrics.handler([model], machine.gauges)
 
 
 def session_options(source: Source) -> SessionOptions:

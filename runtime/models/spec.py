@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -100,6 +100,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
     cuda_graphs: bool = False
     share_weights: bool = False  # on the CPU: external data is mapped and shared by the instances of a machine
     idle_seconds: Seconds | None = None  # then the session is given back; none: never
+    model_control: Literal["none", "explicit"] = "none"  # explicit: clients may load and unload it (repository)
     tensor_mib_max: Annotated[float, Meta(gt=0)] = 256.0  # of one input of one request
 
     def __post_init__(self) -> None:

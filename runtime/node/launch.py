@@ -70,6 +70,11 @@ def noted_process(place: Place) -> Member | None:
     return pid, stat.start_ticks
 
 
+def is_code(spec: LaunchSpec) -> bool:
+    """A Python handler, rather than a model or a server."""
+    return is_python(spec.runtime) and not MODEL_HANDLER.fullmatch(spec.handler)
+
+
 def is_python(runtime: str) -> bool:
     return _PYTHON.fullmatch(runtime) is not None
 
