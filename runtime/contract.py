@@ -348,6 +348,17 @@ class LaunchSpec(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class CodeEnvironment(Message):
+    """What a node says of the environment that a function's code needs (its requirements.txt)."""
+
+    code_sha256: str
+    state: str  # "none" needed | "missing" | "building" | "ready" | "failed"
+    environment: str = ""  # its id
+    packages: list[str] = field(default_factory=list)  # of a ready one, "name==version"
+    reason: str = ""  # of a failed one: the installer's words
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceStatus(Message):
     """What a node says of one instance, in a list and in each event of its watch."""
 

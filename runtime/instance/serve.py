@@ -50,7 +50,7 @@ def main(values: dict[str, Any], ready: int) -> int:
     config = InstanceConfig.from_dict(values)
     pipe = ReadyPipe(ready)
     _set_up_output(config.instance_concurrency)
-    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""))
+    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     try:
         app, kind = load_app(config)
     except BaseException as error:

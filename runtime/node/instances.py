@@ -9,15 +9,16 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import cgroups, launch, output, processes, reasons, records
 from runtime.node import process as process_module
 from runtime.node.devices import Devices
+from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
 from runtime.node.forks import ForkError, Forks
 from runtime.node.launch import Place
@@ -40,7 +41,8 @@ class Instances:
         self._settings = settings
         self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
         groups = cgroups.find() if settings.memory_limits == "auto" else None
-        self._tools = Tools(self._forks, groups, processes.boot_id())
+        self._environments = CodeEnvironments(settings)
+        self._tools = Tools(self._forks, groups, processes.boot_id(), self._environments.equip)
         self._ports = LocalPorts()
         self._sampler = Sampler(devices)
         self._sampling = asyncio.Lock()
@@ -138,6 +140,15 @@ class Instances:
         if self._lives:
             await asyncio.wait(list(self._lives.values()))
         self._forks.close()
+        await self._environments.close()
+
+    async def environment(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        return await self._environments.look(code_sha256, build=build, wait_s=wait_s)
+
+    async def sweep_environments(self, code_in_use: Collection[str]) -> list[str]:
+        """Remove those that neither this code nor that of a known instance needs, after their grace."""
+        known = {instance.spec.code_sha256 for instance in self._by_id.values()}
+        return await self._environments.sweep(known.union(code_in_use))
 
     # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
 
@@ -193,6 +204,7 @@ class Instances:
             if instance.process is not None:
                 instance.process.close()
         self._forks.close()
+        await self._environments.close()
 
     # -- small steps --------------------------------------------------------------------------------------------------
 

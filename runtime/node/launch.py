@@ -46,6 +46,7 @@ class Place:
     path: str  # the value of PATH
     port: int = 0  # custom runtimes only
     group: str = ""  # "" = no control group
+    site: str = ""  # where the packages of the function's environment lie; "" = it has none
 
     @property
     def home(self) -> Path:
@@ -140,7 +141,7 @@ async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, r
         "group": place.group,
         "config": instance_config(spec, place),
     }
-    if brings_own_libraries(place.code):
+    if brings_own_libraries(place.code) or (place.site and brings_own_libraries(Path(place.site))):
         return process.child(_fresh_interpreter(order, place.path, log, ready))
     return await forks.fork(order, log, ready)
 
@@ -152,6 +153,7 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "initializer": spec.initializer,
         "pre_stop": spec.pre_stop,
         "code": str(place.code),
+        "site": place.site,
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
     }

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGTERM
@@ -55,6 +55,7 @@ class Tools:
     forks: Forks
     groups: MemoryGroups | None
     boot: str
+    equip: Callable[[LaunchSpec, Place], Awaitable[Place]]  # with the function's environment, waited for
 
 
 class Instance:
@@ -150,11 +151,27 @@ class Instance:
         if self.record.state is InstanceState.INITIALIZING:
             # Whether the initializer has run to its end is not known, and it must not run twice.
             raise Failure("the node was restarted while the instance was initializing")
+        if self.process is None:
+            await self._equip()
         await self._launch()
         if self.spec.initializer:
             self.change(InstanceState.INITIALIZING)
             await self._unless(self._initialize())
         self.change(InstanceState.READY, was_ready=True)
+
+    async def _equip(self) -> None:
+        """The function's environment may have to be made first, which has a time limit of its own."""
+        equipped = asyncio.ensure_future(self._tools.equip(self.spec, self.place))
+        asked = asyncio.ensure_future(self._stop_asked.wait())
+        try:
+            await asyncio.wait((equipped, asked), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                raise StopAsked
+            self.place = await equipped
+        finally:
+            for waiting in (equipped, asked):
+                waiting.cancel()
+            await asyncio.gather(equipped, asked, return_exceptions=True)
 
     async def _launch(self) -> None:
         budget_s = self.spec.launch_timeout_s
