@@ -60,6 +60,12 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         default=os.environ.get("STOKE_MEMORY_LIMITS", "auto"),
         help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
     )
+    parser.add_argument(
+        "--installer",
+        choices=("auto", "uv", "pip"),
+        default=os.environ.get("STOKE_INSTALLER", "auto"),
+        help="what installs a function's requirements.txt; auto: uv where there is one (default: %(default)s)",
+    )
     parsed = parser.parse_args(arguments)
     count, memory_mib = parsed.simulated_gpu
     return NodeSettings(
@@ -71,6 +77,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         simulated_gpus=count,
         simulated_gpu_memory_mib=memory_mib,
         memory_limits=parsed.memory_limits,
+        environment_installer=parsed.installer,
     )
 
 

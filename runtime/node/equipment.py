@@ -75,6 +75,7 @@ class CodeEnvironments:
             limits = Limits(
                 settings.environment_build_timeout_s,
                 settings.environment_builds_at_once_max,
+                settings.environment_installer,
                 settings.environment_grace_s,
             )
             self._made = Environments(settings.environments, settings.code, limits)

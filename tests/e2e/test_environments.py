@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import InstanceState, LaunchSpec
+from runtime.node.packages.install import find_uv
 from tests.support.node import NodeProcess, http, running_node
 from tests.support.wheels import put_wheel
 
@@ -35,7 +36,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
+    with running_node("--installer", "pip") as node:
         yield node
 
 
@@ -43,6 +44,17 @@ def process() -> Iterator[NodeProcess]:
 async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
     async with process.session():
         yield process
+
+
+@pytest.fixture
+async def uv_node() -> AsyncIterator[NodeProcess]:
+    if find_uv() is None:
+        pytest.skip("uv is not installed here")
+    node = await NodeProcess("--installer", "uv").start()
+    try:
+        yield node
+    finally:
+        await node.close()
 
 
 def wanting(node: NodeProcess, requirements: str, source: str = SHOWS) -> LaunchSpec:
@@ -147,3 +159,15 @@ async def test_environments_that_no_code_needs_go_after_their_grace(node: NodePr
     assert made[1].environment in swept
     assert made[0].environment in environments(node)
     assert json.loads((node.data / "environments" / made[0].environment / "environment.json").read_text())
+
+
+async def test_uv_installs_what_is_not_there_and_gives_its_own_words(uv_node: NodeProcess, wheels: Path) -> None:
+    ready = await uv_node.launched(wanting(uv_node, f"--no-index\n--find-links {wheels}\ngreeting\nnumpy\n"))
+    for module, version in (("greeting", "1.0"), ("words", "1.2")):
+        assert (await imported(ready.address, module))["version"] == version
+    spec = wanting(uv_node, "--no-index\n--find-links more\nextra\n")
+    put_wheel(uv_node.data / "code" / spec.code_sha256 / "more", "extra", "2.0", {"extra.py": "__version__ = '2.0'\n"})
+    assert (await imported((await uv_node.launched(spec)).address, "extra"))["version"] == "2.0"
+    assert str(uv_node.data) not in (await imported(ready.address, "numpy"))["file"]
+    failed = await uv_node.launched(wanting(uv_node, "--no-index\nno-such-package-at-all==9\n"), FAILED)
+    assert "No solution found" in failed.reason

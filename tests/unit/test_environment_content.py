@@ -10,6 +10,7 @@ from runtime.node.packages.content import (
     environment_id,
     is_satisfied,
     names_files,
+    parted,
     resolver_words,
     without_beside,
 )
@@ -97,8 +98,15 @@ def test_an_environment_is_named_by_all_that_its_content_follows_from() -> None:
     assert len(others | {one}) == 6
 
 
+def test_lines_that_what_is_there_satisfies_are_told_from_those_that_are_to_be_installed() -> None:
+    assert parted("--no-index\nnumpy>=2\nmissing\nnumpy<1", BESIDE) == (
+        ["--no-index", "missing", "numpy<1"],
+        ["numpy>=2"],
+    )
+
+
 def test_of_what_was_resolved_only_what_is_not_there_is_installed() -> None:
-    pins = "numpy==2.1.0\nanyio==3.7\nx==1.0 ; python_version >= '3'\n"
+    pins = ["numpy==2.1.0", "anyio==3.7", "x==1.0 ; python_version >= '3'"]
     assert without_beside(pins, BESIDE) == ["anyio==3.7", "x==1.0 ; python_version >= '3'"]
 
 

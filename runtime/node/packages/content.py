@@ -120,10 +120,20 @@ def _fits(requirement: Requirement, version: str) -> bool:
         return False
 
 
-def without_beside(pins: str, beside: Mapping[str, Installed]) -> list[str]:
+def parted(requirements: str, beside: Mapping[str, Installed]) -> tuple[list[str], list[str]]:
+    """Its lines: those that an installer has to look at, and those that what is there satisfies."""
+    wanted: list[str] = []
+    there: list[str] = []
+    for line in lines(requirements):
+        is_there = not line.startswith("-") and is_satisfied(line, beside)
+        (there if is_there else wanted).append(line)
+    return wanted, there
+
+
+def without_beside(pins: Iterable[str], beside: Mapping[str, Installed]) -> list[str]:
     """Of resolved lines (`name==version`) those that are not there beside Stoke in just this version."""
     left = []
-    for line in lines(pins):
+    for line in pins:
         name, _, version = line.partition("==")
         one = beside.get(str(canonicalize_name(name.strip())))
         if one is None or one.version != version.partition(";")[0].strip():

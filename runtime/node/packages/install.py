@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from runtime.node.packages import indexes
-from runtime.node.packages.content import Installed, resolver_words, without_beside
+from runtime.node.packages.content import (
+    Installed,
+    lines,
+    names_files,
+    parted,
+    resolver_words,
+    without_beside,
+)
 
 _OUTPUT_BYTES_MAX: Final = 1024 * 1024
 # Read by the environment's own interpreter alone: what is installed beside Stoke comes after what is in it, .pth files
@@ -44,7 +51,14 @@ def platform_sites() -> list[str]:
     return [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
 
 
-async def install(requirements: Path, into: Path, beside: Mapping[str, Installed], timeout_s: float) -> None:
+def find_uv() -> str | None:
+    """Beside our interpreter, or in the node's PATH."""
+    return shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+async def install(
+    requirements: Path, into: Path, beside: Mapping[str, Installed], timeout_s: float, installer: str = "auto"
+) -> None:
     """Make `into` an environment with what `requirements` asks for and `beside` lacks. Relative names in it are of its
     own folder.
 
@@ -54,19 +68,21 @@ async def install(requirements: Path, into: Path, beside: Mapping[str, Installed
     """
     try:
         async with asyncio.timeout(timeout_s):
-            await _install(requirements, into, beside)
+            await _install(requirements, into, beside, installer)
     except TimeoutError:
         raise InstallFailed(f"not installed within {timeout_s:g} s") from None
 
 
-async def _install(requirements: Path, into: Path, beside: Mapping[str, Installed]) -> None:
-    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+async def _install(requirements: Path, into: Path, beside: Mapping[str, Installed], installer: str) -> None:
+    uv = find_uv() if installer != "pip" else None
+    if uv is None and installer == "uv":
+        raise InstallFailed("environment_installer is uv, and there is none in PATH")
     has_pip = importlib.util.find_spec("pip") is not None
     bare = [] if uv is None and not has_pip else ["--without-pip"]
     environment = indexes.for_pip(os.environ)
     await _run([sys.executable, "-m", "venv", *bare, str(into)], into.parent, environment)
-    lines = [f"import site; site.addsitedir({site!r})\n" for site in platform_sites()]
-    (site_of(into) / _BESIDE).write_text("".join(lines))
+    sites = "".join(f"import site; site.addsitedir({site!r})\n" for site in platform_sites())
+    (site_of(into) / _BESIDE).write_text(sites)
     for name in SAME_AS:
         _note(site_of(into), name, beside)
     if uv is None:
@@ -77,20 +93,46 @@ async def _install(requirements: Path, into: Path, beside: Mapping[str, Installe
 
 
 async def _install_by_uv(uv: str, requirements: Path, into: Path, beside: Mapping[str, Installed]) -> None:
-    """uv does not look at what is beside Stoke: it is told the versions to prefer, and these are left out after."""
+    """uv does not look at what is beside Stoke. So what that satisfies is not asked for but a constraint, the versions
+    that it has are the ones to prefer, and of what was resolved it is left out."""
     environment = indexes.for_uv(os.environ, indexes.pip_files(os.environ))
     python = ["--python", str(into / "bin" / "python")]
-    pins = into / "resolved.txt"
+    asked, constraints, pins = _write_for_uv(requirements, into, beside)
+    resolve = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--emit-find-links", *python]
+    await _run([*resolve, "-c", constraints, "-o", pins, asked], requirements.parent, environment)
+    if _leave_out(Path(pins), requirements, beside):
+        install = [uv, "pip", "install", "--quiet", "--no-deps", "--compile-bytecode", *python, "-r", pins]
+        await _run(install, requirements.parent, environment)
+
+
+def _write_for_uv(requirements: Path, into: Path, beside: Mapping[str, Installed]) -> tuple[str, str, str]:
+    """What is asked for, constraints and preferences, as files."""
+    text = requirements.read_text("utf-8-sig")
+    wanted, there = (text.splitlines(), []) if names_files(text) else parted(text, beside)
+    asked = requirements if names_files(text) else into / "asked.txt"
+    if asked != requirements:
+        asked.write_text("\n".join(wanted) + "\n")
+    constraints, pins = into / "constraints.txt", into / "resolved.txt"
+    constraints.write_text("".join(f"{line}\n" for line in there))
     pins.write_text("".join(f"{name}=={one.version}\n" for name, one in beside.items()))
-    compile_pins = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--emit-find-links", *python]
-    await _run([*compile_pins, "-o", str(pins), requirements.name], requirements.parent, environment)
-    text = pins.read_text()
-    places = [line for line in text.splitlines() if line.startswith("-")]
-    left = [line for line in without_beside(text, beside) if not line.startswith("-")]
-    pins.write_text("\n".join([*places, *left, ""]))
-    if left:
-        sync = [uv, "pip", "install", "--quiet", "--no-deps", "--compile-bytecode", *python, "-r", str(pins)]
-        await _run(sync, requirements.parent, environment)
+    return str(asked), str(constraints), str(pins)
+
+
+def _leave_out(pins: Path, requirements: Path, beside: Mapping[str, Installed]) -> bool:
+    """Leave in a file of pins what is not there yet; is there any?"""
+    resolved = [line for line in pins.read_text().splitlines() if line.strip()]
+    options = [_from_root(line, requirements.parent) for line in resolved if line.startswith("-")]
+    if "--no-index" in lines(requirements.read_text("utf-8-sig")):
+        options.append("--no-index")
+    left = without_beside([line for line in resolved if not line.startswith("-")], beside)
+    pins.write_text("\n".join([*options, *left, ""]))
+    return bool(left)
+
+
+def _from_root(line: str, folder: Path) -> str:
+    """`--find-links wheels` as it is meant: of the folder with the requirements."""
+    option, _, value = line.partition(" ")
+    return line if option != "--find-links" or "://" in value else f"{option} {folder / value}"
 
 
 def _note(site: Path, name: str, beside: Mapping[str, Installed]) -> None:

@@ -35,13 +35,14 @@ _RECORD: Final = "environment.json"
 _SCRATCH: Final = ".new-"
 _REQUIREMENTS_BYTES_MAX: Final = 256 * 1024
 
-Install = Callable[[Path, Path, Mapping[str, Installed], float], Awaitable[None]]
+Install = Callable[[Path, Path, Mapping[str, Installed], float, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     build_timeout_s: float = 900.0
     builds_at_once_max: int = 2
+    installer: str = "auto"  # uv where there is one, else pip
     grace_s: float = 3600.0  # an environment that no code needs is kept this long after it was last asked for
 
 
@@ -188,7 +189,7 @@ class Environments:
             try:
                 made = scratch / "environment"
                 requirements = self._code / code_sha256 / content.FILE
-                await self._install(requirements, made, beside(), self._limits.build_timeout_s)
+                await self._install(requirements, made, beside(), self._limits.build_timeout_s, self._limits.installer)
                 await asyncio.to_thread(_publish, made, self._folder / environment)
             except OSError as error:
                 raise InstallFailed(f"the environment cannot be made: {error}") from error
