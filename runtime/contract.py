@@ -338,6 +338,7 @@ class LaunchSpec(Message):
     initialization_timeout_s: float = 3.0
     pre_stop: str = ""  # "" = GET /pre-stop is not called
     pre_stop_timeout_s: float = 3.0
+    import_before_fork: bool = True  # python runtimes: may its module be imported once, and forked for each instance?
     launch_timeout_s: float = 120.0
     health_path: str = ""  # "" = a connect to the port is enough
     health_initial_delay_s: float = 0.0

@@ -52,6 +52,8 @@ def enter(code: str, python_path: str = "", packages: str = "", root: str = _OUR
     `packages` is where the function's own environment has its packages: they come after its code and PYTHONPATH, and
     before what is installed beside us. One that we have imported already is imported anew, from there.
     """
+    if any(isinstance(finder, OurNames) for finder in sys.meta_path):
+        return  # it is a fork of one that has entered already
     own = set(top_level_names(packages)) - sys.stdlib_module_names if packages else set()
     for name in list(sys.modules):
         if name.partition(".")[0] in own.union(OURS):

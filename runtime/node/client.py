@@ -66,6 +66,11 @@ class NodeClient:
         removed: Sequence[str] = await self._call("sweep_environments", code_in_use=[*code_in_use])
         return removed
 
+    async def zygotes(self) -> Sequence[dict[str, Any]]:
+        """Of functions: those that there are, and why others were refused."""
+        listed: Sequence[dict[str, Any]] = await self._call("zygotes")
+        return listed
+
     async def list(self) -> Sequence[InstanceStatus]:
         return [InstanceStatus.from_dict(status) for status in await self._call("list")]
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from runtime.contract import CodeEnvironment, LaunchSpec
 from runtime.node import launch
@@ -80,3 +80,18 @@ class CodeEnvironments:
             )
             self._made = Environments(settings.environments, settings.code, limits)
         return self._made
+
+
+async def is_done_first(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
+    """Wait for either; a task that came second, or failed, is at its end when this returns. Raises what it raised."""
+    happened = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((task, happened), return_when=asyncio.FIRST_COMPLETED)
+        if happened.done():
+            return False
+        await task
+        return True
+    finally:
+        for waiting in (task, happened):
+            waiting.cancel()
+        await asyncio.gather(task, happened, return_exceptions=True)

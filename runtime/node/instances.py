@@ -20,13 +20,15 @@ from runtime.node import process as process_module
 from runtime.node.devices import Devices
 from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
-from runtime.node.forks import ForkError, Forks
+from runtime.node.forks import ForkError
 from runtime.node.launch import Place
 from runtime.node.life import Instance, Tools
 from runtime.node.local_ports import LocalPorts
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
+from runtime.node.zygotes import Limits as ZygoteLimits
+from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,17 @@ class Instances:
 
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
-        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
+        self.zygotes = Zygotes(
+            ZygoteLimits(
+                settings.function_zygotes_max,
+                settings.function_zygote_idle_s,
+                settings.zygote_start_timeout_s,
+                settings.fork_timeout_s,
+            )
+        )
         groups = cgroups.find() if settings.memory_limits == "auto" else None
         self._environments = CodeEnvironments(settings)
-        self._tools = Tools(self._forks, groups, processes.boot_id(), self._environments.equip)
+        self._tools = Tools(self.zygotes, groups, processes.boot_id(), self._environments.equip)
         self._ports = LocalPorts()
         self._sampler = Sampler(devices)
         self._sampling = asyncio.Lock()
@@ -58,7 +67,7 @@ class Instances:
         launch.check_runtime(runtime)
         if launch.is_python(runtime):
             try:
-                await self._forks.prepare()
+                await self.zygotes.plain.prepare()
             except ForkError as error:
                 raise CallError(str(error)) from error
 
@@ -139,7 +148,7 @@ class Instances:
             self.stop(instance_id, grace_s)
         if self._lives:
             await asyncio.wait(list(self._lives.values()))
-        self._forks.close()
+        await self.zygotes.close()
         await self._environments.close()
 
     async def environment(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
@@ -180,6 +189,7 @@ class Instances:
         """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
         while True:
             await asyncio.sleep(self._settings.upkeep_period_s)
+            self.zygotes.reap()
             for instance in list(self._by_id.values()):
                 if _is_running(instance):
                     self._look_after(instance)
@@ -203,7 +213,7 @@ class Instances:
         for instance in self._by_id.values():
             if instance.process is not None:
                 instance.process.close()
-        self._forks.close()
+        await self.zygotes.close()
         await self._environments.close()
 
     # -- small steps --------------------------------------------------------------------------------------------------

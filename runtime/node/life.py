@@ -30,13 +30,15 @@ from runtime.contract import (
 )
 from runtime.node import cgroups, hooks, launch, output, processes, reasons, records
 from runtime.node.cgroups import MemoryGroups
+from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
-from runtime.node.forks import ForkError, Forks, ZygoteDied
+from runtime.node.forks import ForkError, ZygoteDied
 from runtime.node.launch import Place
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.records import Record
+from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ T = TypeVar("T")
 class Tools:
     """What the lives on one node share."""
 
-    forks: Forks
+    zygotes: Zygotes
     groups: MemoryGroups | None
     boot: str
     equip: Callable[[LaunchSpec, Place], Awaitable[Place]]  # with the function's environment, waited for
@@ -158,20 +160,15 @@ class Instance:
             self.change(InstanceState.INITIALIZING)
             await self._unless(self._initialize())
         self.change(InstanceState.READY, was_ready=True)
+        if (template := launch.template(self.spec, self.place)) is not None:
+            self._tools.zygotes.warm(template)
 
     async def _equip(self) -> None:
         """The function's environment may have to be made first, which has a time limit of its own."""
         equipped = asyncio.ensure_future(self._tools.equip(self.spec, self.place))
-        asked = asyncio.ensure_future(self._stop_asked.wait())
-        try:
-            await asyncio.wait((equipped, asked), return_when=asyncio.FIRST_COMPLETED)
-            if asked.done():
-                raise StopAsked
-            self.place = await equipped
-        finally:
-            for waiting in (equipped, asked):
-                waiting.cancel()
-            await asyncio.gather(equipped, asked, return_exceptions=True)
+        if not await is_done_first(equipped, self._stop_asked):
+            raise StopAsked
+        self.place = equipped.result()
 
     async def _launch(self) -> None:
         budget_s = self.spec.launch_timeout_s
@@ -222,7 +219,7 @@ class Instance:
     async def _fork(self, ready: ReadyPipe) -> Process:
         with self._opened_output() as output_descriptor:
             return await launch.start_python(
-                self.spec, self.place, self._tools.forks, output_descriptor, ready.write_descriptor
+                self.spec, self.place, self._tools.zygotes, output_descriptor, ready.write_descriptor
             )
 
     async def _start_custom(self) -> Process:

@@ -11,6 +11,7 @@ A request is `{"id", "op", …}`; its answer `{"id", "ok": true, "result"}` or `
 | `stop`     | `instance_id`, `grace_s`              | null, at once; an unknown or ended id: nothing     |
 | `environment` | `code_sha256`, `build`, `wait_s`   | CodeEnvironment, as it is or has become in `wait_s` |
 | `sweep_environments` | `code_in_use` ([sha256])    | [id] of those removed: no code needs them          |
+| `zygotes`  |                                       | [{"function", "pid", "children", "refused"}]       |
 | `forget`   | `instance_id`                         | null; only if it has ended; its output stays       |
 | `list`     |                                       | [InstanceStatus]                                   |
 | `samples`  |                                       | [InstanceSample], of what runs                     |
@@ -76,6 +77,7 @@ class Server:
             "forget": self._forget,
             "environment": self._environment,
             "sweep_environments": self._sweep_environments,
+            "zygotes": self._zygotes,
             "list": self._list,
             "samples": self._samples,
             "shutdown": self._shutdown,
@@ -203,6 +205,9 @@ class Server:
         if not isinstance(in_use, list):
             raise InvalidArgument(f"code_in_use {in_use!r} must be a list of SHA-256")
         return await self._instances.sweep_environments([_sha256(one) for one in in_use])
+
+    async def _zygotes(self, _: Arguments) -> Any:
+        return self._instances.zygotes.listing()
 
     async def _list(self, _: Arguments) -> Any:
         return [_plain(status) for status in self._instances.statuses()]

@@ -28,6 +28,8 @@ class NodeSettings:
     environment_build_timeout_s: float = 900.0  # for a function's requirements.txt to be installed
     environment_builds_at_once_max: int = 2
     environment_grace_s: float = 3600.0  # an environment that no version needs is kept this long after it was asked for
+    function_zygotes_max: int = 8  # function versions whose module is kept imported, to fork instances from
+    function_zygote_idle_s: float = 600.0  # without an instance and without a launch
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.stoke import ROOT, Stoke
@@ -59,5 +60,5 @@ def test_requirements_are_installed_before_anything_is_changed(stoke: Stoke, tmp
     assert "requirements.txt, installed: words==1.2" in deployed.stderr
     shown = stoke.call("GET", "/2023-03-30/functions/svc$wordy")
     assert (shown["state"], shown["lastUpdateStatus"]) == ("Active", "Successful")
-    answer = stoke.client.post(f"{stoke.endpoint}/2016-08-15/proxy/svc/wordy/", auth=None)
+    answer = httpx.post(f"{stoke.endpoint}/2016-08-15/proxy/svc/wordy/", timeout=30.0)
     assert (answer.status_code, answer.text) == (200, "1.2")
