@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -62,6 +63,13 @@ PATH_INITIALIZE: Final = "/initialize"
 PATH_PRE_STOP: Final = "/pre-stop"
 PATH_INVOKE: Final = "/invoke"
 CONTROL_PATH_HTTP: Final = "/http-invoke"
+
+# Which handlers of Python runtimes name a model rather than code: an ONNX file, a folder (with its slash at the end),
+# or the model.yaml in it. "./" is the code's own folder.
+MODEL_HANDLER: Final = re.compile(
+    r"(?:\./)?(?:(?:[A-Za-z0-9_][\w.-]*/)*(?:[A-Za-z0-9_][\w.-]*\.onnx|model\.yaml)|(?:[A-Za-z0-9_][\w.-]*/)+)|\./",
+    re.ASCII,
+)
 
 # How the reason of an instance begins whose initializer failed: FC tells of that as the function's own error.
 INITIALIZER_FAILED: Final = "Function initializer failed"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec
+from runtime.contract import MODEL_HANDLER, LaunchSpec
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
@@ -105,9 +105,10 @@ def check(spec: LaunchSpec, code_root: Path) -> None:
 
 
 def _check_python(spec: LaunchSpec) -> None:
-    if not HANDLER.fullmatch(spec.handler):
+    if not HANDLER.fullmatch(spec.handler) and not MODEL_HANDLER.fullmatch(spec.handler):
         raise LaunchRefused(
-            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler'"
+            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler', "
+            "or a model: 'model.onnx', or its folder, 'digits/'"
         )
     if not spec.code_sha256:
         raise LaunchRefused(f"runtime '{spec.runtime}' needs code, and the function has none")

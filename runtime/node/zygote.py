@@ -46,6 +46,7 @@ PRELOADED: Final = (
     "starlette.routing",
     "runtime.instance.birth",
     "runtime.instance.template",
+    "runtime.instance.models",
     "numpy",
     "onnxruntime",
 )
