@@ -56,12 +56,13 @@ BEFORE_FORKS: Final = {
 }
 # A function that brings its own copy of one of these needs an interpreter in which ours was not imported.
 REPLACEABLE: Final = ("numpy", "onnxruntime")
+_WITHOUT_OWN: Final = tuple(name for name in PRELOADED if name not in (*REPLACEABLE, "runtime.instance.models"))
 
 
 def main() -> None:
     node = socket.socket(fileno=int(sys.argv[1]))
     is_for_own = "own" in sys.argv[2:]
-    preload([name for name in PRELOADED if not (is_for_own and name in REPLACEABLE)])
+    preload(_WITHOUT_OWN if is_for_own else PRELOADED)
     zygote = Zygote(node)
     if is_for_own:
         zygote.carry_out_in_itself()
