@@ -159,11 +159,9 @@ def template(spec: LaunchSpec, place: Place) -> Template | None:
     order = _order(spec, place)
     # Nobody's own: who reads one of these at import gets no zygote.
     order["of_one_instance"] = [*OF_ONE_INSTANCE, *(OF_ONE_DEVICE if spec.gpu_memory_mib else ())]
-    order["environment"] |= {"FC_INSTANCE_ID": "", "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
-    brings_own = _brings_own(place)
-    if brings_own:
-        order["environment"] |= BEFORE_FORKS
-    return Template(_key(spec, place), order, brings_own)
+    nobodys = {"FC_INSTANCE_ID": "", "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
+    order["environment"] = {**BEFORE_FORKS, **order["environment"], **nobodys}
+    return Template(_key(spec, place), order, _brings_own(place))
 
 
 def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
