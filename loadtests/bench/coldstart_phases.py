@@ -63,7 +63,8 @@ async def probed(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(NOTED | {"own_pid": os.getpid()}).encode()})
         return
-    NOTED.setdefault("first_request", time.time())
+    if scope["type"] == "http":
+        NOTED.setdefault("first_request", time.time())
     await app(scope, receive, send)
 """
 
@@ -72,6 +73,8 @@ import numpy as np
 from runtime.instance import load_session
 
 async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError("this app has no lifespan")
     session = load_session("mlp.onnx")
     session.run(None, {"x": np.zeros((1, 1024), np.float32)})
     await send({"type": "http.response.start", "status": 200, "headers": []})

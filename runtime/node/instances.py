@@ -71,17 +71,26 @@ class Instances:
             except ForkError as error:
                 raise CallError(str(error)) from error
 
-    def launch(self, spec: LaunchSpec) -> None:
+    async def launch(self, spec: LaunchSpec) -> None:
         """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
-        if spec.instance_id in self._by_id:
-            return
+        if spec.instance_id not in self._by_id:
+            self._launch(spec)
+        # The life goes on meanwhile: a node that is killed leaves what was saved, and a machine that is leaves no life.
+        instance = self._by_id[spec.instance_id]
+        try:
+            await asyncio.to_thread(records.sync, instance.place.folder)
+        except OSError as error:
+            instance.ask_to_stop(0.0)
+            raise CallError(f"the instance's record cannot be kept: {error}") from error
+
+    def _launch(self, spec: LaunchSpec) -> None:
         if self._ending:
             raise LaunchRefused("the node is shutting down")
         launch.check(spec, self._settings.code)
         try:
             place = self._make_place(spec)
             record = Record(spec, at_s=time.time(), address=place.address, boot=self._tools.boot, group=place.group)
-            records.save(place.folder, record, durable=True)
+            records.save(place.folder, record)
         except OSError as error:
             raise CallError(f"the instance's folder cannot be made: {error}") from error
         instance = self._add(record, place)
@@ -175,7 +184,7 @@ class Instances:
     def _find_again(self, record: Record, place: Place) -> None:
         if record.boot != self._tools.boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
-            records.save(place.folder, record, durable=False)
+            records.save(place.folder, record)
             self._add(record, place)
             return
         if record.pid == 0 and (noted := launch.noted_process(place)) is not None:

@@ -143,7 +143,7 @@ class Instance:
     def _write(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
         try:
-            records.save(self.place.folder, self.record, durable=False)
+            records.save(self.place.folder, self.record)
         except OSError as error:  # a full disk ends no life; a restarted node would know an older state of it
             log.error("record.not_saved instance=%s error=%r", self.id, error)
 
