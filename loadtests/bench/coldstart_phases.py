@@ -208,10 +208,11 @@ async def _launched(client: NodeClient, like: LaunchSpec, *, is_imported: bool) 
     spec = LaunchSpec(**{**asdict(like), "instance_id": f"c-{uuid.uuid4().hex[:12]}"})
     began_s = time.time()
     await client.launch(spec)
-    status = await _ready(client, spec.instance_id)
+    status = await _until(client, spec.instance_id, InstanceState.READY)
     total_s = time.time() - began_s
     noted = await _noted(status)
     await client.stop(spec.instance_id, 0.0)
+    await _until(client, spec.instance_id, InstanceState.STOPPED)  # the node has nothing left to do for it
     if (noted["pid"] != noted["own_pid"]) != is_imported:
         raise RuntimeError(f"instance {spec.instance_id} did not start as it was to")
     imported_s = 0.0 if is_imported else noted["import_end"] - noted["import_begin"]
@@ -221,9 +222,9 @@ async def _launched(client: NodeClient, like: LaunchSpec, *, is_imported: bool) 
     return Launch(start_s, imported_s, session_s, first_run_s, rest_s)
 
 
-async def _ready(client: NodeClient, instance_id: str) -> InstanceStatus:
+async def _until(client: NodeClient, instance_id: str, state: InstanceState) -> InstanceStatus:
     async for status in client.watch():
-        if status.instance_id == instance_id and status.state is InstanceState.READY:
+        if status.instance_id == instance_id and status.state is state:
             return status
         if status.instance_id == instance_id and status.state is InstanceState.FAILED:
             raise RuntimeError(status.reason)

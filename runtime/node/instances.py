@@ -41,15 +41,16 @@ class Instances:
 
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
+        groups = cgroups.find() if settings.memory_limits == "auto" else None
         self.zygotes = Zygotes(
             ZygoteLimits(
                 settings.function_zygotes_max,
                 settings.function_zygote_idle_s,
                 settings.zygote_start_timeout_s,
                 settings.fork_timeout_s,
-            )
+            ),
+            groups,
         )
-        groups = cgroups.find() if settings.memory_limits == "auto" else None
         self._environments = CodeEnvironments(settings)
         self._tools = Tools(self.zygotes, groups, processes.boot_id(), self._environments.equip)
         self._ports = LocalPorts()
@@ -134,7 +135,9 @@ class Instances:
 
     async def samples(self) -> list[InstanceSample]:
         async with self._sampling:  # two at once would read the same counters twice
-            subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
+            subjects = [
+                _subject(instance, self.zygotes.pids) for instance in self._by_id.values() if _is_running(instance)
+            ]
             return await asyncio.to_thread(self._sampler.sample, subjects)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
@@ -173,6 +176,7 @@ class Instances:
     def adopt(self) -> None:
         """Find again what an earlier node on this data folder launched."""
         self._settings.instances.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.zygotes.remove_spares()
         for record in records.load_all(self._settings.instances):
             place = self._place_again(record)
             if record.state.is_final:
@@ -292,7 +296,7 @@ def _is_running(instance: Instance) -> bool:
     return instance.record.pid > 0 and not instance.record.state.is_final
 
 
-def _subject(instance: Instance) -> Subject:
+def _subject(instance: Instance, zygotes: set[int]) -> Subject:
     spec, record, group = instance.spec, instance.record, instance.place.group
-    known = frozenset(cgroups.members(Path(group))) if group else frozenset()
+    known = frozenset(cgroups.members(Path(group)) - zygotes) if group else frozenset()
     return Subject(spec.instance_id, record.pid, record.start_ticks, spec.cpu, spec.gpu_memory_mib, known)

@@ -98,7 +98,7 @@ class Instance:
         """Its living processes, wherever they have gone to."""
         if self.record.pid == 0:
             return set()
-        in_group = cgroups.members(Path(self.place.group)) if self.place.group else set()
+        in_group = cgroups.members(Path(self.place.group)) - self._tools.zygotes.pids if self.place.group else set()
         known = in_group | {pid for pid, _ in processes.living(self.guests)}
         return processes.family(self.record.pid, self.record.start_ticks, processes.all_stats(), known)
 
@@ -218,9 +218,18 @@ class Instance:
 
     async def _fork(self, ready: ReadyPipe) -> Process:
         with self._opened_output() as output_descriptor:
-            return await launch.start_python(
+            process, group = await launch.start_python(
                 self.spec, self.place, self._tools.zygotes, output_descriptor, ready.write_descriptor
             )
+        self._move(group)
+        return process
+
+    def _move(self, group: str) -> None:
+        """It was born in a memory group with the same limit; the one that was made for it is not needed."""
+        if group != self.place.group:
+            asyncio.get_running_loop().run_in_executor(None, cgroups.remove, Path(self.place.group))
+            self.place = replace(self.place, group=group)
+            self.record = replace(self.record, group=group)
 
     async def _start_custom(self) -> Process:
         with self._opened_output() as log_descriptor:
