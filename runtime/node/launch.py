@@ -203,6 +203,7 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "site": place.site,
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
+        "idle_mode": spec.idle_mode,
     }
 
 
