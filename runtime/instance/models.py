@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
 from runtime.instance.config import InstanceConfig
@@ -52,7 +53,7 @@ async def _serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], 
 
 def in_idle_mode(spec: ModelSpec) -> ModelSpec:
     """What model.yaml says of idleness goes before what the provision config does."""
-    return spec if spec.idle_seconds is not None else spec.model_copy(update={"idle_seconds": _IDLE_S})
+    return spec if spec.idle_seconds is not None else msgspec.structs.replace(spec, idle_seconds=_IDLE_S)
 
 
 def routes(model: Model) -> Routes:
