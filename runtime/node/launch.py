@@ -18,6 +18,7 @@ from runtime.contract import MODEL_HANDLER, LaunchSpec
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
+from runtime.node.gpu_share import GpuShare, gpu_environment
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.zygote import BEFORE_FORKS, REPLACEABLE
@@ -26,7 +27,7 @@ from runtime.node.zygotes import FunctionForks, Key, Template, Zygotes
 PID_FILE: Final = "pid"
 # Variables that differ from one instance of a function version to the next.
 OF_ONE_INSTANCE: Final = ("FC_INSTANCE_ID", "FC_SERVER_PORT", "HOME", "TMPDIR")
-OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT")
 INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
@@ -49,6 +50,7 @@ class Place:
     path: str  # the value of PATH
     port: int = 0  # custom runtimes only
     group: str = ""  # "" = no control group
+    share: GpuShare | None = None  # of a device
     site: str = ""  # where the packages of the function's environment lie; "" = it has none
 
     @property
@@ -117,14 +119,18 @@ def _check_python(spec: LaunchSpec) -> None:
 def socket_path(folder: Path, short_folder: Path) -> Path:
     """Where the built-in server of an instance listens: in its folder, or where the path is short enough."""
     path = folder / "instance.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-        return path
-    return short_folder / f"{folder.name}.sock"
+    return path if is_short(path) else short_folder / f"{folder.name}.sock"
+
+
+def is_short(path: Path) -> bool:
+    """May a unix socket have this path?"""
+    return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX
 
 
 def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:
     port = place.port or spec.ca_port
-    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path)
+    gpu = None if place.share is None else gpu_environment(place.share)
+    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path, gpu=gpu)
 
 
 def start_command(spec: LaunchSpec) -> Sequence[str]:
