@@ -349,6 +349,7 @@ class LaunchSpec(Message):
     initialization_timeout_s: float = 3.0
     pre_stop: str = ""  # "" = GET /pre-stop is not called
     pre_stop_timeout_s: float = 3.0
+    import_before_fork: bool = True  # python runtimes: may its module be imported once, and forked for each instance?
     launch_timeout_s: float = 120.0
     idle_mode: bool = False  # a model gives back what it holds of a device while nobody asks it
     health_path: str = ""  # "" = a connect to the port is enough
@@ -357,6 +358,17 @@ class LaunchSpec(Message):
     health_timeout_s: float = 1.0
     health_failure_threshold: int = 3
     health_success_threshold: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodeEnvironment(Message):
+    """What a node says of the environment that a function's code needs (its requirements.txt)."""
+
+    code_sha256: str
+    state: str  # "none" needed | "missing" | "building" | "ready" | "failed"
+    environment: str = ""  # its id
+    packages: list[str] = field(default_factory=list)  # of a ready one, "name==version"
+    reason: str = ""  # of a failed one: the installer's words
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ import os
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from runtime.instance import serve
+
+_NOBODY: Final = "__stoke_instance__"
 
 
 def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
@@ -22,19 +24,25 @@ def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
     if order["group"]:
         (Path(order["group"]) / "cgroup.procs").write_text("0")
     # 2. Its own output, folder and environment.
+    settle(order, log)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
+    gc.enable()
+    return serve.main(order["config"], ready)
+
+
+def settle(order: dict[str, Any], log: int) -> None:
+    """An output, a folder and an environment, and an interpreter that shows nothing of whom it came from."""
     _redirect(log)
     os.umask(0o022)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    # 3. An interpreter that shows nothing of whom it came from.
     sys.dont_write_bytecode = True
     sys.argv = ["stoke-instance"]
-    sys.modules["__main__"] = types.ModuleType("__main__")  # a function's subprocesses must not run the zygote again
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
-    gc.enable()
-    return serve.main(order["config"], ready)
+    if not hasattr(sys.modules["__main__"], _NOBODY):  # a function's subprocesses must not run the zygote again
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        setattr(sys.modules["__main__"], _NOBODY, True)
 
 
 def _redirect(log: int) -> None:

@@ -52,7 +52,7 @@ def main(values: dict[str, Any], ready: int) -> int:
     _set_up_output(config.instance_concurrency)
     if MODEL_HANDLER.fullmatch(config.handler):
         return _serve_model(config, pipe)
-    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""))
+    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     try:
         app, kind = load_app(config)
     except BaseException as error:

@@ -63,6 +63,12 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
     )
     parser.add_argument(
+        "--installer",
+        choices=("auto", "uv", "pip"),
+        default=os.environ.get("STOKE_INSTALLER", "auto"),
+        help="what installs a function's requirements.txt; auto: uv where there is one (default: %(default)s)",
+    )
+    parser.add_argument(
         "--labels",
         type=labels,
         default=os.environ.get("STOKE_LABELS", ""),
@@ -86,6 +92,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         simulated_gpus=count,
         simulated_gpu_memory_mib=memory_mib,
         memory_limits=parsed.memory_limits,
+        environment_installer=parsed.installer,
         labels=parsed.labels,
         gpu_sharing=parsed.gpu_sharing,
     )

@@ -9,19 +9,20 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import cgroups, launch, output, processes, reasons, records
 from runtime.node import process as process_module
 from runtime.node.cards import Cards
 from runtime.node.devices import Devices, NoDevices
+from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
-from runtime.node.forks import ForkError, Forks
+from runtime.node.forks import ForkError
 from runtime.node.gpu_share import GpuShare, is_over
 from runtime.node.launch import Place
 from runtime.node.life import Instance, Tools
@@ -30,6 +31,8 @@ from runtime.node.mps import Mps
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
+from runtime.node.zygotes import Limits as ZygoteLimits
+from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +45,18 @@ class Instances:
 
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
-        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
         groups = cgroups.find() if settings.memory_limits == "auto" else None
-        self._tools = Tools(self._forks, groups, processes.boot_id())
+        self.zygotes = Zygotes(
+            ZygoteLimits(
+                settings.function_zygotes_max,
+                settings.function_zygote_idle_s,
+                settings.zygote_start_timeout_s,
+                settings.fork_timeout_s,
+            ),
+            groups,
+        )
+        self._environments = CodeEnvironments(settings)
+        self._tools = Tools(self.zygotes, groups, processes.boot_id(), self._environments.equip)
         self._ports = LocalPorts()
         self.cards = Cards(devices, settings.gpu_sharing, Mps(self._mps_folder(), settings.path))
         self._sampler = Sampler(devices)
@@ -62,14 +74,23 @@ class Instances:
         launch.check_runtime(runtime)
         if launch.is_python(runtime):
             try:
-                await self._forks.prepare()
+                await self.zygotes.plain.prepare()
             except ForkError as error:
                 raise CallError(str(error)) from error
 
-    def launch(self, spec: LaunchSpec) -> None:
+    async def launch(self, spec: LaunchSpec) -> None:
         """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
-        if spec.instance_id in self._by_id:
-            return
+        if spec.instance_id not in self._by_id:
+            self._launch(spec)
+        # The life goes on meanwhile: a node that is killed leaves what was saved, and a machine that is leaves no life.
+        instance = self._by_id[spec.instance_id]
+        try:
+            await asyncio.to_thread(records.sync, instance.place.folder)
+        except OSError as error:
+            instance.ask_to_stop(0.0)
+            raise CallError(f"the instance's record cannot be kept: {error}") from error
+
+    def _launch(self, spec: LaunchSpec) -> None:
         if self._ending:
             raise LaunchRefused("the node is shutting down")
         launch.check(spec, self._settings.code)
@@ -77,7 +98,7 @@ class Instances:
         try:
             place = replace(self._make_place(spec), share=share)
             record = Record(spec, at_s=time.time(), address=place.address, boot=self._tools.boot, group=place.group)
-            records.save(place.folder, record, durable=True)
+            records.save(place.folder, record)
         except OSError as error:
             raise CallError(f"the instance's folder cannot be made: {error}") from error
         instance = self._add(record, place)
@@ -129,7 +150,7 @@ class Instances:
         return self._samples
 
     async def _sample(self) -> None:
-        subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
+        subjects = [_subject(instance, self.zygotes.pids) for instance in self._by_id.values() if _is_running(instance)]
         self._samples = await asyncio.to_thread(self._sampler.sample, subjects)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
@@ -152,14 +173,24 @@ class Instances:
             self.stop(instance_id, grace_s)
         if self._lives:
             await asyncio.wait(list(self._lives.values()))
-        self._forks.close()
+        await self.zygotes.close()
+        await self._environments.close()
         await asyncio.to_thread(self.cards.stop)
+
+    async def environment(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        return await self._environments.look(code_sha256, build=build, wait_s=wait_s)
+
+    async def sweep_environments(self, code_in_use: Collection[str]) -> list[str]:
+        """Remove those that neither this code nor that of a known instance needs, after their grace."""
+        known = {instance.spec.code_sha256 for instance in self._by_id.values()}
+        return await self._environments.sweep(known.union(code_in_use))
 
     # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
 
     def adopt(self) -> None:
         """Find again what an earlier node on this data folder launched."""
         self._settings.instances.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.zygotes.remove_spares()
         for record in records.load_all(self._settings.instances):
             place = self._place_again(record)
             if record.state.is_final:
@@ -171,7 +202,7 @@ class Instances:
     def _find_again(self, record: Record, place: Place) -> None:
         if record.boot != self._tools.boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
-            records.save(place.folder, record, durable=False)
+            records.save(place.folder, record)
             self._add(record, place)
             return
         if record.pid == 0 and (noted := launch.noted_process(place)) is not None:
@@ -185,6 +216,7 @@ class Instances:
         """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
         while True:
             await asyncio.sleep(self._settings.upkeep_period_s)
+            self.zygotes.reap()
             for instance in list(self._by_id.values()):
                 if _is_running(instance):
                     self._look_after(instance)
@@ -223,7 +255,7 @@ class Instances:
             return reasons.device_gone(device, gone[device])
         if not held_mib or share is None or not _is_running(instance):
             return ""
-        subject = _subject(instance)
+        subject = _subject(instance, self.zygotes.pids)
         family = processes.family(subject.pid, subject.start_ticks, stats, subject.known_pids)
         used_mib = sum(held_mib.get(pid, 0.0) for pid, _ in family)
         over = is_over(used_mib, share)
@@ -242,7 +274,8 @@ class Instances:
         for instance in self._by_id.values():
             if instance.process is not None:
                 instance.process.close()
-        self._forks.close()
+        await self.zygotes.close()
+        await self._environments.close()
 
     # -- small steps --------------------------------------------------------------------------------------------------
 
@@ -324,7 +357,7 @@ def _is_running(instance: Instance) -> bool:
     return instance.record.pid > 0 and not instance.record.state.is_final
 
 
-def _subject(instance: Instance) -> Subject:
+def _subject(instance: Instance, zygotes: set[int]) -> Subject:
     spec, record, group = instance.spec, instance.record, instance.place.group
-    known = frozenset(cgroups.members(Path(group))) if group else frozenset()
+    known = frozenset(cgroups.members(Path(group)) - zygotes) if group else frozenset()
     return Subject(spec.instance_id, record.pid, record.start_ticks, spec.cpu, spec.gpu_memory_mib, known)

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGTERM
@@ -30,13 +30,15 @@ from runtime.contract import (
 )
 from runtime.node import cgroups, hooks, launch, output, processes, reasons, records
 from runtime.node.cgroups import MemoryGroups
+from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
-from runtime.node.forks import ForkError, Forks, ZygoteDied
+from runtime.node.forks import ForkError, ZygoteDied
 from runtime.node.launch import Place
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.records import Record
+from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,10 @@ T = TypeVar("T")
 class Tools:
     """What the lives on one node share."""
 
-    forks: Forks
+    zygotes: Zygotes
     groups: MemoryGroups | None
     boot: str
+    equip: Callable[[LaunchSpec, Place], Awaitable[Place]]  # with the function's environment, waited for
 
 
 class Instance:
@@ -95,7 +98,7 @@ class Instance:
         """Its living processes, wherever they have gone to."""
         if self.record.pid == 0:
             return set()
-        in_group = cgroups.members(Path(self.place.group)) if self.place.group else set()
+        in_group = cgroups.members(Path(self.place.group)) - self._tools.zygotes.pids if self.place.group else set()
         known = in_group | {pid for pid, _ in processes.living(self.guests)}
         return processes.family(self.record.pid, self.record.start_ticks, processes.all_stats(), known)
 
@@ -140,7 +143,7 @@ class Instance:
     def _write(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
         try:
-            records.save(self.place.folder, self.record, durable=False)
+            records.save(self.place.folder, self.record)
         except OSError as error:  # a full disk ends no life; a restarted node would know an older state of it
             log.error("record.not_saved instance=%s error=%r", self.id, error)
 
@@ -150,11 +153,22 @@ class Instance:
         if self.record.state is InstanceState.INITIALIZING:
             # Whether the initializer has run to its end is not known, and it must not run twice.
             raise Failure("the node was restarted while the instance was initializing")
+        if self.process is None:
+            await self._equip()
         await self._launch()
         if self.spec.initializer:
             self.change(InstanceState.INITIALIZING)
             await self._unless(self._initialize())
         self.change(InstanceState.READY, was_ready=True)
+        if (template := launch.template(self.spec, self.place)) is not None:
+            self._tools.zygotes.warm(template)
+
+    async def _equip(self) -> None:
+        """The function's environment may have to be made first, which has a time limit of its own."""
+        equipped = asyncio.ensure_future(self._tools.equip(self.spec, self.place))
+        if not await is_done_first(equipped, self._stop_asked):
+            raise StopAsked
+        self.place = equipped.result()
 
     async def _launch(self) -> None:
         budget_s = self.spec.launch_timeout_s
@@ -204,9 +218,18 @@ class Instance:
 
     async def _fork(self, ready: ReadyPipe) -> Process:
         with self._opened_output() as output_descriptor:
-            return await launch.start_python(
-                self.spec, self.place, self._tools.forks, output_descriptor, ready.write_descriptor
+            process, group = await launch.start_python(
+                self.spec, self.place, self._tools.zygotes, output_descriptor, ready.write_descriptor
             )
+        self._move(group)
+        return process
+
+    def _move(self, group: str) -> None:
+        """It was born in a memory group with the same limit; the one that was made for it is not needed."""
+        if group != self.place.group:
+            asyncio.get_running_loop().run_in_executor(None, cgroups.remove, Path(self.place.group))
+            self.place = replace(self.place, group=group)
+            self.record = replace(self.record, group=group)
 
     async def _start_custom(self) -> Process:
         with self._opened_output() as log_descriptor:

@@ -30,6 +30,12 @@ class NodeSettings:
     execs_per_instance_max: int = 8  # processes that were started beside an instance, at once
     exec_idle_s: float = 1800.0  # such a process may be silent, both ways, if who asked for it did not say how long
     request_bytes_max: int = 1024 * 1024  # one line sent to the node
+    environment_installer: Literal["auto", "uv", "pip"] = "auto"  # uv where there is one
+    environment_build_timeout_s: float = 900.0  # for a function's requirements.txt to be installed
+    environment_builds_at_once_max: int = 2
+    environment_grace_s: float = 3600.0  # an environment that no version needs is kept this long after it was asked for
+    function_zygotes_max: int = 8  # function versions whose module is kept imported, to fork instances from
+    function_zygote_idle_s: float = 600.0  # without an instance and without a launch
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
 
@@ -40,3 +46,7 @@ class NodeSettings:
     @property
     def code(self) -> Path:
         return self.data / "code"
+
+    @property
+    def environments(self) -> Path:
+        return self.data / "environments"

@@ -155,7 +155,7 @@ async def test_a_driver_that_does_not_answer_holds_up_nobody_who_asks_for_sample
     instances = Instances(settings, devices)
     instances.adopt()
     try:
-        instances.launch(spec(runtime="custom", command=["/bin/sleep", "60"], gpu_memory_mib=9))
+        await instances.launch(spec(runtime="custom", command=["/bin/sleep", "60"], gpu_memory_mib=9))
         await eventually(lambda: all(status.pid for status in instances.statuses()), "it runs")
         for _ in range(3):
             assert await instances.samples() == [], "there was none before"
@@ -189,7 +189,7 @@ async def test_an_instance_that_takes_more_of_its_card_than_it_asked_for_is_ende
         command = ["/bin/sh", "-c", "sleep 60"]
         sizes = {"c-small": 1000, "c-large": 2000}
         for name, gpu_memory_mib in sizes.items():
-            instances.launch(
+            await instances.launch(
                 spec(
                     instance_id=name,
                     runtime="custom",
