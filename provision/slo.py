@@ -46,6 +46,8 @@ SLOWER_MAX: Final = 10.0
 REQUESTS_FEW: Final = 20.0  # to say anything by
 # The manner for as long as little was seen: the one that launches soonest and most.
 SOONEST: Final = 0
+# A queue is short where it is answered within this part of what may be waited.
+QUEUE_SHORT: Final = 0.5
 _ROUNDING: Final = 1e-9
 
 
@@ -165,14 +167,20 @@ def _reaction(
     if shadow.requests >= REQUESTS_FEW:  # else the rate is not known well enough to give anything back by it
         # The last one stays while requests come, though there be moments with none in work.
         needed = max(min(needed, needed_now(pace, inside, rate, way.share)), 1 if max(rates) > 0.0 else 0)
-    needed = there if traffic.waiting else min(there, needed)
+        if traffic.waiting:  # fewer are enough for a queue that is short for them, too
+            in_limit = inside / (pace.rate * pace.limit_s * way.share * QUEUE_SHORT)
+            needed = max(needed, math.ceil(in_limit - _ROUNDING))
+    elif traffic.waiting:
+        needed = there
+    needed = min(there, needed)
     kept = math.exp(-max(0.0, view.now - memory.held_at) / pace.launch_s)
     held = max(needed, needed + (memory.held - needed) * kept)
     if held - needed < 0.5:
         held = float(needed)
     if more:
         held = max(held, float(there + more))
-    wanted = max(way.floor, math.floor(held + 0.5))
+    # Whoever were sent away while requests wait would have to be kept until they are answered.
+    wanted = max(way.floor, math.floor(held + 0.5), there if traffic.waiting else 0)
     said = bounded(policy, wanted)
     why = _launching(pace, left, more, RATES_S[way.rate], rate) if more else ()
     if not more and wanted > way.floor:
