@@ -204,7 +204,9 @@ class _Run:
             np.copyto(held, there + more, where=more > 0.0)
             np.maximum(raised, more, out=raised)
         wanted = np.maximum(self._floor, np.floor(held + 0.5))
-        fewer = np.clip(there - wanted, 0.0, ready, out=wanted)
+        fewer = np.subtract(there, wanted, out=wanted)
+        np.maximum(fewer, 0.0, out=fewer)
+        np.minimum(fewer, ready, out=fewer)
         fewer[waits] = 0.0
         np.maximum(raised, 0.0, out=raised)
         if raised.any():
@@ -218,7 +220,8 @@ class _Run:
             late -= in_time
             if more is not None and self._new_in_time:
                 late -= more * self._new_in_time
-            np.clip(late, 0.0, arrived, out=late)
+            np.maximum(late, 0.0, out=late)
+            np.minimum(late, arrived, out=late)
         # 4. work goes on
         inside -= np.minimum(ready * (pace.rate * size_s), inside * self._drained)
         inside[inside < _EMPTY] = 0.0

@@ -79,7 +79,8 @@ def by_slo(
     way = chosen[1]
     said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
     why = (way.why, *launches)
-    memory = replace(memory, shadow=shadow, budget=budget, excess=excess, held=held, held_at=view.now, chosen=chosen)
+    served_s, answered = memory.served_s, memory.answered
+    memory = SloMemory(shadow, served_s, answered, held, view.now, budget, excess, chosen)
     return memory, Standing(said), why
 
 

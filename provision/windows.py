@@ -119,11 +119,13 @@ class Usage:
         first, part = _begin(now, window_s)
         slots = used = 0.0
         for bucket in reversed(self.buckets):
-            if bucket[0] < first:
+            if bucket[0] <= first:
+                if bucket[0] == first:
+                    slots += bucket[4] * part
+                    used += bucket[3] * part
                 break
-            share = part if bucket[0] == first else 1.0
-            slots += bucket.slots * share
-            used += bucket.provisioned * share
+            slots += bucket[4]
+            used += bucket[3]
         return min(1.0, used / slots) if slots > 0.0 else None
 
 
