@@ -26,6 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from runtime import compiled
+
 PACKET_BYTES_MAX: Final = 160 * 1024  # below the kernel's default for one packet of a unix socket
 # What the instance server and most functions import. The last ones are optional for a function, and dear to import.
 PRELOADED: Final = (
@@ -47,6 +49,7 @@ REPLACEABLE: Final = ("numpy", "onnxruntime")
 
 def main() -> None:
     node = socket.socket(fileno=int(sys.argv[1]))
+    compiled.use()
     preload()
     node.send(json.dumps({"ready": True}).encode())
     Zygote(node).serve()
