@@ -1,7 +1,7 @@
 """Which launches are of use: those that are ready before what is there has drained the requests that are expected.
 
-One arithmetic for the instances there are and for the ones that are only imagined (`queues.py`): for these it is written
-with arrays, one column for each imagined way of scaling, and once more with plain numbers for what there is
+One arithmetic for the instances there are and for the ones that are only imagined (`queues.py`): for these it is
+written with arrays, one column for each imagined way of scaling, and once more with plain numbers for what there is
 (`launches_now`, `needed_now`), as arrays of one number take ten times as long. A property test holds the two together.
 """
 
@@ -22,7 +22,9 @@ _ROUNDING: Final = 1e-9
 LEFT_IN_WORK: Final = 0.5
 
 
-def left_at_ready(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers) -> Numbers:
+def left_at_ready(
+    pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers | float
+) -> Numbers:
     """Requests that are left when a launch of now would be ready: those there are and come less those answered.
 
     `inside`: requests that wait or are in work. `coming_s`: seconds that starting instances will have worked by then,

@@ -170,7 +170,7 @@ def _reaction(
         needed = max(min(needed, needed_now(pace, inside, rate, way.share)), 1 if max(rates) > 0.0 else 0)
         if traffic.waiting:  # fewer are enough for a queue that is short for them, too
             in_limit = inside / (pace.rate * pace.limit_s * way.share * QUEUE_SHORT)
-            needed = max(needed, math.ceil(in_limit - _ROUNDING))
+            needed = max(needed, math.ceil(max(in_limit, rates[-1] / pace.rate) - _ROUNDING))
     elif traffic.waiting:
         needed = there
     needed = min(there, needed)
