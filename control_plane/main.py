@@ -25,6 +25,7 @@ from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.node import NodeBackend, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
+from control_plane.collecting import collect_rarely
 from control_plane.credentials import write_secret_key
 from control_plane.errors import Unavailable
 from control_plane.explanations import Explanations
@@ -32,6 +33,7 @@ from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.lease_store import RedisLeaseStore
 from control_plane.fleet.lessor import Lessor
 from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.placement import Rule
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -40,7 +42,8 @@ from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
-from control_plane.prometheus import Prometheus
+from control_plane.prometheus import Prometheus, Source
+from control_plane.prometheus_access import read_access
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
@@ -111,7 +114,7 @@ class ControlPlane:
             on_change=self._instances_changed,
         )
         self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
-        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
+        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed, _prometheus_source(settings))
         self.autoscaler = Autoscaler(
             self.registry,
             self.keeper,
@@ -123,6 +126,7 @@ class ControlPlane:
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
             readings=self.prometheus,
             on_change=self.explanations.noted,
+            rule=Rule(settings.placement_strategy, settings.placement_family, settings.placement_cpu_overcommit),
         )
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
         box = read_box(settings.data / SECRET_FILE)
@@ -244,6 +248,18 @@ class ControlPlane:
         self.autoscaler.hurry(self.usage.absorb(report))
 
 
+def _prometheus_source(settings: ControlPlaneSettings) -> Callable[[], Source]:
+    """Raises ValueError at once where the file that says what servers are shown is wrong."""
+    servers = read_access(settings.prometheus_access)
+
+    def make() -> Source:
+        from control_plane.prometheus_http import HttpSource  # a client for HTTP is memory that few installations need
+
+        return HttpSource(servers)
+
+    return make
+
+
 def _die_with(task: asyncio.Task[None]) -> None:
     """A loop that ends by an error ends the process: the supervisor starts a new one, which adopts everything."""
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -266,6 +282,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
+    collect_rarely()
     asyncio.run(ControlPlane(settings).run())
 
 

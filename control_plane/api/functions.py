@@ -18,6 +18,7 @@ from control_plane.api.presigned import presigned
 from control_plane.api.uploads import uploaded
 from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import Function
+from runtime.contract import MODEL_HANDLER
 
 READ_ONLY: Final = frozenset(
     {
@@ -140,8 +141,11 @@ def check(function: Function) -> None:
         raise InvalidArgument("customContainerConfig.image is missing: runtime custom-container needs one")
     if runtime.startswith("python"):
         module, dot, attribute = function.handler.rpartition(".")
-        if not (module and dot and attribute):
-            raise InvalidArgument(f"handler is '{function.handler}': must be module.attribute for runtime {runtime}")
+        if not (module and dot and attribute) and not MODEL_HANDLER.fullmatch(function.handler):
+            raise InvalidArgument(
+                f"handler is '{function.handler}': must be module.attribute for runtime {runtime}, or a model: "
+                "model.onnx, or its folder, digits/"
+            )
         if not function.code_sha256:
             raise InvalidArgument(f"code is missing: runtime {runtime} needs code.zipFile")
     soft = function.instance_soft_concurrency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,11 @@ from runtime.contract import LATEST, LaunchSpec
 RESERVED_PREFIXES: Final = ("FC_", "STOKE_")
 
 
-def instance_environment(spec: LaunchSpec, *, port: int, code: Path, home: Path, path: str) -> dict[str, str]:
-    """Nothing of the node's own environment is in it but `path`, the value of PATH."""
+def instance_environment(
+    spec: LaunchSpec, *, port: int, code: Path, home: Path, path: str, gpu: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Nothing of the node's own environment is in it but `path`, the value of PATH. `gpu` is what `gpu_share` says of
+    the instance's device."""
     version = spec.version
     platform = {
         "FC_SERVER_PORT": str(port),
@@ -31,7 +35,7 @@ def instance_environment(spec: LaunchSpec, *, port: int, code: Path, home: Path,
         "STOKE_GPU_MEMORY_MIB": str(spec.gpu_memory_mib),
     }
     own = {name: value for name, value in spec.environment.items() if not name.startswith(RESERVED_PREFIXES)}
-    return {**_defaults(spec, home, path), **own, **platform}
+    return {**_defaults(spec, home, path), **own, **platform, **(gpu or {})}
 
 
 def _defaults(spec: LaunchSpec, home: Path, path: str) -> dict[str, str]:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec
+from runtime.contract import MODEL_HANDLER, LaunchSpec
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
 from runtime.node.forks import Forks
+from runtime.node.gpu_share import GpuShare, gpu_environment
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.zygote import REPLACEABLE
@@ -46,6 +47,7 @@ class Place:
     path: str  # the value of PATH
     port: int = 0  # custom runtimes only
     group: str = ""  # "" = no control group
+    share: GpuShare | None = None  # of a device
 
     @property
     def home(self) -> Path:
@@ -66,6 +68,11 @@ def noted_process(place: Place) -> Member | None:
     if stat is None or prints_into != str((place.folder / output.NAME).resolve()):
         return None
     return pid, stat.start_ticks
+
+
+def is_code(spec: LaunchSpec) -> bool:
+    """A Python handler, rather than a model or a server."""
+    return is_python(spec.runtime) and not MODEL_HANDLER.fullmatch(spec.handler)
 
 
 def is_python(runtime: str) -> bool:
@@ -101,9 +108,10 @@ def check(spec: LaunchSpec, code_root: Path) -> None:
 
 
 def _check_python(spec: LaunchSpec) -> None:
-    if not HANDLER.fullmatch(spec.handler):
+    if not HANDLER.fullmatch(spec.handler) and not MODEL_HANDLER.fullmatch(spec.handler):
         raise LaunchRefused(
-            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler'"
+            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler', "
+            "or a model: 'model.onnx', or its folder, 'digits/'"
         )
     if not spec.code_sha256:
         raise LaunchRefused(f"runtime '{spec.runtime}' needs code, and the function has none")
@@ -112,14 +120,18 @@ def _check_python(spec: LaunchSpec) -> None:
 def socket_path(folder: Path, short_folder: Path) -> Path:
     """Where the built-in server of an instance listens: in its folder, or where the path is short enough."""
     path = folder / "instance.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-        return path
-    return short_folder / f"{folder.name}.sock"
+    return path if is_short(path) else short_folder / f"{folder.name}.sock"
+
+
+def is_short(path: Path) -> bool:
+    """May a unix socket have this path?"""
+    return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX
 
 
 def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:
     port = place.port or spec.ca_port
-    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path)
+    gpu = None if place.share is None else gpu_environment(place.share)
+    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path, gpu=gpu)
 
 
 def start_command(spec: LaunchSpec) -> Sequence[str]:
@@ -154,6 +166,7 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "code": str(place.code),
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
+        "idle_mode": spec.idle_mode,
     }
 
 

@@ -167,7 +167,7 @@ class Server:
     # -- the calls ----------------------------------------------------------------------------------------------------
 
     async def _hello(self, _: Arguments) -> Any:
-        return dataclasses.asdict(self._info)
+        return dataclasses.asdict(dataclasses.replace(self._info, gpus=self._instances.cards.described()))
 
     async def _prepare(self, request: Arguments) -> None:
         await self._instances.prepare(_text(request, "runtime"))

@@ -40,6 +40,10 @@ PRELOADED: Final = (
     "starlette.responses",
     "starlette.routing",
     "runtime.instance.birth",
+    # Of what serves models only this: the rest needs packages that functions may bring themselves.
+    "runtime.models.batching",
+    "runtime.models.bound",
+    "runtime.models.routes",
     "numpy",
     "onnxruntime",
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from provision.columns import Columns
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
 from provision.launches import left_at_ready, needed, useful
@@ -16,7 +17,7 @@ from provision.queues import advance, bucket_s, faded, fresh, late_shares
 from provision.shadow import MANNERS, SloMemory, Way, floors_between
 from provision.slo import by_slo, choose
 from provision.tracking import Standing
-from provision.windows import Gauge, Usage
+from provision.windows import Gauge
 from provision.wishes import View
 from tests.unit.provision_story import START
 
@@ -239,7 +240,7 @@ def said_after_a_lull(recent: float) -> int:
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
     shadow = replace(fresh(pace, 0, 100, START), requests=1000.0, recent=(recent,) * 32)
     memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 2, 1.0, "")))
-    view = View(START, 1, 1, Usage(), Gauge(), None, None, launch_s=20.0)
+    view = View(START, 1, 1, Columns(()), Gauge(), None, None, launch_s=20.0)
     return by_slo(policy, memory, Standing(1), view)[1].said
 
 
