@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from provision.config import ProvisionConfig, parse
 from provision.decide import Decision, Memory, Seen, step
-from provision.launches import left_at_ready, useful
+from provision.launches import launches_now, left_at_ready, needed, needed_now, useful
 from provision.pace import Pace
 from provision.queues import advance, faded, fresh, late_shares
 from provision.shadow import MANNERS, ROWS, Shadow
@@ -141,6 +141,20 @@ def test_nothing_is_launched_that_finds_nothing_left_to_do(
         assert more == 0.0
     else:
         assert 0.0 <= more <= math.ceil((expected - can_be_done) / pace.slots + 1e-6)
+
+
+@few
+@given(paces, st.floats(0, 500), st.floats(0, 60), st.integers(0, 50), st.floats(0, 1), st.sampled_from([0.5, 1.0]))
+def test_what_there_is_is_reckoned_as_what_is_imagined(
+    pace: Pace, inside: float, per_s: float, ready: int, part: float, share: float
+) -> None:
+    coming_s = part * pace.launch_s * ready
+    left = left_at_ready(pace, one(inside), one(per_s), one(float(ready)), one(coming_s))
+    more = int(useful(pace, left, one(float(ready)), one(share))[0])
+    now = launches_now(pace, inside, per_s, float(ready), float(ready), coming_s, share)
+    assert math.isclose(now[0], left[0], rel_tol=1e-12, abs_tol=1e-9)
+    assert now[1] == more
+    assert needed_now(pace, inside, per_s, share) == int(needed(pace, one(inside), one(per_s), one(share))[0])
 
 
 @few
