@@ -22,10 +22,11 @@ from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
-from control_plane.backends.node import NodeBackend, NodeShells
+from control_plane.backends.node import NodeBackend, NodeEnvironments, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
+from control_plane.environments import EnvironmentBook, sweep_for_ever
 from control_plane.errors import Unavailable
 from control_plane.explanations import Explanations
 from control_plane.fleet.keeper import FleetKeeper, Limits
@@ -90,6 +91,7 @@ class ControlPlane:
         self.usage = UsageBook()
         node = NodeClient(settings.node.removeprefix("unix:"))
         self.backend = NodeBackend(node)
+        self.environments = NodeEnvironments(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
             UsageStore(
@@ -140,6 +142,7 @@ class ControlPlane:
             ),
             accounts=self.accounts,
             shells=NodeShells(node),
+            environments=EnvironmentBook(self.environments, settings.environment_wait_s),
         )
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
@@ -185,6 +188,7 @@ class ControlPlane:
                 ("prometheus", self.prometheus.run()),
                 ("accounts", self.accounts.run()),
                 ("explanations", self.explanations.run()),
+                ("environments", self._sweep_environments()),
             )
         ]
         for task in tasks:
@@ -201,6 +205,9 @@ class ControlPlane:
         await self.redis.aclose()
         await self.reports.aclose()
         await self.nonces.aclose()
+
+    async def _sweep_environments(self) -> None:
+        await sweep_for_ever(self.registry, self.environments, self.clock, self.settings.environment_sweep_s)
 
     async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:

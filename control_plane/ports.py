@@ -17,7 +17,7 @@ from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
 from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
-from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.shell import ShellOrder, Stream
 
 
@@ -72,6 +72,19 @@ class Backend(Protocol):
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """The end of an instance's output; with `follow`, then what it adds, until it ends or the caller stops."""
+
+
+class CodeEnvironments(Protocol):
+    """What functions' requirements.txt become where instances run. Every method may raise Unavailable."""
+
+    async def look(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        """The environment that this code needs, as it is now, or has become within `wait_s`.
+
+        `build` begins to make it, unless that is under way; one that failed is tried again.
+        """
+
+    async def sweep(self, code_in_use: Collection[str]) -> Sequence[str]:
+        """Remove what neither this code nor an instance needs, nor was asked for lately; gives the ids."""
 
 
 class CodeStore(Protocol):

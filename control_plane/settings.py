@@ -31,6 +31,8 @@ class ControlPlaneSettings(BaseSettings):
     async_record_s: float = Field(default=3600.0, ge=1.0, le=2_592_000.0)
     async_stateful_record_s: float = Field(default=604_800.0, ge=1.0, le=2_592_000.0)
     exec_message_bytes_max: int = Field(default=1_048_576, ge=1024, le=67_108_864)  # of a client of a shell
+    environment_wait_s: float = Field(default=8.0, ge=0.0, le=600.0)  # that a deployment waits for requirements.txt
+    environment_sweep_s: float = Field(default=600.0, ge=1.0, le=86_400.0)  # how often those of no version are removed
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
     # Whoever may put a provision config has the control plane ask these, and nothing else; parted by commas.
     prometheus_urls: str = "http://127.0.0.1:9090,http://localhost:9090"

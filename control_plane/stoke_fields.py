@@ -23,10 +23,11 @@ class _Checked(BaseModel):
 
 
 class FunctionTraffic(_Checked):
-    """Of a function: what may enter, and for how long it may wait."""
+    """Of a function: what may enter, how long it may wait, and how its instances start."""
 
     requests_per_second: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)  # 0: no limit
     requests_burst: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)  # 0: as many as in a second
+    import_before_fork: bool = Field(default=True, strict=True)  # the handler's module: once, for all instances
     queue_wait_seconds: float = Field(default=0.0, ge=0.0, le=86_400.0, allow_inf_nan=False)  # 0: the gateway's limit
 
 

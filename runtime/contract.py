@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -62,6 +63,13 @@ PATH_INITIALIZE: Final = "/initialize"
 PATH_PRE_STOP: Final = "/pre-stop"
 PATH_INVOKE: Final = "/invoke"
 CONTROL_PATH_HTTP: Final = "/http-invoke"
+
+# Which handlers of Python runtimes name a model rather than code: an ONNX file, a folder (with its slash at the end),
+# or the model.yaml in it. "./" is the code's own folder.
+MODEL_HANDLER: Final = re.compile(
+    r"(?:\./)?(?:(?:[A-Za-z0-9_][\w.-]*/)*(?:[A-Za-z0-9_][\w.-]*\.onnx|model\.yaml)|(?:[A-Za-z0-9_][\w.-]*/)+)|\./",
+    re.ASCII,
+)
 
 # How the reason of an instance begins whose initializer failed: FC tells of that as the function's own error.
 INITIALIZER_FAILED: Final = "Function initializer failed"
@@ -340,6 +348,7 @@ class LaunchSpec(Message):
     initialization_timeout_s: float = 3.0
     pre_stop: str = ""  # "" = GET /pre-stop is not called
     pre_stop_timeout_s: float = 3.0
+    import_before_fork: bool = True  # python runtimes: may its module be imported once, and forked for each instance?
     launch_timeout_s: float = 120.0
     health_path: str = ""  # "" = a connect to the port is enough
     health_initial_delay_s: float = 0.0
@@ -347,6 +356,17 @@ class LaunchSpec(Message):
     health_timeout_s: float = 1.0
     health_failure_threshold: int = 3
     health_success_threshold: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodeEnvironment(Message):
+    """What a node says of the environment that a function's code needs (its requirements.txt)."""
+
+    code_sha256: str
+    state: str  # "none" needed | "missing" | "building" | "ready" | "failed"
+    environment: str = ""  # its id
+    packages: list[str] = field(default_factory=list)  # of a ready one, "name==version"
+    reason: str = ""  # of a failed one: the installer's words
 
 
 @dataclass(frozen=True, slots=True)

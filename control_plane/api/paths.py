@@ -211,6 +211,8 @@ STOKE_ROUTES: Table = (
     ("/usage", "GET", usage.usage),
     ("/usage/recorded", "GET", usage.recorded),
     ("/code/{sha256}", "GET", stoke.code),
+    ("/environments", "POST", stoke.prepare_environment),
+    ("/environments/{sha256}", "GET", stoke.environment),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),
     ("/keys", "POST", keys.create),

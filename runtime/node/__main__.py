@@ -62,6 +62,12 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
     )
     kind_arguments(parser)
+    parser.add_argument(
+        "--installer",
+        choices=("auto", "uv", "pip"),
+        default=os.environ.get("STOKE_INSTALLER", "auto"),
+        help="what installs a function's requirements.txt; auto: uv where there is one (default: %(default)s)",
+    )
     parsed = parser.parse_args(arguments)
     count, memory_mib = parsed.simulated_gpu
     return NodeSettings(
@@ -74,6 +80,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         simulated_gpu_memory_mib=memory_mib,
         memory_limits=parsed.memory_limits,
         **kind_settings(parsed),
+        environment_installer=parsed.installer,
     )
 
 

@@ -7,15 +7,16 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import cgroups, launch, output, processes, reasons, records
 from runtime.node.devices import Devices
 from runtime.node.docker.launcher import DockerLauncher
+from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
 from runtime.node.launch import Place
 from runtime.node.launcher import Launcher
@@ -24,6 +25,8 @@ from runtime.node.process_launcher import ProcessLauncher
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
+from runtime.node.zygotes import Limits as ZygoteLimits
+from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,15 @@ class Instances:
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
         groups = cgroups.find() if settings.memory_limits == "auto" else None
-        self._processes = ProcessLauncher(settings, groups)
+        self._environments = CodeEnvironments(settings)
+        limits = ZygoteLimits(
+            settings.function_zygotes_max,
+            settings.function_zygote_idle_s,
+            settings.zygote_start_timeout_s,
+            settings.fork_timeout_s,
+        )
+        self.zygotes = Zygotes(limits)
+        self._processes = ProcessLauncher(settings, groups, self._environments, self.zygotes)
         self._containers = DockerLauncher(settings, devices, self._lives_here)
         self._boot = processes.boot_id()
         self._sampler = Sampler(devices)
@@ -134,6 +145,14 @@ class Instances:
             await asyncio.wait(list(self._lives.values()))
         await self._processes.close()
 
+    async def environment(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        return await self._environments.look(code_sha256, build=build, wait_s=wait_s)
+
+    async def sweep_environments(self, code_in_use: Collection[str]) -> list[str]:
+        """Remove those that neither this code nor that of a known instance needs, after their grace."""
+        known = {instance.spec.code_sha256 for instance in self._by_id.values()}
+        return await self._environments.sweep(known.union(code_in_use))
+
     # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
 
     def adopt(self) -> None:
@@ -169,6 +188,7 @@ class Instances:
         """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
         while True:
             await asyncio.sleep(self._settings.upkeep_period_s)
+            self.zygotes.reap()
             for instance in list(self._by_id.values()):
                 if _is_running(instance):
                     self._look_after(instance)

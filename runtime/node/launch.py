@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec
+from runtime.contract import MODEL_HANDLER, LaunchSpec
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
-from runtime.node.forks import Forks
 from runtime.node.process import Process
 from runtime.node.processes import Member
-from runtime.node.zygote import REPLACEABLE
+from runtime.node.zygote import BEFORE_FORKS, REPLACEABLE
+from runtime.node.zygotes import Key, Template, Zygotes
 
 PID_FILE: Final = "pid"
+# Variables that differ from one instance of a function version to the next.
+OF_ONE_INSTANCE: Final = ("FC_INSTANCE_ID", "FC_SERVER_PORT", "HOME", "TMPDIR")
+OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
@@ -49,6 +52,7 @@ class Place:
     group: str = ""  # "" = no control group
     shut_in: tuple[str, ...] = ()  # what comes before a command (isolation.py)
     no_new_privileges: bool = True
+    site: str = ""  # where the packages of the function's environment lie; "" = it has none
 
     @property
     def home(self) -> Path:
@@ -104,9 +108,10 @@ def check_limits(spec: LaunchSpec) -> None:
 
 
 def _check_python(spec: LaunchSpec) -> None:
-    if not HANDLER.fullmatch(spec.handler):
+    if not HANDLER.fullmatch(spec.handler) and not MODEL_HANDLER.fullmatch(spec.handler):
         raise LaunchRefused(
-            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler'"
+            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler', "
+            "or a model: 'model.onnx', or its folder, 'digits/'"
         )
     if not spec.code_sha256:
         raise LaunchRefused(f"runtime '{spec.runtime}' needs code, and the function has none")
@@ -137,12 +142,40 @@ def log_end(place: Place) -> bytes:
     return output.tail(place.folder, _LOG_END_BYTES)
 
 
-async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, ready: int) -> Process:
-    """A built-in server: forked from the zygote, or in a fresh interpreter if the code brings its own big libraries.
+async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: int, ready: int) -> Process:
+    """A built-in server: forked from the function's zygote if there is one, else from the plain one, or in a fresh
+    interpreter if the function brings its own big libraries.
 
     The descriptors stay the caller's. Raises ForkError, OSError.
     """
-    order: dict[str, Any] = {
+    order = _order(spec, place)
+    if spec.import_before_fork:
+        key = _key(spec, place)
+        if (forks := zygotes.ready(key)) is not None:
+            return await forks.fork(order, log, ready)
+        if refusal := zygotes.refusal(key):
+            os.write(log, f"stoke: each instance imports this function anew: {refusal}\n".encode())
+    if _brings_own(place):
+        return process.child(_fresh_interpreter(order, place.path, log, ready))
+    return await zygotes.plain.fork(order, log, ready)
+
+
+def template(spec: LaunchSpec, place: Place) -> Template | None:
+    """What the function's zygote would be made of; None if it may have none."""
+    module = spec.handler.replace("/", ".").rpartition(".")[0].replace(".", "/")
+    has_module = (place.code / f"{module}.py").is_file() or (place.code / module / "__init__.py").is_file()
+    if not (spec.import_before_fork and is_python(spec.runtime) and has_module):
+        return None
+    order = _order(spec, place)
+    # Nobody's own: who reads one of these at import gets no zygote.
+    order["of_one_instance"] = [*OF_ONE_INSTANCE, *(OF_ONE_DEVICE if spec.gpu_memory_mib else ())]
+    nobodys = {"FC_INSTANCE_ID": "", "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
+    order["environment"] = {**BEFORE_FORKS, **order["environment"], **nobodys}
+    return Template(_key(spec, place), order, _brings_own(place))
+
+
+def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
+    return {
         "instance_id": spec.instance_id,
         "environment": environment(spec, place),
         "cwd": str(place.code),
@@ -151,9 +184,14 @@ async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, r
         "no_new_privileges": place.no_new_privileges,
         "config": instance_config(spec, place),
     }
-    if brings_own_libraries(place.code):
-        return process.child(_fresh_interpreter(order, place.path, log, ready))
-    return await forks.fork(order, log, ready)
+
+
+def _key(spec: LaunchSpec, place: Place) -> Key:
+    return (spec.service, spec.version, spec.function, spec.revision, spec.handler, spec.code_sha256, place.site)
+
+
+def _brings_own(place: Place) -> bool:
+    return any(brings_own_libraries(Path(folder)) for folder in (place.code, place.site) if folder)
 
 
 def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
@@ -163,6 +201,7 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "initializer": spec.initializer,
         "pre_stop": spec.pre_stop,
         "code": str(place.code),
+        "site": place.site,
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
     }

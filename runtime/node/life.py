@@ -25,6 +25,7 @@ from runtime.contract import (
     LaunchSpec,
 )
 from runtime.node import hooks, launch, processes, reasons, records
+from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
 from runtime.node.forks import ForkError
 from runtime.node.launch import Place
@@ -143,22 +144,16 @@ class Instance:
             self.change(InstanceState.INITIALIZING)
             await self._unless(self._initialize())
         self.change(InstanceState.READY, was_ready=True)
+        self.launcher.became_ready(self.spec, self.place)
 
     async def _fetch(self) -> None:
         """What the launch needs is brought here, and who looks is told how far it is. A stop ends the wait."""
-        fetching = asyncio.ensure_future(self.launcher.fetch(self.spec, self._say))
-        asked = asyncio.ensure_future(self._stop_asked.wait())
-        try:
-            await asyncio.wait((fetching, asked), return_when=asyncio.FIRST_COMPLETED)
-            if asked.done():
-                raise StopAsked
-            await fetching
-            if self.record.reason:
-                self._say("")
-        finally:
-            for waiting in (fetching, asked):
-                waiting.cancel()
-            await asyncio.gather(fetching, asked, return_exceptions=True)
+        fetching = asyncio.ensure_future(self.launcher.fetch(self.spec, self.place, self._say))
+        if not await is_done_first(fetching, self._stop_asked):
+            raise StopAsked
+        self.place = fetching.result()
+        if self.record.reason:
+            self._say("")
 
     def _say(self, progress: str) -> None:
         """What it waits for, while it is LAUNCHING."""

@@ -16,8 +16,9 @@ from typing import Final
 from runtime.contract import LaunchSpec
 from runtime.node import cgroups, isolation, launch, output, process, processes
 from runtime.node.cgroups import MemoryGroups
+from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError
-from runtime.node.forks import ForkError, Forks, ZygoteDied
+from runtime.node.forks import ForkError, ZygoteDied
 from runtime.node.launch import Place
 from runtime.node.launcher import Started
 from runtime.node.local_ports import LocalPorts
@@ -25,6 +26,7 @@ from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
+from runtime.node.zygotes import Zygotes
 
 _NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that made it has died
 
@@ -32,11 +34,14 @@ _NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that 
 class ProcessLauncher:
     """Fills `launcher.Launcher`."""
 
-    def __init__(self, settings: NodeSettings, groups: MemoryGroups | None) -> None:
+    def __init__(
+        self, settings: NodeSettings, groups: MemoryGroups | None, environments: CodeEnvironments, zygotes: Zygotes
+    ) -> None:
         """Raises ValueError when the machine has not what `sandbox` asks for."""
         self._settings = settings
         self._isolation = isolation.find(settings.sandbox)
-        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
+        self._environments = environments
+        self._zygotes = zygotes
         self._groups = groups
         self._ports = LocalPorts()
 
@@ -49,7 +54,7 @@ class ProcessLauncher:
         launch.check_runtime(runtime)
         if launch.is_python(runtime):
             try:
-                await self._forks.prepare()
+                await self._zygotes.plain.prepare()
             except ForkError as error:
                 raise CallError(str(error)) from error
 
@@ -84,8 +89,9 @@ class ProcessLauncher:
             raise PermissionError(f"{folder} belongs to another user")
         return folder
 
-    async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
-        """Nothing: the code was unpacked when the function was deployed."""
+    async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:  # noqa: ARG002 - the port's
+        """The function's environment, which may have to be made first."""
+        return await self._environments.equip(spec, place)
 
     # -- the start ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +109,7 @@ class ProcessLauncher:
 
     async def _fork(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Process:
         with _opened_output(place) as log:
-            return await launch.start_python(spec, place, self._forks, log, ready.write_descriptor)
+            return await launch.start_python(spec, place, self._zygotes, log, ready.write_descriptor)
 
     def lost(self, place: Place) -> Member | None:
         """A fork whose news was lost, as the zygote died, notes its pid first of all."""
@@ -111,6 +117,10 @@ class ProcessLauncher:
 
     def attach(self, spec: LaunchSpec, place: Place, pid: int, start_ticks: int) -> Process | None:  # noqa: ARG002 - the port's
         return process.found_again(pid, start_ticks) if pid else None
+
+    def became_ready(self, spec: LaunchSpec, place: Place) -> None:
+        if (template := launch.template(spec, place)) is not None:
+            self._zygotes.warm(template)
 
     # -- while it lasts -----------------------------------------------------------------------------------------------
 
@@ -142,7 +152,8 @@ class ProcessLauncher:
         return ", ".join(["process", memory, *self._isolation.words])
 
     async def close(self) -> None:
-        self._forks.close()
+        await self._zygotes.close()
+        await self._environments.close()
 
 
 @contextmanager

@@ -36,6 +36,12 @@ class NodeSettings:
     container_network: str = "bridge"
     container_user: str = ""  # who runs an image that names no user; "" = root, as the image has it
     container_tmp_mib: int = 512
+    environment_installer: Literal["auto", "uv", "pip"] = "auto"  # uv where there is one
+    environment_build_timeout_s: float = 900.0  # for a function's requirements.txt to be installed
+    environment_builds_at_once_max: int = 2
+    environment_grace_s: float = 3600.0  # an environment that no version needs is kept this long after it was asked for
+    function_zygotes_max: int = 8  # function versions whose module is kept imported, to fork instances from
+    function_zygote_idle_s: float = 600.0  # without an instance and without a launch
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
 
@@ -51,3 +57,7 @@ class NodeSettings:
     @property
     def code(self) -> Path:
         return self.data / "code"
+
+    @property
+    def environments(self) -> Path:
+        return self.data / "environments"

@@ -102,8 +102,9 @@ class DockerLauncher:
         self._tidy.ask()
         return Place(folder, folder, address, self._settings.path, spec.ca_port)
 
-    async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
+    async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:
         self._images_seen[spec.instance_id] = await self._images.ensure(spec.image, say)
+        return place
 
     # -- the start ----------------------------------------------------------------------------------------------------
 
@@ -209,6 +210,9 @@ class DockerLauncher:
             return known[0] if known else None
 
         return exit_status
+
+    def became_ready(self, spec: LaunchSpec, place: Place) -> None:
+        """Nothing: an engine starts every container alike."""
 
     # -- while it lasts -----------------------------------------------------------------------------------------------
 

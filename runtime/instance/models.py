@@ -1,0 +1,61 @@
+"""An instance of a function whose handler names a model: finds it, and serves it by all protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from runtime.instance.config import InstanceConfig
+from runtime.models.model import Model
+from runtime.models.providers import Wish
+from runtime.models.routes import Routes
+from runtime.models.server import ModelServer
+from runtime.models.session import SessionOptions
+from runtime.models.source import Source, find_source
+
+
+def serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
+    """Until SIGTERM. Raises OSError: nothing can listen. Raises ModelUnusable: it cannot be served; says why."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, drain_s, on_ready))
+
+
+async def _serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
+    source = find_source(Path(config.code), config.handler)
+    model = Model(
+        source.file,
+        source.name,
+        source.spec.version,
+        spec=source.spec,
+        options=session_options(source),
+        concurrency=config.instance_concurrency,
+    )
+    # With an initializer the model is run for the first time at POST /initialize, which has a time limit of its own.
+    warms_up = not config.initializer
+    await ModelServer(model, routes(model), config.socket, drain_s, on_ready, warms_up=warms_up).serve()
+
+
+def routes(model: Model) -> Routes:
+    """What is answered beside plain JSON."""
+    del model
+    return Routes()
+
+
+def session_options(source: Source) -> SessionOptions:
+    """What the function asks for, which its environment tells, and what its model.yaml does."""
+    spec = source.spec
+    share_of_cpu = float(os.environ.get("STOKE_CPU") or 0)
+    threads = spec.threads or max(1, math.ceil(share_of_cpu / spec.instances_per_device))
+    wish = Wish(
+        gpu_memory_mib=int(os.environ.get("STOKE_GPU_MEMORY_MIB") or 0),
+        providers=spec.providers,
+        cuda_graphs=spec.cuda_graphs,
+        sessions=spec.instances_per_device,
+        cache_folder=os.environ.get("TMPDIR", ""),
+    )
+    return SessionOptions(threads, wish, spec.share_weights)
