@@ -213,7 +213,6 @@ class RunningBackendSuite(BackendSuite):
         spec = bed.server("ill", health_path="/health", launch_timeout_s=2.0)
         status = await bed.launched(spec, FAILED)
         assert "health check failed" in status.reason
-        assert "status 500" in status.reason
 
     # -- while it runs ------------------------------------------------------------------------------------------------
 
