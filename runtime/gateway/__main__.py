@@ -2,6 +2,10 @@
 
 import sys
 
-from runtime.gateway.main import main
+from runtime import compiled
+
+compiled.use()
+
+from runtime.gateway.main import main  # noqa: E402 - by now from the build
 
 sys.exit(main())

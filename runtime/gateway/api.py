@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from runtime.gateway import answers, refusal
 from runtime.gateway.headers import RequestHead, lines
 from runtime.gateway.refusal import Refusal
@@ -20,6 +22,7 @@ _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _AWAY: Final = "the control plane is away; functions go on being served"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ApiRequest(Relay):
     """A request for the control plane."""
 

@@ -31,7 +31,7 @@ from runtime.gateway.key_sets import KeySets
 from runtime.gateway.log_type import pass_log_type
 from runtime.gateway.metrics import Metrics
 from runtime.gateway.nonce_wait import NonceWait
-from runtime.gateway.passage import Passage
+from runtime.gateway.passage import Passage, Way
 from runtime.gateway.refusal import Refusal, not_found, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
@@ -122,7 +122,7 @@ class Gateway:
         """Take an exchange over, or answer it."""
         passage = exchange.request.note
         try:
-            if passage is not None and passage.generation == self.routes.generation:
+            if passage is not None and passage.way.generation == self.routes.generation:
                 Invocation(self, exchange, passage).begin()
             else:
                 self._enter(exchange)
@@ -156,9 +156,10 @@ class Gateway:
             return
         head = sort_request(exchange.request)
         before = exchange.request.note_before
-        if before is not None and before.may_be_again(self.routes.generation, head):
-            passage = exchange.request.note = before.again(head)
-            Invocation(self, exchange, passage).begin()
+        again = None if before is None else before.again(self.routes.generation, head)
+        if again is not None:
+            exchange.request.note = again
+            Invocation(self, exchange, again).begin()
             return
         invocation_target = head.fc_value(b"x-fc-invocation-target") if head.fc else None
         routes = self.routes
@@ -260,9 +261,8 @@ class Gateway:
         terms: Terms,
     ) -> Passage:
         settings = self.settings
-        return Passage(
+        way = Way(
             exchange,
-            head,
             trigger,
             destination,
             self.gate(destination.key),
@@ -274,6 +274,7 @@ class Gateway:
             generation=self.routes.generation,
             terms=terms,
         )
+        return Passage(way, head)
 
     def _check_loaded(self) -> None:
         if not self.loaded.is_set():

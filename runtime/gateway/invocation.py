@@ -7,6 +7,8 @@ from asyncio import TimerHandle, get_running_loop
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from runtime.contract import (
     HEADER_COLD_START,
     HEADER_ERROR_TYPE,
@@ -48,6 +50,7 @@ _ERROR_TYPE: Final = HEADER_ERROR_TYPE.encode()
 _STATUS: Final = HEADER_STATUS.encode()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Invocation(Relay):
     """A request for a function. `trigger` is how it was asked for; None for InvokeFunction."""
 
@@ -79,26 +82,27 @@ class Invocation(Relay):
         super().__init__(
             exchange,
             passage.head,
-            body_bytes_max=passage.body_bytes_max,
+            body_bytes_max=passage.way.body_bytes_max,
             held_bytes_max=gateway.settings.held_body_bytes_max,
             body_digest=body_digest,
         )
         self._gateway = gateway
         self._passage = passage
-        self._gate = passage.gate
+        self._way = way = passage.way
+        self._gate = way.gate
         self.request_id = gateway.request_ids.new()
 
     # -- a slot --------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         self._arrived_at_s = now_s = monotonic()
-        passage = self._passage
-        if passage.buckets is not None and self._is_throttled(passage.buckets, now_s):
+        way = self._way
+        if way.buckets is not None and self._is_throttled(way.buckets, now_s):
             return
-        held_bytes = passage.held_bytes
+        held_bytes = self._passage.held_bytes
         if self.exchange.body_bytes > held_bytes:  # more of it came at once than is held otherwise
             held_bytes = self.exchange.body_bytes
-        outcome = self._gate.reserve(self, now_s, passage.claim, held_bytes)
+        outcome = self._gate.reserve(self, now_s, way.claim, held_bytes)
         if isinstance(outcome, Full):
             self._turn_away(outcome.outrun, now_s)
             self.refuse(refusal.exhausted(outcome.why, outcome.retry_after_s))
@@ -116,9 +120,9 @@ class Invocation(Relay):
         if lease.cold_start:
             self._cold_start = True
         self._begun_at_s = now_s = monotonic()
-        self._passage.running.add(self, now_s)
+        self._way.running.add(self, now_s)
         upstream = self._upstream = gateway.upstreams.of(lease.instance)
-        self._send_over(upstream.pool.take(must_be_alive=not self._passage.may_be_sent_twice), lease, upstream)
+        self._send_over(upstream.pool.take(must_be_alive=not self._way.may_be_sent_twice), lease, upstream)
 
     def waited_too_long(self) -> None:
         """The queue wait's time is over: for want of a slot, or because the function cannot be started."""
@@ -135,7 +139,7 @@ class Invocation(Relay):
 
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
-        self._passage.series.lost["timeout"] += 1
+        self._way.series.lost["timeout"] += 1
         self._judge()
         if self._answered or self.exchange.gone:
             self._drop_connection()
@@ -145,7 +149,7 @@ class Invocation(Relay):
         id_line = self._held_upstream.id_line
         self._status = self._status_of_failure(504)
         self.give_up()
-        destination = self._passage.destination
+        destination = self._way.destination
         answers.timed_out(
             self.exchange,
             destination.route.timeout_s,
@@ -174,7 +178,7 @@ class Invocation(Relay):
 
     def answer_head(self, response: Response) -> tuple[int, bytes]:
         duration_ms = round((monotonic() - self._begun_at_s) * 1000.0)
-        passage = self._passage
+        way = self._way
         health = self._held_upstream.health
         if response.status < 500 and not health.in_a_row:
             health.answered += 1
@@ -184,11 +188,11 @@ class Invocation(Relay):
             self.request_id.encode(),
             duration_ms,
             self._held_upstream.id_line,
-            passage.destination.response_headers,
+            way.destination.response_headers,
         )
         if self._cold_start:
             lines += _COLD_START
-        if passage.trigger is not None:
+        if way.trigger is not None:
             return response.status, lines
         # InvokeFunction: a failed function is no failed call. Which kind of error it was, the instance may have said.
         failed = response.status != 200 or find(response.fields, _STATUS) == b"404"
@@ -206,14 +210,14 @@ class Invocation(Relay):
     def lost(self, error: ConnectionFailed) -> None:
         """The instance went away before it answered; whether the request may be sent again, only it can tell."""
         gateway = self._gateway
-        self._passage.series.lost["malformed" if isinstance(error, ResponseMalformed) else "died"] += 1
+        self._way.series.lost["malformed" if isinstance(error, ResponseMalformed) else "died"] += 1
         gateway.log_lost(self.request_id, self._held_lease.instance.instance_id, error)
         self._judge()
-        may = self._passage.may_be_sent_twice and self.can_be_sent_again
+        may = self._way.may_be_sent_twice and self.can_be_sent_again
         if not may or self._sent_times >= _SENT_MAX:
             self.refuse(refusal.died(sent_again=may))
         elif not self._gate.may_send_again(monotonic()):
-            self._passage.series.lost["over-budget"] += 1
+            self._way.series.lost["over-budget"] += 1
             self.refuse(refusal.died(sent_again=False, over_budget=True))
         else:
             self._requeue()
@@ -237,7 +241,7 @@ class Invocation(Relay):
 
     def _count(self, refusal: Refusal | None, now_s: float) -> None:
         """Say what became of it, for those who watch."""
-        series, gateway, exchange = self._passage.series, self._gateway, self.exchange
+        series, gateway, exchange = self._way.series, self._gateway, self.exchange
         if refusal is not None:
             gateway.metrics.refusals[refusal.code] += 1
             self._status = refusal.status
@@ -252,15 +256,15 @@ class Invocation(Relay):
             gateway.access_log.add(self._record(refusal, status, now_s, wait_s))
 
     def _record(self, refusal: Refusal | None, status: int, now_s: float, wait_s: float) -> Record:
-        passage, exchange = self._passage, self.exchange
+        way, exchange = self._way, self.exchange
         duration_s = now_s - self._arrived_at_s
         return Record(
             at_s=time.time() - duration_s,
             request_id=self.request_id,
-            service=passage.names.service,
-            qualifier=passage.names.qualifier,
-            version=passage.destination.route.version,
-            function=passage.names.function,
+            service=way.names.service,
+            qualifier=way.names.qualifier,
+            version=way.destination.route.version,
+            function=way.names.function,
             method=exchange.method,
             target=exchange.target,
             status=status,
@@ -282,7 +286,7 @@ class Invocation(Relay):
 
     def _status_of_failure(self, at_trigger: int) -> int:
         """FC answers a failed invocation with 200; a browser at a trigger should not take it for a page."""
-        return 200 if self._passage.trigger is None else at_trigger
+        return 200 if self._way.trigger is None else at_trigger
 
     @property
     def _held_upstream(self) -> Upstream:
@@ -294,7 +298,7 @@ class Invocation(Relay):
             self.granted(outcome)
             return
         self._ticket = outcome
-        gateway, claim = self._gateway, self._passage.claim
+        gateway, claim = self._gateway, self._way.claim
         gateway.waiting.add(self)
         if claim.wait_s_max < gateway.settings.queue_wait_s:
             left_s = max(0.0, self._arrived_at_s + claim.wait_s_max - monotonic())
@@ -351,7 +355,7 @@ class Invocation(Relay):
             connection = await upstream.pool.connect()
         except Unreachable as error:
             self._gateway.upstreams.eject(upstream, str(error))
-            self._passage.series.lost["refused"] += 1
+            self._way.series.lost["refused"] += 1
             if self._lease is lease:
                 self._requeue()
             return
@@ -368,10 +372,10 @@ class Invocation(Relay):
         """Wait for another instance, as the first of those who wait: it has waited already."""
         now_s = monotonic()
         self._return_lease(now_s)
-        self._take(self._gate.reserve_again(self, now_s, self._passage.claim, self._passage.held_bytes))
+        self._take(self._gate.reserve_again(self, now_s, self._way.claim, self._passage.held_bytes))
 
     def _return_lease(self, now_s: float) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._passage.running.discard(self)
+            self._way.running.discard(self)
             self._gateway.give_back(lease, now_s)

@@ -15,6 +15,7 @@ import sys
 
 import uvloop
 
+from runtime import compiled
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
@@ -80,7 +81,7 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     tls = {} if certificate is None else tls_options(loop, settings, certificate)
     listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG, **tls)
     host, port = sock.getsockname()[:2]
-    log.info("listening host=%s port=%s", host, port)
+    log.info("listening host=%s port=%s compiled=%s", host, port, compiled.is_used())
     gc.collect()
     gc.freeze()  # what the start has made stays: no collection needs to look at it again
     await stop.wait()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _INVOKE_LINE: Final = f"POST {PATH_INVOKE} HTTP/1.1\r\n".encode()
 _CLIENT_IP: Final = f"{HEADER_CLIENT_IP}: %b\r\n".encode()
 _BASE_PATH: Final = f"{HEADER_BASE_PATH}: %b\r\n".encode()
+_NO_HOST: Final = b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
 
 # What a waiting request is made of beside its head and body: a connection, and what is remembered about it.
 _OBJECTS_BYTES: Final = 4096
@@ -33,23 +34,23 @@ _OBJECTS_BYTES: Final = 4096
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
-class Passage:
-    """`trigger` is how the function was asked for; None for InvokeFunction."""
+class Way:
+    """What all heads share that ask for the same: where it goes, and on what terms.
+
+    `trigger` is how the function was asked for; None for InvokeFunction.
+    """
 
     __slots__ = (
-        "_around",
+        "behind",
         "body_bytes_max",
         "buckets",
         "claim",
         "destination",
-        "framing",
         "gate",
         "generation",
-        "head",
         "held_body_bytes_max",
-        "held_bytes",
         "is_for_head",
-        "lines",
+        "line",
         "may_be_sent_twice",
         "names",
         "running",
@@ -60,7 +61,6 @@ class Passage:
     def __init__(
         self,
         exchange: Exchange,
-        head: RequestHead,
         trigger: TriggerAsk | None,
         destination: Destination,
         gate: Gate,
@@ -73,7 +73,6 @@ class Passage:
         generation: int,
         terms: Terms,
     ) -> None:
-        self.head = head
         self.trigger = trigger
         self.destination = destination
         self.gate = gate
@@ -85,46 +84,42 @@ class Passage:
         self.claim, self.buckets, self.is_for_head = terms
         self.generation = generation  # of the routes that it was found in
         self.may_be_sent_twice = destination.route.retryable or (trigger is not None and exchange.method in _SAFE)
-        self._around = self._lines_around(exchange)
-        self._set_lines()
-
-    def may_be_again(self, generation: int, head: RequestHead) -> bool:
-        """Whether it is the way of another head too that asks the same method, target and host."""
-        return self.generation == generation and head.is_plain and not self.is_for_head
-
-    def again(self, head: RequestHead) -> Passage:
-        """The same way for another head that differs in nothing that decides it."""
-        passage = Passage.__new__(Passage)
-        for name in _KEPT:
-            setattr(passage, name, getattr(self, name))
-        passage.head = head
-        passage._set_lines()
-        return passage
-
-    def _set_lines(self) -> None:
-        before, behind = self._around
-        head = self.head
-        self.lines = b"".join((before, *head.passed, behind))
-        length = head.content_length
-        # What it comes to hold while it waits, as far as its head says.
-        body_bytes = self.held_body_bytes_max if head.is_chunked else min(length or 0, self.held_body_bytes_max)
-        self.held_bytes = _OBJECTS_BYTES + len(self.lines) + body_bytes
-        # What follows the lines before a body whose length was announced and that is there; b"" otherwise.
-        self.framing = b"" if length is None or head.is_chunked else b"content-length: %d\r\n\r\n" % length
-
-    def _lines_around(self, exchange: Exchange) -> tuple[bytes, bytes]:
-        """The request line, and the lines behind those that are passed on: all but the request's id and the framing."""
-        trigger, destination = self.trigger, self.destination
-        more = _CLIENT_IP % exchange.client_ip
+        # The request line, and the lines behind those that are passed on: all but the request's id and the framing.
+        self.behind = _CLIENT_IP % exchange.client_ip
         if trigger is None:
-            line, fixed = _INVOKE_LINE, destination.invoke_headers
+            self.line = _INVOKE_LINE
+            self.behind += destination.invoke_headers
         else:
-            line, fixed = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target), destination.http_headers
+            self.line = b"%b %b HTTP/1.1\r\n" % (exchange.method, trigger.target)
             if trigger.base_path:
-                more += _BASE_PATH % trigger.base_path
-        if self.head.host is None:
-            more += b"host: localhost\r\n"  # an HTTP/1.0 client's request goes on as 1.1, which needs one
-        return line, more + fixed
+                self.behind += _BASE_PATH % trigger.base_path
+            self.behind += destination.http_headers
 
 
-_KEPT: Final = tuple(name for name in Passage.__slots__ if name not in ("head", "held_bytes", "lines", "framing"))
+class Passage:
+    """One head's way: `lines` is what goes on of it, all but the request's id and the framing."""
+
+    __slots__ = ("framing", "head", "held_bytes", "lines", "way")
+
+    def __init__(self, way: Way, head: RequestHead) -> None:
+        self.way = way
+        self.head = head
+        host = _NO_HOST if head.host is None else b""
+        self.lines = lines = b"".join((way.line, *head.passed, host, way.behind))
+        length = head.content_length
+        if length is None or head.is_chunked:
+            self.framing = b""
+            body_bytes = way.held_body_bytes_max if head.is_chunked else 0
+        else:
+            # What follows the lines before a body whose length was announced and that is there.
+            self.framing = b"content-length: %d\r\n\r\n" % length
+            body_bytes = min(length, way.held_body_bytes_max)
+        # What it comes to hold while it waits, as far as its head says.
+        self.held_bytes = _OBJECTS_BYTES + len(lines) + body_bytes
+
+    def again(self, generation: int, head: RequestHead) -> Passage | None:
+        """The passage of another head that asks the same method, target and host; None: it may go another way."""
+        way = self.way
+        if way.generation == generation and head.is_plain and not way.is_for_head:
+            return Passage(way, head)
+        return None

@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from mypy_extensions import mypyc_attr
+
 from runtime.gateway.headers import RequestHead, sort_response, sort_trailers
 from runtime.gateway.refusal import Refusal, too_large
 from runtime.http.client import ClientConnection, ConnectionFailed, NotSent
@@ -32,6 +34,7 @@ from runtime.signature import BodyDigest, SignatureRefused
 _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Relay(ABC):
     """An exchange's owner and a connection's asker at once, from the request's head until both sides are done."""
 

@@ -9,6 +9,8 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from mypy_extensions import mypyc_attr
+
 from runtime.http.chunked import BodyMalformed, ChunkedBody
 from runtime.http.framing import Headers, has_no_body
 from runtime.http.head import END, HeadMalformed, Response, check_begin_of_response, parse_response
@@ -49,8 +51,11 @@ class Asker(Protocol):
     def upstream_resumed(self) -> None: ...
 
 
-class ClientConnection(asyncio.Protocol):
-    """One connection. `ask`, then `write` for the rest of a body; the response arrives at the asker.
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ClientConnection:
+    """One connection, by its methods an `asyncio.Protocol`.
+
+    `ask`, then `write` for the rest of a body; the response arrives at the asker.
 
     `put_back` gets the connection when a response is complete and another request may follow; `lost` when it is gone.
     An instance's next answer mostly has the very head of the one before, which is remembered as the server's side does.

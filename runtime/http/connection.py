@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 REMEMBERED_BYTES_MAX: Final = 4096
 
 
-class ServerConnection(asyncio.Protocol):
-    """One client. What it pipelines waits unread until the answer before is finished."""
+class ServerConnection:
+    """One client, by its methods an `asyncio.Protocol`.
+
+    What it pipelines waits unread until the answer before is finished."""
 
     __slots__ = (
         "_beginning",
@@ -227,9 +229,13 @@ class ServerConnection(asyncio.Protocol):
                     break
                 request, data = found
             data = self._begin(request, data)
-            if self._current is None and data and self.transport.is_closing():
+            if data and not self._is_answering and self.transport.is_closing():
                 break
         self._reading = False
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._current is not None
 
     def _read_held(self) -> None:
         if not self._reading and self._held and not self.transport.is_closing():

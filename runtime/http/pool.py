@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import Final
+from typing import Final, cast
 
 from runtime.http.client import ClientConnection
 from runtime.http.deadlines import Deadlines
@@ -98,14 +98,13 @@ class Pool:
             connection.close()
 
     async def _connect_once(self) -> ClientConnection:
+        connection = ClientConnection(self.put_back, self._lost)
+        protocol = cast(asyncio.Protocol, connection)
         if self._scheme == "unix":
-            _, connection = await self._loop.create_unix_connection(self._connection, self._host)
+            await self._loop.create_unix_connection(lambda: protocol, self._host)
         else:
-            _, connection = await self._loop.create_connection(self._connection, self._host, self._port)
+            await self._loop.create_connection(lambda: protocol, self._host, self._port)
         return connection
-
-    def _connection(self) -> ClientConnection:
-        return ClientConnection(self.put_back, self._lost)
 
     def _lost(self, connection: ClientConnection) -> None:
         if connection in self._idle:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Final, cast
 
 from runtime.http.connection import ServerConnection
 from runtime.http.deadlines import Deadlines
@@ -57,9 +57,9 @@ class Server:
         self.lingering: Deadlines[ServerConnection] = Deadlines(loop, LINGER_S, connection.close)
         self._deadlines = (self.in_head, self.in_body, self.unread, self.lingering)
 
-    def connection(self) -> ServerConnection:
+    def connection(self) -> asyncio.Protocol:
         """A protocol for one more client; give this method to `create_server`."""
-        return ServerConnection(self)
+        return cast(asyncio.Protocol, ServerConnection(self))
 
     async def drain(self, timeout_s: float) -> int:
         """Let what is being answered finish, close everything else. Gives the number of connections cut at the end."""

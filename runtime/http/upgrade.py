@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, cast
 
 from runtime.http.client import ClientConnection
 from runtime.http.connection import ServerConnection
@@ -83,7 +83,7 @@ class UpgradingConnection(ClientConnection):
         """Take an unused connection over from its pool, which hears of it no more."""
         made = cls()
         made.connection_made(connection.transport)
-        connection.transport.set_protocol(made)
+        connection.transport.set_protocol(cast(asyncio.Protocol, made))
         return made
 
     def detach(self) -> None:

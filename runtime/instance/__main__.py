@@ -10,7 +10,11 @@ import json
 import os
 import sys
 
-from runtime.instance.birth import become_instance
+from runtime import compiled
+
+compiled.use()
+
+from runtime.instance.birth import become_instance  # noqa: E402 - by now from the build
 
 
 def main() -> int:

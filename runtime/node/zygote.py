@@ -34,6 +34,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from runtime import compiled
+
 PACKET_BYTES_MAX: Final = 160 * 1024  # below the kernel's default for one packet of a unix socket
 # What the instance server and most functions import. The last ones are optional for a function, and dear to import.
 PRELOADED: Final = (
@@ -63,6 +65,7 @@ _WITHOUT_OWN: Final = tuple(name for name in PRELOADED if name not in (*REPLACEA
 def main() -> None:
     node = socket.socket(fileno=int(sys.argv[1]))
     is_for_own = "own" in sys.argv[2:]
+    compiled.use()
     preload(_WITHOUT_OWN if is_for_own else PRELOADED)
     zygote = Zygote(node)
     if is_for_own:

@@ -126,7 +126,8 @@ LIMITS = ServerLimits(head_timeout_s=5.0, body_timeout_s=10.0, write_timeout_s=2
 
 def connect(time: Time) -> tuple[ServerConnection, Wire, Function]:
     function = Function()
-    connection = Server(cast(asyncio.AbstractEventLoop, time), function.handle, LIMITS).connection()
+    server = Server(cast(asyncio.AbstractEventLoop, time), function.handle, LIMITS)
+    connection = cast(ServerConnection, server.connection())
     wire = Wire()
     connection.connection_made(cast(asyncio.Transport, wire))
     return connection, wire, function

@@ -1,0 +1,30 @@
+"""The build of the hot path is found by its sources, and only before they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime import compiled
+
+
+def test_each_module_that_is_listed_is_there_and_listed_once() -> None:
+    assert [module for module in compiled.MODULES if not compiled.source(module).is_file()] == []
+    assert len(set(compiled.MODULES)) == len(compiled.MODULES)
+
+
+def test_a_change_to_any_source_leads_away_from_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = compiled.folder()
+    changed = tmp_path / "pool.py"
+    original = compiled.source
+    changed.write_bytes(original("runtime.http.pool").read_bytes() + b"#")
+    monkeypatch.setattr(compiled, "source", lambda module: changed if module.endswith(".pool") else original(module))
+    assert compiled.folder() != before
+
+
+def test_what_was_imported_from_its_source_stays_so() -> None:
+    import runtime.http.head  # noqa: F401
+
+    assert not compiled.use()
+    assert not compiled.is_used()
