@@ -44,6 +44,13 @@ def kind_arguments(parser: argparse.ArgumentParser) -> None:
     add("--registry-credentials", default=get("STOKE_REGISTRY_CREDENTIALS", ""), metavar="FILE")
     add("--container-loosened", type=loosened, default=get("STOKE_CONTAINER_LOOSENED", ""), metavar="NAME,…")
     add("--container-pids-max", type=number(1, 4_194_304), default=get("STOKE_CONTAINER_PIDS_MAX", "4096"))
+    add(
+        "--container-gpus",
+        type=one_of("nvidia", "cdi"),
+        metavar="nvidia|cdi",
+        default=get("STOKE_CONTAINER_GPUS", "nvidia"),
+        help="how the engine is asked for cards (default: %(default)s)",
+    )
     add("--container-network", default=get("STOKE_CONTAINER_NETWORK", "bridge"), metavar="NAME")
     add("--container-user", default=get("STOKE_CONTAINER_USER", ""), metavar="UID[:GID]")
     add("--container-tmp-mib", type=number(1, 1_048_576), default=get("STOKE_CONTAINER_TMP_MIB", "512"))
@@ -60,7 +67,7 @@ def kind_settings(parsed: argparse.Namespace) -> dict[str, Any]:
         "container_pids_max",
         "container_network",
     )
-    values = {name: getattr(parsed, name) for name in (*names, "container_user", "container_tmp_mib")}
+    values = {name: getattr(parsed, name) for name in (*names, "container_user", "container_tmp_mib", "container_gpus")}
     credentials = parsed.registry_credentials
     return {**values, "registry_credentials": Path(credentials).expanduser().absolute() if credentials else None}
 

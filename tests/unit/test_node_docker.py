@@ -78,6 +78,13 @@ def test_a_simulated_card_is_none_that_could_be_shown() -> None:
     assert "CUDA_VISIBLE_DEVICES=" in asked["Env"]
 
 
+def test_cards_may_be_asked_for_by_the_container_device_interface() -> None:
+    (request,) = body(Containment(gpus="cdi"), GpuShare("GPU-1", 1024, 25), gpu_memory_mib=1024)["HostConfig"][
+        "DeviceRequests"
+    ]
+    assert request == {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-1"]}
+
+
 def test_shared_memory_is_as_large_as_the_function_says() -> None:
     assert body(environment={"FCGPU_RUNTIME_SHMSIZE": "2147483648"})["HostConfig"]["ShmSize"] == 2**31
     assert shm_size_bytes({}) is None

@@ -38,6 +38,7 @@ class Containment:
     network: str = "bridge"
     user: str = ""  # who runs an image that names no user; "" = as the image has it, root
     tmp_mib: int = 512  # of /tmp, which is memory and counts as the instance's
+    gpus: str = "nvidia"  # how cards are asked for: "nvidia" or "cdi"
 
 
 def container_name(instance_id: str) -> str:
@@ -103,8 +104,15 @@ def _host_config(spec: LaunchSpec, containment: Containment, gpus: Sequence[str]
     if (shm_bytes := shm_size_bytes(spec.environment)) is not None:
         config["ShmSize"] = shm_bytes
     if gpus:
-        config["DeviceRequests"] = [{"Driver": "nvidia", "DeviceIDs": list(gpus), "Capabilities": [["gpu"]]}]
+        config["DeviceRequests"] = [_device_request(gpus, containment.gpus)]
     return config
+
+
+def _device_request(gpus: Sequence[str], by: str) -> dict[str, Any]:
+    """By the NVIDIA runtime's own way, or by the Container Device Interface (`nvidia-ctk cdi list` shows its names)."""
+    if by == "cdi":
+        return {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={gpu}" for gpu in gpus]}
+    return {"Driver": "nvidia", "DeviceIDs": list(gpus), "Capabilities": [["gpu"]]}
 
 
 def shm_size_bytes(environment: Mapping[str, str]) -> int | None:

@@ -50,6 +50,7 @@ class DockerLauncher:
             settings.container_network,
             settings.container_user,
             settings.container_tmp_mib,
+            settings.container_gpus,
         )
         self._owner = hashlib.sha256(os.fsencode(settings.data)).hexdigest()[:16]
         self._logs: dict[str, ContainerLog] = {}
