@@ -181,12 +181,13 @@ class Autoscaler:
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left,
         )
-        done = await self._keeper.settle(
-            key,
-            want,
-            lambda new_id: self._make_spec(function, service, key[1], new_id),
-            lambda count: self._places(need, count),
-        )
+        idle_mode = self._world.idle_mode(key)
+
+        def make_spec(new_id: str) -> LaunchSpec:
+            spec = self._make_spec(function, service, key[1], new_id)
+            return replace(spec, idle_mode=True) if idle_mode else spec
+
+        done = await self._keeper.settle(key, want, make_spec, lambda count: self._places(need, count))
         if whole and not done and not done.held:
             self._rest(key, want, observation)
         return changed

@@ -90,13 +90,15 @@ def write(
     return path
 
 
-def write_mlp(path: Path, width: int, layers: int, *, outputs: int = 10, seed: int = 1, external: str = "") -> Path:
-    """`x` [n, width] through `layers` layers of that width and ReLU to `y` [n, outputs]; weights by a seed.
+def write_mlp(
+    path: Path, width: int, layers: int, *, inputs: int = 0, outputs: int = 10, seed: int = 1, external: str = ""
+) -> Path:
+    """`x` [n, inputs] through `layers` layers of `width` and ReLU to `y` [n, outputs]; weights by a seed.
 
-    Each layer has 4 · width² bytes: width 1024 and 8 layers are 32 MiB.
+    `inputs` 0 are as many as `width`. Each layer has 4 · width² bytes: width 1024 and 8 layers are 32 MiB.
     """
     draw = np.random.default_rng(seed)
-    sizes = [width] * (layers + 1) + [outputs]
+    sizes = [inputs or width, *[width] * layers, outputs]
     nodes: list[Node] = []
     constants: dict[str, np.ndarray[Any, Any]] = {}
     at = "x"
@@ -109,7 +111,7 @@ def write_mlp(path: Path, width: int, layers: int, *, outputs: int = 10, seed: i
         if not last:
             nodes.append(Node("Relu", [after], [f"h{layer}"]))
             at = f"h{layer}"
-    given, got = Tensor("x", "float32", ["n", width]), Tensor("y", "float32", ["n", outputs])
+    given, got = Tensor("x", "float32", ["n", sizes[0]]), Tensor("y", "float32", ["n", outputs])
     return write(path, nodes, [given], [got], constants, external=external)
 
 

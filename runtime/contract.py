@@ -353,6 +353,7 @@ class LaunchSpec(Message):
     pre_stop_timeout_s: float = 3.0
     import_before_fork: bool = True  # python runtimes: may its module be imported once, and forked for each instance?
     launch_timeout_s: float = 120.0
+    idle_mode: bool = False  # a model gives back what it holds of a device while nobody asks it
     health_path: str = ""  # "" = a connect to the port is enough
     health_initial_delay_s: float = 0.0
     health_period_s: float = 3.0

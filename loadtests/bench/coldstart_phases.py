@@ -63,7 +63,8 @@ async def probed(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(NOTED | {"own_pid": os.getpid()}).encode()})
         return
-    NOTED.setdefault("first_request", time.time())
+    if scope["type"] == "http":
+        NOTED.setdefault("first_request", time.time())
     await app(scope, receive, send)
 """
 
@@ -72,6 +73,8 @@ import numpy as np
 from runtime.instance import load_session
 
 async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError("this app has no lifespan")
     session = load_session("mlp.onnx")
     session.run(None, {"x": np.zeros((1, 1024), np.float32)})
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -205,10 +208,11 @@ async def _launched(client: NodeClient, like: LaunchSpec, *, is_imported: bool) 
     spec = LaunchSpec(**{**asdict(like), "instance_id": f"c-{uuid.uuid4().hex[:12]}"})
     began_s = time.time()
     await client.launch(spec)
-    status = await _ready(client, spec.instance_id)
+    status = await _until(client, spec.instance_id, InstanceState.READY)
     total_s = time.time() - began_s
     noted = await _noted(status)
     await client.stop(spec.instance_id, 0.0)
+    await _until(client, spec.instance_id, InstanceState.STOPPED)  # the node has nothing left to do for it
     if (noted["pid"] != noted["own_pid"]) != is_imported:
         raise RuntimeError(f"instance {spec.instance_id} did not start as it was to")
     imported_s = 0.0 if is_imported else noted["import_end"] - noted["import_begin"]
@@ -218,9 +222,9 @@ async def _launched(client: NodeClient, like: LaunchSpec, *, is_imported: bool) 
     return Launch(start_s, imported_s, session_s, first_run_s, rest_s)
 
 
-async def _ready(client: NodeClient, instance_id: str) -> InstanceStatus:
+async def _until(client: NodeClient, instance_id: str, state: InstanceState) -> InstanceStatus:
     async for status in client.watch():
-        if status.instance_id == instance_id and status.state is InstanceState.READY:
+        if status.instance_id == instance_id and status.state is state:
             return status
         if status.instance_id == instance_id and status.state is InstanceState.FAILED:
             raise RuntimeError(status.reason)

@@ -189,7 +189,7 @@ def start_stoke(folder: Path, name: str, definition: str, concurrency: int) -> I
         instances = instance_pids(stoke, SERVICE, FUNCTION)
         pids = (parts(stoke)["gateway"], *instances.values())
         for pid in (*parts(stoke).values(), *pids):
-            _pin(pid, PROXY_CORE if pid in pids else LOAD_CORE)
+            pin(pid, PROXY_CORE if pid in pids else LOAD_CORE)
         port = int(stoke.endpoint.rpartition(":")[2])
         yield Side(name, port, f"/2016-08-15/proxy/{SERVICE}/{FUNCTION}/", pids, BODY if definition else TENSOR_BODY)
 
@@ -223,7 +223,7 @@ def _manifest(code: Path, concurrency: int, handler: str) -> dict[str, object]:
     return {"edition": "1.0.0", "name": "bench", "services": {FUNCTION: {"component": "fc", "props": props}}}
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
     """The process and the threads it has."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):

@@ -33,12 +33,12 @@ def with_other_end(request: Request, beginning: bytes, data: bytes) -> Request |
     if end is None:
         return None
     request_id, length = end.groups()
-    other = Request.__new__(Request)
-    other.raw = data[: end.end()]
-    other.method, other.target, other.host = request.method, request.target, request.host
-    other.fields = [*request.fields[:-2], (_ID, request_id), (_LENGTH, length)]
-    other.http_1_0, other.keep_alive = request.http_1_0, request.keep_alive
-    other.content_length, other.is_chunked = int(length), False
-    other.expects_continue, other.upgrade = request.expects_continue, request.upgrade
+    fields = [*request.fields[:-2], (_ID, request_id), (_LENGTH, length)]
+    other = Request(data[: end.end()], request.method, request.target, fields, http_1_0=request.http_1_0)
+    other.host = request.host
+    other.content_length = int(length)
+    other.keep_alive = request.keep_alive
+    other.expects_continue = request.expects_continue
+    other.upgrade = request.upgrade
     other.note, other.note_before = request.note, request.note_before
     return other

@@ -15,6 +15,7 @@ class InstanceConfig:
     pre_stop: str = ""  # likewise, for GET /pre-stop
     instance_concurrency: int = 1
     site: str = ""  # where the packages of the function's environment lie; "" = it has none
+    idle_mode: bool = False  # of models: give back what is held of a device while nobody asks
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
@@ -17,27 +19,40 @@ from runtime.models.routes import Routes
 from runtime.models.server import ModelServer
 from runtime.models.session import SessionOptions
 from runtime.models.source import Source, find_source
+from runtime.models.spec import ModelSpec
+
+_SWITCH_S: Final = 0.0005
+# Of idle mode, where model.yaml does not say: opening the sessions again costs the next request a load.
+_IDLE_S: Final = 30.0
 
 
 def serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
     """Until SIGTERM. Raises OSError: nothing can listen. Raises ModelUnusable: it cannot be served; says why."""
+    # A session in a thread that is done waits for the interpreter: no longer than a small model takes.
+    sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, drain_s, on_ready))
 
 
 async def _serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
     source = find_source(Path(config.code), config.handler)
+    spec = in_idle_mode(source.spec) if config.idle_mode else source.spec
     model = Model(
         source.file,
         source.name,
-        source.spec.version,
-        spec=source.spec,
+        spec.version,
+        spec=spec,
         options=session_options(source),
         concurrency=config.instance_concurrency,
     )
     # With an initializer the model is run for the first time at POST /initialize, which has a time limit of its own.
     warms_up = not config.initializer
     await ModelServer(model, routes(model), config.socket, drain_s, on_ready, warms_up=warms_up).serve()
+
+
+def in_idle_mode(spec: ModelSpec) -> ModelSpec:
+    """What model.yaml says of idleness goes before what the provision config does."""
+    return spec if spec.idle_seconds is not None else spec.model_copy(update={"idle_seconds": _IDLE_S})
 
 
 def routes(model: Model) -> Routes:

@@ -15,6 +15,9 @@ _NEWEST_WEIGHT: Final = 0.2  # of a new measurement, in the running mean of its 
 # A bucket that was too slow once may have been so by chance. It is only run again when it seems fast enough, so what is
 # known of it fades with each run of a smaller one: twice too slow, it gets another try after 70 runs.
 _FADING: Final = 0.99
+# What a run takes where nothing else wants the processor is the least that was seen lately. A run that was interrupted
+# says nothing about that, and a model that has become slower is known for it after some dozen runs.
+_LEAST_GROWS: Final = 1.02
 _ROWS_DOUBLED: Final = 2.0  # twice the rows take at most about twice the time
 
 
@@ -50,13 +53,14 @@ def powers_of_two(rows_max: int) -> tuple[int, ...]:
 
 
 class RunTimes:
-    """What runs of each bucket took: running means, in seconds."""
+    """What runs of each bucket took, in seconds: on average, and at the least."""
 
-    __slots__ = ("_means_s", "_rules")
+    __slots__ = ("_least_s", "_means_s", "_rules")
 
     def __init__(self, rules: BatchRules) -> None:
         self._rules = rules
         self._means_s: dict[int, float] = {}
+        self._least_s: dict[int, float] = {}
 
     def note(self, rows: int, took_s: float) -> None:
         """A run of so many rows took so long."""
@@ -64,13 +68,14 @@ class RunTimes:
         means_s = self._means_s
         mean_s = means_s.get(bucket)
         means_s[bucket] = took_s if mean_s is None else mean_s + _NEWEST_WEIGHT * (took_s - mean_s)
+        self._least_s[bucket] = min(took_s, self._least_s.get(bucket, took_s) * _LEAST_GROWS)
         for larger in means_s:
             if larger > bucket:
                 means_s[larger] *= _FADING
 
-    def expected_s(self, rows: int) -> float | None:
-        """What a run of so many rows will take; None when nothing like it was measured."""
-        return self._means_s.get(self._rules.bucket(rows))
+    def least_s(self, rows: int) -> float | None:
+        """What a run of so many rows takes when it is not interrupted; None when nothing like it was measured."""
+        return self._least_s.get(self._rules.bucket(rows))
 
     def rows_allowed(self) -> int:
         """As many rows as can be run together within the latency target.

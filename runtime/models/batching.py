@@ -134,8 +134,8 @@ class Batcher:
             if not jobs:
                 continue
             runner = self._idle.pop()
-            expected_s = self.times.expected_s(sum([job.rows for job in jobs]))
-            if expected_s is not None and expected_s <= INLINE_S_MAX:
+            least_s = self.times.least_s(sum([job.rows for job in jobs]))
+            if least_s is not None and least_s <= INLINE_S_MAX:
                 run = _Run(runner, jobs, self._rules)
                 run.execute()
                 self._idle.append(runner)

@@ -90,6 +90,13 @@ class ModelServer:
         listener.close()
         await server.drain(self._drain_s)
         self.write_marks()
+        log.info("model.ended %s", self._counted())
+
+    def _counted(self) -> str:
+        """How batches came out, for who reads the log; what was run to warm up is among them."""
+        statistics = self.model.statistics
+        batches = {rows: batch.compute_infer.count for rows, batch in sorted(statistics.batches.items())}
+        return f"name={self.model.name} requests={statistics.success.count} batches={batches}"
 
     def take(self, exchange: Exchange) -> None:
         """One request."""

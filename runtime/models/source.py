@@ -51,8 +51,11 @@ def find_source(code: Path, handler: str) -> Source:
 
 def check_file(file: Path) -> None:
     """Raises ModelUnusable for what is no ONNX model at a first look, with the likely reason."""
-    with file.open("rb") as opened:
-        begin = opened.read(256)
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(256)
+    except OSError as error:
+        raise ModelUnusable(f"model '{file.name}' cannot be read: {error}") from error
     if not begin:
         raise ModelUnusable(f"model '{file.name}' is empty: an ONNX model is allowed")
     if begin.startswith(_LFS_POINTER):

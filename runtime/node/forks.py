@@ -163,12 +163,17 @@ class Forks:
             zygote.ready.set_result(None)
         elif "refused" in message:
             self._drop(zygote, Refused(message["refused"]))
+        elif "joined" in message:
+            self._joined(message["joined"])
         elif "exited" in message:
             exit_status = self._exits.pop(message["exited"], None)
             if exit_status is not None and not exit_status.done():
                 exit_status.set_result(message["status"])
         else:
             self._hear_of_fork(message, descriptors)
+
+    def _joined(self, group: str) -> None:
+        """The zygote sits in this memory group."""
 
     def _hear_of_fork(self, message: dict[str, Any], descriptors: list[int]) -> None:
         forked = self._forking.get(message["id"])

@@ -52,7 +52,7 @@ class Instances:
             settings.zygote_start_timeout_s,
             settings.fork_timeout_s,
         )
-        self.zygotes = Zygotes(limits)
+        self.zygotes = Zygotes(limits, groups)
         self._processes = ProcessLauncher(settings, groups, self._environments, self.zygotes)
         self._containers = DockerLauncher(settings, self._lives_here)
         self.cards = Cards(devices, settings.gpu_sharing, Mps(self._mps_folder(), settings.path))
@@ -70,10 +70,19 @@ class Instances:
         """Raises LaunchRefused for a runtime that is not launched here, CallError when the zygote does not start."""
         await self._launcher(runtime).prepare(runtime)
 
-    def launch(self, spec: LaunchSpec) -> None:
+    async def launch(self, spec: LaunchSpec) -> None:
         """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
-        if spec.instance_id in self._by_id:
-            return
+        if spec.instance_id not in self._by_id:
+            self._launch(spec)
+        # The life goes on meanwhile: a node that is killed leaves what was saved, and a machine that is leaves no life.
+        instance = self._by_id[spec.instance_id]
+        try:
+            await asyncio.to_thread(records.sync, instance.place.folder)
+        except OSError as error:
+            instance.ask_to_stop(0.0)
+            raise CallError(f"the instance's record cannot be kept: {error}") from error
+
+    def _launch(self, spec: LaunchSpec) -> None:
         if self._ending:
             raise LaunchRefused("the node is shutting down")
         launcher = self._launcher(spec.runtime)
@@ -82,7 +91,7 @@ class Instances:
         try:
             place = replace(self._make_place(spec, launcher), share=share)
             record = Record(spec, at_s=time.time(), address=place.address, boot=self._boot, group=place.group)
-            records.save(place.folder, record, durable=True)
+            records.save(place.folder, record)
         except OSError as error:
             raise CallError(f"the instance's folder cannot be made: {error}") from error
         instance = self._add(record, place)
@@ -165,6 +174,7 @@ class Instances:
     def adopt(self) -> None:
         """Find again what an earlier node on this data folder launched."""
         self._settings.instances.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.zygotes.remove_spares()
         for record in records.load_all(self._settings.instances):
             place = self._place_again(record)
             if record.state.is_final:
@@ -176,7 +186,7 @@ class Instances:
     def _find_again(self, record: Record, place: Place) -> None:
         if record.boot != self._boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
-            records.save(place.folder, record, durable=False)
+            records.save(place.folder, record)
             self._add(record, place)
             return
         launcher = self._launcher(record.spec.runtime)
@@ -322,6 +332,6 @@ def _is_running(instance: Instance) -> bool:
 
 
 def _subject(instance: Instance) -> Subject:
-    spec, record, group = instance.spec, instance.record, instance.place.group
-    known = frozenset(cgroups.members(Path(group))) if group else frozenset()
+    spec, record = instance.spec, instance.record
+    known = frozenset(instance.launcher.members(instance.place))
     return Subject(spec.instance_id, record.pid, record.start_ticks, spec.cpu, spec.gpu_memory_mib, known)

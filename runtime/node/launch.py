@@ -22,7 +22,7 @@ from runtime.node.gpu_share import GpuShare, gpu_environment
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.zygote import BEFORE_FORKS, REPLACEABLE
-from runtime.node.zygotes import Key, Template, Zygotes
+from runtime.node.zygotes import FunctionForks, Key, Template, Zygotes
 
 PID_FILE: Final = "pid"
 # Variables that differ from one instance of a function version to the next.
@@ -148,9 +148,9 @@ def log_end(place: Place) -> bytes:
     return output.tail(place.folder, _LOG_END_BYTES)
 
 
-async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: int, ready: int) -> Process:
+async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: int, ready: int) -> tuple[Process, str]:
     """A built-in server: forked from the function's zygote if there is one, else from the plain one, or in a fresh
-    interpreter if the function brings its own big libraries.
+    interpreter if the function brings its own big libraries. Gives the process and the memory group that it is in.
 
     The descriptors stay the caller's. Raises ForkError, OSError.
     """
@@ -158,12 +158,22 @@ async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: in
     if spec.import_before_fork:
         key = _key(spec, place)
         if (forks := zygotes.ready(key)) is not None:
-            return await forks.fork(order, log, ready)
+            return await _forked(forks, order, log, ready)
         if refusal := zygotes.refusal(key):
             os.write(log, f"stoke: each instance imports this function anew: {refusal}\n".encode())
     if _brings_own(place):
-        return process.child(_fresh_interpreter(order, place.path, log, ready))
-    return await zygotes.plain.fork(order, log, ready)
+        return process.child(_fresh_interpreter(order, place.path, log, ready)), place.group
+    return await zygotes.plain.fork(order, log, ready), place.group
+
+
+async def _forked(forks: FunctionForks, order: dict[str, Any], log: int, ready: int) -> tuple[Process, str]:
+    """Born in a memory group if one is at hand, else it moves into the one of the order."""
+    group: str = order["group"]
+    spare = forks.take_spare() if group else ""
+    child = await forks.fork({**order, "group": ""} if spare else order, log, ready)
+    if group:
+        await forks.seek_spare()
+    return child, spare or group
 
 
 def template(spec: LaunchSpec, place: Place) -> Template | None:
@@ -177,7 +187,7 @@ def template(spec: LaunchSpec, place: Place) -> Template | None:
     order["of_one_instance"] = [*OF_ONE_INSTANCE, *(OF_ONE_DEVICE if spec.gpu_memory_mib else ())]
     nobodys = {"FC_INSTANCE_ID": "", "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
     order["environment"] = {**BEFORE_FORKS, **order["environment"], **nobodys}
-    return Template(_key(spec, place), order, _brings_own(place))
+    return Template(_key(spec, place), order, _brings_own(place), spec.memory_mib)
 
 
 def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
@@ -210,6 +220,7 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "site": place.site,
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
+        "idle_mode": spec.idle_mode,
     }
 
 

@@ -19,10 +19,11 @@ from runtime.node.ready import ReadyPipe
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What was started. `address` is "" where the place had it before."""
+    """What was started. `address` and `group` are None where the place has them already."""
 
     process: Process
-    address: str = ""
+    address: str | None = None
+    group: str | None = None
 
 
 class Launcher(Protocol):

@@ -29,7 +29,7 @@ from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
 from runtime.node.forks import ForkError
 from runtime.node.launch import Place
-from runtime.node.launcher import Launcher
+from runtime.node.launcher import Launcher, Started
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
@@ -127,7 +127,7 @@ class Instance:
     def _write(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
         try:
-            records.save(self.place.folder, self.record, durable=False)
+            records.save(self.place.folder, self.record)
         except OSError as error:  # a full disk ends no life; a restarted node would know an older state of it
             log.error("record.not_saved instance=%s error=%r", self.id, error)
 
@@ -180,13 +180,20 @@ class Instance:
                 await self._find_lost()
                 raise Failure(f"Function instance could not be started: {error}") from error
             self.process = started.process
-            self.place = replace(self.place, address=started.address or self.place.address)
-            self._write(pid=started.process.pid, start_ticks=started.process.start_ticks, address=self.place.address)
+            self._take_place(started)
             if launch.is_python(self.spec.runtime):
                 ready.given()
                 await self._unless(ready.wait())
         finally:
             ready.close()
+
+    def _take_place(self, started: Started) -> None:
+        """Where it lives may be known only now."""
+        address = self.place.address if started.address is None else started.address
+        group = self.place.group if started.group is None else started.group
+        self.place = replace(self.place, address=address, group=group)
+        process = started.process
+        self._write(pid=process.pid, start_ticks=process.start_ticks, address=address, group=group)
 
     async def _find_lost(self) -> None:
         """A process whose news was lost ends with this instance."""

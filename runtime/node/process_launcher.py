@@ -91,16 +91,19 @@ class ProcessLauncher:
             with _opened_output(place) as log:
                 return Started(launch.start_command_line(spec, place, log))
         try:
-            return Started(await self._fork(spec, place, ready))
+            return await self._fork(spec, place, ready)
         except ZygoteDied:
             await asyncio.sleep(_NEWS_S)
             if self.lost(place) is not None:
                 raise
-            return Started(await self._fork(spec, place, ready))
+            return await self._fork(spec, place, ready)
 
-    async def _fork(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Process:
+    async def _fork(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Started:
         with _opened_output(place) as log:
-            return await launch.start_python(spec, place, self._zygotes, log, ready.write_descriptor)
+            born, group = await launch.start_python(spec, place, self._zygotes, log, ready.write_descriptor)
+        if group != place.group:  # it was born in one with the same limit; the one that was made for it is not needed
+            asyncio.get_running_loop().run_in_executor(None, cgroups.remove, Path(place.group))
+        return Started(born, group=group)
 
     def lost(self, place: Place) -> Member | None:
         """A fork whose news was lost, as the zygote died, notes its pid first of all."""
@@ -116,7 +119,7 @@ class ProcessLauncher:
     # -- while it lasts -----------------------------------------------------------------------------------------------
 
     def members(self, place: Place) -> set[int]:
-        return cgroups.members(Path(place.group)) if place.group else set()
+        return cgroups.members(Path(place.group)) - self._zygotes.pids if place.group else set()
 
     def watches_memory(self, place: Place) -> bool:
         return bool(place.group)

@@ -189,7 +189,7 @@ class Server:
             spec = LaunchSpec.from_dict(request["spec"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgument(f"spec is not a LaunchSpec: {error}") from error
-        self._instances.launch(spec)
+        await self._instances.launch(spec)
 
     async def _stop(self, request: Arguments) -> None:
         self._instances.stop(_text(request, "instance_id"), _number(request, "grace_s", _GRACE_S, 3600.0))

@@ -9,6 +9,9 @@
     ← {"id", "error"}
     ← {"exited": pid, "status"}                         as subprocess has it: negative for a signal
 
+    → {"join": group}                                   move into this memory group: the next child is born in it
+    ← {"joined": group}                                 "" if it could not
+
 An order with `"template": true` has a socket in place of the ready pipe: the child imports the function of the order
 and becomes a zygote too, with that socket (runtime/instance/template.py). There it says, in place of ready:
 
@@ -136,10 +139,16 @@ class Zygote:
                 self._say({"exited": ended[0], "status": os.waitstatus_to_exitcode(ended[1])})
 
     def _answer_one(self) -> bool:
-        packet, descriptors, _, _ = socket.recv_fds(self._node, PACKET_BYTES_MAX, 2)
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(self._node, PACKET_BYTES_MAX, 2)
+        except ConnectionResetError:  # the node is gone, with news from here that it has not read
+            return False
         if not packet:
             return False
         order = json.loads(packet)
+        if "join" in order:
+            self._join(order["join"])
+            return True
         try:
             self._fork(order, *descriptors)
         except OSError as error:
@@ -162,6 +171,13 @@ class Zygote:
             self._say({"id": order["id"], "pid": pid, "start_ticks": start_ticks}, [pidfd])
         finally:
             os.close(pidfd)
+
+    def _join(self, group: str) -> None:
+        try:
+            (Path(group) / "cgroup.procs").write_text("0")
+        except OSError:
+            group = ""
+        self._say({"joined": group})
 
     def _become_zygote(self, order: dict[str, Any], log: int, node: int) -> None:
         try:

@@ -12,18 +12,25 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from runtime.node import cgroups
+from runtime.node.cgroups import MemoryGroups
 from runtime.node.forks import ForkError, Forks, Refused, reap_child, send, start_interpreter
 
 log = logging.getLogger(__name__)
 
 Key = tuple[str, ...]
 _REFUSALS_MAX: Final = 1000
+_SPARE: Final = "spare"
+_LEAVING_S: Final = 0.1  # that a zygote takes to end, once it was let go of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class Template:
     key: Key
     order: dict[str, Any]
     brings_own: bool  # numpy or onnxruntime: they must not meet ours
+    memory_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,40 @@ class Limits:
 class FunctionForks(Forks):
     """As Forks, of a zygote that has imported a function."""
 
-    def __init__(self, plain: Forks, template: Template, limits: Limits) -> None:
+    def __init__(self, plain: Forks, template: Template, limits: Limits, groups: MemoryGroups | None = None) -> None:
         super().__init__(start_timeout_s=limits.start_timeout_s, fork_timeout_s=limits.fork_timeout_s)
         self._plain = plain
         self._template = template
+        self._groups = groups
+        self._spare = ""  # the memory group that the zygote sits in, for its next child
         self.used_at_s = time.monotonic()
+
+    def take_spare(self) -> str:
+        """A memory group with the function's limit that the next child is born in; "" if there is none just now.
+
+        To move into a group takes a process some ten milliseconds (the kernel waits for all its cores); a child of a
+        process that is in one is in it.
+        """
+        spare, self._spare = self._spare, ""
+        return spare
+
+    async def seek_spare(self) -> None:
+        """Have the zygote move into a new group."""
+        if self._groups is None or self._zygote is None:
+            return
+        with suppress(OSError):  # without one, children move by themselves
+            group = self._groups.make(f"{_SPARE}-{secrets.token_hex(8)}", self._template.memory_mib)
+            await send(self._zygote.socket, json.dumps({"join": str(group)}).encode(), [])
+
+    def _joined(self, group: str) -> None:
+        self._spare = group
+        if not group:  # it sits in the group of its last child, whose limit and end are not to be its own
+            self.close()
+
+    def close(self) -> None:
+        super().close()
+        if spare := self.take_spare():  # the zygote leaves it in a moment
+            asyncio.get_running_loop().call_later(_LEAVING_S, cgroups.remove, Path(spare))
 
     async def _spawn(self, ours: socket.socket, theirs: socket.socket) -> tuple[int, Callable[[], None]]:
         order = {"instance_id": "", **self._template.order, "template": True}
@@ -63,15 +100,16 @@ class FunctionForks(Forks):
         return popen.pid, lambda: reap_child(popen)
 
 
-MakeForks = Callable[[Forks, Template, Limits], FunctionForks]
+MakeForks = Callable[[Forks, Template, Limits, MemoryGroups | None], FunctionForks]
 
 
 class Zygotes:
     """`fork` gives an instance by the fastest way there is, `warm` makes that the fastest one for the next."""
 
-    def __init__(self, limits: Limits, make: MakeForks = FunctionForks) -> None:
+    def __init__(self, limits: Limits, groups: MemoryGroups | None = None, make: MakeForks | None = None) -> None:
         self._limits = limits
-        self._make = make
+        self._groups = groups
+        self._make = make or FunctionForks
         self.plain = Forks(start_timeout_s=limits.start_timeout_s, fork_timeout_s=limits.fork_timeout_s)
         self._of: dict[Key, FunctionForks] = {}
         self._refusals: dict[Key, str] = {}
@@ -85,6 +123,11 @@ class Zygotes:
         forks.used_at_s = time.monotonic()
         return forks
 
+    @property
+    def pids(self) -> set[int]:
+        """Of all of them. One may sit for a moment in the memory group of its newest child, and is not its family."""
+        return {forks.pid for forks in (self.plain, *self._of.values())} - {0}
+
     def refusal(self, key: Key) -> str:
         """Why this function version has none; "" if nothing speaks against it."""
         return self._refusals.get(key, "")
@@ -94,7 +137,7 @@ class Zygotes:
         key = template.key
         if key in self._of or key in self._refusals or key in self._warming or not self._make_room():
             return
-        self._of[key] = self._make(self.plain, template, self._limits)
+        self._of[key] = self._make(self.plain, template, self._limits, self._groups)
         self._warming[key] = asyncio.create_task(self._warm(key))
 
     async def _warm(self, key: Key) -> None:
@@ -106,6 +149,7 @@ class Zygotes:
             log.warning("zygote.not_made function=%s error=%s", "/".join(key[:3]), error)
             self._close(key)
         else:
+            await self._of[key].seek_spare()
             log.info("zygote.made function=%s pid=%d", "/".join(key[:3]), self._of[key].pid)
         finally:
             del self._warming[key]
@@ -139,6 +183,12 @@ class Zygotes:
         if (forks := self._of.pop(key, None)) is not None:
             forks.close()
 
+    def remove_spares(self) -> None:
+        """Memory groups that nobody is in: of zygotes that have ended, also of a node that was killed."""
+        if self._groups is not None:
+            for group in self._groups.parent.glob(f"{cgroups.PREFIX}{_SPARE}-*"):
+                cgroups.remove(group)
+
     def listing(self) -> list[dict[str, Any]]:
         """Those that there are, and those that were refused."""
         made = [
@@ -157,9 +207,13 @@ class Zygotes:
         for task in list(self._warming.values()):
             task.cancel()
         await asyncio.gather(*self._warming.values(), return_exceptions=True)
+        has_zygotes = bool(self._of)
         for key in list(self._of):
             self._close(key)
         self.plain.close()
+        if has_zygotes and self._groups is not None:
+            await asyncio.sleep(_LEAVING_S)  # until they have ended, and their groups can go
+            self.remove_spares()
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ async def test_an_instance_that_takes_more_of_its_card_than_it_asked_for_is_ende
         command = ["/bin/sh", "-c", "sleep 60"]
         sizes = {"c-small": 1000, "c-large": 2000}
         for name, gpu_memory_mib in sizes.items():
-            instances.launch(
+            await instances.launch(
                 spec(
                     instance_id=name,
                     runtime="custom",

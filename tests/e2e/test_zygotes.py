@@ -162,3 +162,17 @@ async def test_the_exit_code_of_an_instance_that_dies_is_told_by_the_functions_z
         with pytest.raises(Exception, match=r"disconnected|closed"):
             await client.post("/invoke", content=b"")
     assert "code 7" in (await node.until(second.instance_id, FAILED)).reason
+
+
+async def test_an_instance_that_is_stopped_at_once_takes_nothing_of_its_zygote_with_it(node: NodeProcess) -> None:
+    function = named(node, WHO + "\n    # stopped at once\n")
+    await node.launched(function)
+    made = await zygote(node, function)
+    other = await node.launched(again(function))
+    for _ in range(5):
+        one = again(function)
+        await node.launched(one)
+        await node.client.stop(one.instance_id, 0.0)
+        await node.until(one.instance_id, STOPPED)
+    answer = await asked(await node.launched(again(function)))
+    assert (answer["imported_by"], (await asked(other))["imported_by"]) == (made["pid"], made["pid"])

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from runtime.instance.template import unsharable
+from runtime.node.cgroups import MemoryGroups
 from runtime.node.forks import Forks, Refused
 from runtime.node.zygotes import FunctionForks, Limits, Template, Zygotes
 
@@ -17,7 +18,7 @@ class FakeForks(FunctionForks):
     made: dict[str, FakeForks]
     refuse: frozenset[str] = frozenset()
 
-    def __init__(self, plain: Forks, template: Template, limits: Limits) -> None:
+    def __init__(self, plain: Forks, template: Template, limits: Limits, groups: MemoryGroups | None = None) -> None:
         super().__init__(plain, template, limits)
         self.name = template.key[0]
         self.made[self.name] = self
@@ -51,7 +52,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeForks]:
 
 
 def zygotes(functions_max: int = 2, idle_s: float = 600.0) -> Zygotes:
-    return Zygotes(Limits(functions_max=functions_max, idle_s=idle_s), FakeForks)
+    return Zygotes(Limits(functions_max=functions_max, idle_s=idle_s), make=FakeForks)
 
 
 async def warmed(all_of_them: Zygotes, *names: str) -> None:
