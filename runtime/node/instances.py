@@ -58,7 +58,8 @@ class Instances:
         self.cards = Cards(devices, settings.gpu_sharing, Mps(self._mps_folder(), settings.path))
         self._boot = processes.boot_id()
         self._sampler = Sampler(devices)
-        self._sampling = asyncio.Lock()
+        self._sampling: asyncio.Task[None] | None = None
+        self._samples: list[InstanceSample] = []
         self._by_id: dict[str, Instance] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
@@ -134,9 +135,17 @@ class Instances:
             self._watchers.discard(queue)
 
     async def samples(self) -> list[InstanceSample]:
-        async with self._sampling:  # two at once would read the same counters twice
-            subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
-            return await asyncio.to_thread(self._sampler.sample, subjects)
+        """The newest; those of before, with their times, while the driver of a device does not answer."""
+        if self._sampling is None or self._sampling.done():  # two at once would read the same counters twice
+            self._sampling = asyncio.create_task(self._sample())
+        done, _ = await asyncio.wait([self._sampling], timeout=self._settings.sample_timeout_s)
+        for task in done:
+            task.result()
+        return self._samples
+
+    async def _sample(self) -> None:
+        subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
+        self._samples = await asyncio.to_thread(self._sampler.sample, subjects)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """Raises NotFound for an id that was never launched here, or so long ago that its output is gone."""

@@ -23,6 +23,7 @@ class NodeSettings:
     # "auto": MPS where its daemon can be started, so that compute and memory are held; else instances take turns.
     gpu_sharing: Literal["auto", "time-slicing"] = "auto"
     device_period_s: float = 1.0  # how often devices are read again, and what instances hold of them is looked at
+    sample_timeout_s: float = 2.0  # a driver may take this long to tell what processes use; then the last figures stay
     upkeep_period_s: float = 0.5  # how often outputs are cut and, without control groups, memory is looked at
     output_bytes_max: int = 16 * 1024 * 1024  # of one instance; then its newest quarter is kept
     kept_outputs_max: int = 200  # outputs of forgotten instances that stay readable

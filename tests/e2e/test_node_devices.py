@@ -6,14 +6,15 @@ import asyncio
 import os
 import signal
 import textwrap
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from runtime.contract import InstanceState
 from runtime.node.client import NodeError
-from runtime.node.devices import SimulatedDevices
+from runtime.node.devices import GpuUse, ProcessReading, SimulatedDevices
 from runtime.node.instances import Instances
 from runtime.node.mps import PROGRAM, Mps, MpsError
 from runtime.node.settings import NodeSettings
@@ -134,6 +135,37 @@ def test_a_daemon_whose_pid_is_another_programs_by_now_is_not_alive(tmp_path: Pa
     os.kill(pid, signal.SIGKILL)
     (pipe / "nvidia-cuda-mps-control.pid").write_text(str(os.getpid()))
     assert not mps.lives("GPU-0")
+
+
+class Hanging(SimulatedDevices):
+    """A driver that does not answer, until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1000)
+        self.answers = threading.Event()
+
+    def samples(self, readings: Sequence[ProcessReading]) -> dict[int, GpuUse]:
+        self.answers.wait()
+        return super().samples(readings)
+
+
+async def test_a_driver_that_does_not_answer_holds_up_nobody_who_asks_for_samples(tmp_path: Path) -> None:
+    devices = Hanging()
+    settings = NodeSettings(tmp_path, tmp_path / "s", path=os.environ["PATH"], sample_timeout_s=0.05)
+    instances = Instances(settings, devices)
+    instances.adopt()
+    try:
+        await instances.launch(spec(runtime="custom", command=["/bin/sleep", "60"], gpu_memory_mib=9))
+        await eventually(lambda: all(status.pid for status in instances.statuses()), "it runs")
+        for _ in range(3):
+            assert await instances.samples() == [], "there was none before"
+        devices.answers.set()
+        async with asyncio.timeout(20.0):
+            while not await instances.samples():
+                await asyncio.sleep(0.01)
+    finally:
+        devices.answers.set()
+        await instances.shutdown(0.0)
 
 
 class HeldByAll(SimulatedDevices):

@@ -94,7 +94,7 @@ def test_nobody_is_over_capacity_and_nobody_is_refused_while_there_is_a_place() 
         chance = random.Random(seed)
         rule = Rule(chance.choice(("pack", "spread")), cpu_overcommit=chance.choice((0.0, 1.0, 2.0)))
         nodes = some_state(chance)
-        for _ in range(chance.randint(1, 8)):
+        for _ in range(chance.randint(1, 6)):
             need = some_need(chance)
             state: State = tuple(nodes.values())
             on_device = need.gpu_memory_mib > 0 and any(node.devices for node, _ in state)
@@ -117,11 +117,11 @@ def test_nobody_is_over_capacity_and_nobody_is_refused_while_there_is_a_place() 
             assert is_within(*nodes[found.node], rule), (seed, need)
             placed += 1
     assert refused > 500, "the problems are too easy to say anything"
-    assert placed > 1500, "the problems are too hard to say anything"
+    assert placed > 1000, "the problems are too hard to say anything"
 
 
 def test_as_many_fit_as_can_be_placed_one_after_the_other() -> None:
-    for seed in range(200):
+    for seed in range(100):
         chance = random.Random(seed)
         rule = Rule(chance.choice(("pack", "spread")), cpu_overcommit=chance.choice((0.0, 1.0)))
         nodes, need = some_state(chance), some_need(chance)
