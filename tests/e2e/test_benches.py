@@ -46,6 +46,15 @@ def test_a_container_is_launched_beside_one_that_is_made_by_hand(tmp_path: Path)
     assert found["ratio"] > 0
 
 
+def test_the_phases_of_a_cold_start_add_up_for_each_way_to_start(tmp_path: Path) -> None:
+    found = run("coldstart_phases", tmp_path / "p.json", "--rounds", "1", "--functions", "digits", "mlp")
+    for launches in found.values():
+        assert list(launches) == ["function's zygote", "plain zygote", "fresh interpreter"]
+        assert all(min(value for name, value in one.items() if name != "rest_s") >= 0 for (one,) in launches.values())
+        assert all(one["session_s"] > 0 and one["ratio"] > 1 for (one,) in launches.values())
+        assert launches["function's zygote"][0]["import_s"] == 0
+
+
 def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
     found = run("fleet", tmp_path / "l.json", "--functions", "20", "--instances", "60", "--repetitions", "2")
     assert (found["functions"], found["instances"]) == (20, 60)
