@@ -232,6 +232,8 @@ def base_root() -> Path:
             for name, path in sorted(files.items()):
                 tar.add(path, name, recursive=False)
         os.replace(scratch, made)
+        for older in set(cache.glob("base-*.tar")) - {made}:
+            older.unlink(missing_ok=True)
     return made
 
 
