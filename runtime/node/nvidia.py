@@ -37,6 +37,11 @@ class NvidiaDevices:
         self._seen: dict[str, _Seen] = {}  # by uuid, in the order of the inventory
         self._sampled_us: dict[str, int] = {}
         self._began_us = int(time.time() * 1e6)
+        self._of_lost = (
+            nvml.NVML_ERROR_GPU_IS_LOST,
+            nvml.NVML_ERROR_RESET_REQUIRED,
+            nvml.NVML_ERROR_GPU_NOT_FOUND,
+        )
         self._xids = Xids(nvml)
         self.inventory()
 
@@ -59,6 +64,7 @@ class NvidiaDevices:
             count = self._nvml.nvmlDeviceGetCount()
         except self._nvml.NVMLError as error:
             log.warning("nvml.no_count error=%s", error)
+            yield from self._seen.values()
             return
         for index in range(count):
             try:
@@ -66,14 +72,16 @@ class NvidiaDevices:
             except self._nvml.NVMLError as error:
                 log.debug("nvml.unreadable index=%d error=%s", index, error)
                 known = [s for s in self._seen.values() if s.gpu.index == index]
-                yield from (_lost(seen, f"{LOST} (NVML: {error})", now_s) for seen in known)
+                # Any other error is the driver's of a moment: instances are not ended over it, and the time tells.
+                is_lost = error.value in self._of_lost
+                yield from (_lost(seen, f"{LOST} (NVML: {error})", now_s) if is_lost else seen for seen in known)
 
     def _card(self, index: int, now_s: float) -> list[_Seen]:
         nvml = self._nvml
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid = _text(nvml.nvmlDeviceGetUUID(handle))
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-        is_divided = bool(self._ask("nvmlDeviceGetMigMode", handle, default=(0, 0))[0])
+        is_divided = bool(self._ask_slices("nvmlDeviceGetMigMode", handle, default=(0, 0))[0])
         rates = None if is_divided else self._ask("nvmlDeviceGetUtilizationRates", handle)
         major, minor = self._ask("nvmlDeviceGetCudaComputeCapability", handle, default=("", ""))
         card = Gpu(
@@ -92,8 +100,8 @@ class NvidiaDevices:
         return [_Seen(card, handle), *(self._slices(card, handle) if is_divided else ())]
 
     def _slices(self, card: Gpu, handle: Any) -> Iterator[_Seen]:
-        for number in range(self._ask("nvmlDeviceGetMaxMigDeviceCount", handle, default=0)):
-            part = self._ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, number)
+        for number in range(self._ask_slices("nvmlDeviceGetMaxMigDeviceCount", handle, default=0)):
+            part = self._ask_slices("nvmlDeviceGetMigDeviceHandleByIndex", handle, number)
             if part is None:  # no slice has that number
                 continue
             memory = self._nvml.nvmlDeviceGetMemoryInfo(part)
@@ -122,9 +130,24 @@ class NvidiaDevices:
         try:
             return getattr(self._nvml, name)(*arguments)
         except self._nvml.NVMLError as error:
-            if error.value in (self._nvml.NVML_ERROR_GPU_IS_LOST, self._nvml.NVML_ERROR_RESET_REQUIRED):
+            if error.value in self._of_lost:
                 raise
             return default
+
+    def _ask_slices(self, name: str, *arguments: Any, default: Any = None) -> Any:
+        """As `_ask`, but what is no clear no is raised: instances end with a slice that is not there any more."""
+        nvml = self._nvml
+        try:
+            return getattr(nvml, name)(*arguments)
+        except nvml.NVMLError as error:
+            if error.value in (
+                nvml.NVML_ERROR_INVALID_ARGUMENT,
+                nvml.NVML_ERROR_NOT_SUPPORTED,
+                nvml.NVML_ERROR_NOT_FOUND,
+                nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+            ):
+                return default
+            raise
 
     # -- what processes use -------------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ class FakeCard:
     utilization: list[Any] | None = field(default_factory=list)
     slices: dict[int, FakeSlice] | None = None
     is_lost: bool = False
+    fails_with: int = 0  # at every touch, this error
 
 
 def running(pid: int, mib: int | None) -> Any:
@@ -58,19 +59,25 @@ class FakeNvml:
     """Handles are the cards and slices themselves. `xids` are told once each: (card's index, XID)."""
 
     NVMLError = FakeNvmlError
+    NVML_ERROR_INVALID_ARGUMENT = 2
     NVML_ERROR_NOT_SUPPORTED = 3
     NVML_ERROR_NO_PERMISSION = 4
     NVML_ERROR_NOT_FOUND = 6
     NVML_ERROR_TIMEOUT = 10
+    NVML_ERROR_FUNCTION_NOT_FOUND = 13
     NVML_ERROR_GPU_IS_LOST = 15
     NVML_ERROR_RESET_REQUIRED = 16
     NVML_ERROR_NO_DATA = 21
+    NVML_ERROR_GPU_NOT_FOUND = 28
+    NVML_ERROR_UNKNOWN = 999
     nvmlEventTypeXidCriticalError = 8  # noqa: N815 - NVML's name
 
     def __init__(self, *cards: FakeCard, events: bool = True) -> None:
         self.cards = list(cards)
         self.xids: deque[tuple[int, int]] = deque()
         self._events = events
+        self.counts = True
+        self.tells_slices = True
 
     def _touch(self, handle: FakeCard | FakeSlice) -> Any:
         card = handle
@@ -78,12 +85,16 @@ class FakeNvml:
             card = next(c for c in self.cards if handle in (c.slices or {}).values())
         if isinstance(card, FakeCard) and card.is_lost:
             raise FakeNvmlError(self.NVML_ERROR_GPU_IS_LOST)
+        if isinstance(card, FakeCard) and card.fails_with:
+            raise FakeNvmlError(card.fails_with)
         return handle
 
     def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
         return "550.54.15"
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        if not self.counts:
+            raise FakeNvmlError(self.NVML_ERROR_UNKNOWN)
         return len(self.cards)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Any:  # noqa: N802
@@ -116,6 +127,8 @@ class FakeNvml:
         return 0 if self._touch(handle).slices is None else 7
 
     def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: Any, number: int) -> Any:  # noqa: N802
+        if not self.tells_slices:
+            raise FakeNvmlError(self.NVML_ERROR_UNKNOWN)
         if number not in (self._touch(handle).slices or {}):
             raise FakeNvmlError(self.NVML_ERROR_NOT_FOUND)
         return handle.slices[number]

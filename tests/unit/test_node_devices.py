@@ -158,6 +158,28 @@ def test_a_card_that_falls_off_the_bus_stays_listed_as_lost_with_its_slices_and_
     assert all(gpu.is_healthy for gpu in devices.inventory())
 
 
+def test_a_driver_that_fails_for_a_moment_makes_no_card_a_lost_one() -> None:
+    nvml = FakeNvml(card(0), divided(1, 0))
+    devices = NvidiaDevices(nvml)
+    before = devices.inventory()
+    nvml.cards[1].fails_with = nvml.NVML_ERROR_UNKNOWN
+    assert [gpu.uuid for gpu in devices.inventory() if gpu.is_healthy] == [gpu.uuid for gpu in before]
+    nvml.cards[1].fails_with = 0
+    nvml.tells_slices = False
+    assert [gpu.uuid for gpu in devices.inventory() if gpu.is_healthy] == [gpu.uuid for gpu in before]
+    nvml.counts = False
+    assert [gpu.uuid for gpu in devices.inventory() if gpu.is_healthy] == [gpu.uuid for gpu in before]
+
+
+@pytest.mark.parametrize("error", [15, 16, 28])
+def test_a_card_that_is_lost_needs_a_reset_or_is_not_found_holds_nothing(error: int) -> None:
+    nvml = FakeNvml(card(0))
+    devices = NvidiaDevices(nvml)
+    nvml.cards[0].fails_with = error
+    (gpu,) = devices.inventory()
+    assert (gpu.is_healthy, gpu.reason) == (False, f"it has fallen off the bus (NVML: NVML error {error})")
+
+
 def test_a_card_that_nvml_counts_no_more_is_lost() -> None:
     nvml = FakeNvml(card(0), card(1))
     devices = NvidiaDevices(nvml)
@@ -257,3 +279,11 @@ def test_the_processes_of_one_instance_add_up_to_the_whole_card_at_most() -> Non
 
 def test_an_instance_without_a_process_on_a_card_uses_nothing_of_it() -> None:
     assert together([]) == GpuUse(0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_stand_in_has_no_name_and_no_number_that_the_library_has_not() -> None:
+    pynvml = pytest.importorskip("pynvml")
+    names = [name for name in dir(FakeNvml) if name.lower().startswith("nvml")]
+    assert [name for name in names if not hasattr(pynvml, name)] == []
+    numbers = [name for name in names if isinstance(getattr(FakeNvml, name), int)]
+    assert {name: getattr(FakeNvml, name) for name in numbers} == {name: getattr(pynvml, name) for name in numbers}
