@@ -32,6 +32,7 @@ from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.lease_store import RedisLeaseStore
 from control_plane.fleet.lessor import Lessor
 from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.placement import Rule
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -123,6 +124,7 @@ class ControlPlane:
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
             readings=self.prometheus,
             on_change=self.explanations.noted,
+            rule=Rule(settings.placement_strategy, settings.placement_family, settings.placement_cpu_overcommit),
         )
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
         box = read_box(settings.data / SECRET_FILE)

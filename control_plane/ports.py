@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from control_plane.explain import Explained
 from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
+from control_plane.node_views import NodeView
 from provision.config import ProvisionConfig
 from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
@@ -286,6 +287,8 @@ class InstanceView:
     ready_at_s: float
     reason: str
     sample: InstanceSample | None = None
+    device: str = ""  # the uuid of what it was placed on; "" = no device
+    gpu_memory_mib: int = 0  # what it holds of that
 
 
 class Readings(Protocol):
@@ -314,6 +317,9 @@ class Fleet(Protocol):
 
     def node(self) -> NodeInfo | None:
         """The machine and its devices, as last read; None while it has not been reached yet."""
+
+    def nodes(self) -> Sequence[NodeView]:
+        """What can hold instances, as last read; nothing while it has not been reached yet."""
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,6 +32,12 @@ class ControlPlaneSettings(BaseSettings):
     async_record_s: float = Field(default=3600.0, ge=1.0, le=2_592_000.0)
     async_stateful_record_s: float = Field(default=604_800.0, ge=1.0, le=2_592_000.0)
     exec_message_bytes_max: int = Field(default=1_048_576, ge=1024, le=67_108_864)  # of a client of a shell
+    # "pack" keeps room for large shares of GPU memory, "spread" keeps instances apart.
+    placement_strategy: Literal["pack", "spread"] = "pack"
+    # Of a card, against what instanceType names: cards are bought once, and a newer one runs what an older one does.
+    placement_family: Literal["at-least", "exact", "any"] = "at-least"
+    # vCPU promised for each there is. 0: not counted, as most functions on a GPU wait for it most of the time.
+    placement_cpu_overcommit: float = Field(default=0.0, ge=0.0, le=100.0, allow_inf_nan=False)
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
     # Whoever may put a provision config has the control plane ask these, and nothing else; parted by commas.
     prometheus_urls: str = "http://127.0.0.1:9090,http://localhost:9090"

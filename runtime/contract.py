@@ -222,6 +222,8 @@ class InstanceRecord(Message):
     ready_at_s: float = 0.0
     draining_since_s: float = 0.0
     reason: str = ""  # why it FAILED, or why it is DRAINING
+    device: str = ""  # the uuid of the card or slice that it is on; "" = none
+    gpu_memory_mib: int = 0  # what it holds of that, until it has ended
 
     def __post_init__(self) -> None:
         # JSON gives plain strings; inside the program they are the enums.
@@ -336,6 +338,7 @@ class LaunchSpec(Message):
     memory_mib: int = 512
     cpu: float = 0.0  # vCPU; 0 = no limit asked for
     gpu_memory_mib: int = 0
+    gpu_device: str = ""  # the uuid of the card or slice it is placed on; "" = none, and it sees no limits
     initializer: str = ""  # "" = POST /initialize is not called
     initialization_timeout_s: float = 3.0
     pre_stop: str = ""  # "" = GET /pre-stop is not called
@@ -377,6 +380,7 @@ class InstanceSample(Message):
     gpu_encoder_utilization: float | None = None
     gpu_decoder_utilization: float | None = None
     simulated: bool = False  # GPU figures come from the simulated device, not from a card
+    gpu_at_s: float | None = None  # UTC seconds of the newest GPU figure, as the device tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,9 +391,11 @@ class NodeInfo(Message):
     pid: int
     memory_mib: int
     cpu: float
-    gpus: list[dict[str, Any]] = field(default_factory=list)  # {"index", "name", "memory_mib", "simulated"}
+    gpus: list[dict[str, Any]] = field(default_factory=list)  # `runtime.node.devices.Gpu` with "sharing" and why
     runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom", "custom-container"
     isolation: dict[str, str] = field(default_factory=dict)  # what is in force, by kind of instance, in words
+    disk_mib: int = 0  # free for instances; 0 = not told
+    labels: dict[str, str] = field(default_factory=dict)  # given by who runs it
 
 
 def error_body(code: str, message: str, request_id: str) -> bytes:

@@ -22,6 +22,7 @@ from control_plane.api import (
     functions3,
     instances,
     keys,
+    nodes,
     provision,
     provision3,
     services,
@@ -204,6 +205,7 @@ def _document() -> dict[str, Any]:
 STOKE_PREFIX = "/stoke/v1"
 STOKE_ROUTES: Table = (
     ("/status", "GET", stoke.status),
+    ("/nodes", "GET", nodes.nodes),
     ("/instances", "GET", stoke.instances),
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),

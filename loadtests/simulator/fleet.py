@@ -12,8 +12,10 @@ from typing import Final
 
 from control_plane.fleet.backoff import Backoff
 from control_plane.fleet.keeper import DRAIN_CHECK_S, HEALTHY_AFTER_S
+from control_plane.fleet.placement import Placed
 from control_plane.fleet.plan import Plan, Unit, Want, plan
 from control_plane.fleet.usage import UsageBook
+from loadtests.simulator.devices import Devices
 from loadtests.simulator.front import Front
 from loadtests.simulator.kernel import Kernel
 from loadtests.simulator.scenario import Scenario
@@ -34,6 +36,7 @@ class Instance:
     ready_s: float | None = None
     drained_s: float | None = None
     ended_s: float | None = None
+    place: Placed | None = None  # on a device
     useful: bool = False  # took a request for which those that were ready before it had no slot
 
 
@@ -71,6 +74,7 @@ class Fleet:
         self._launches_at_once_max = launches_at_once_max
         self._random = random.Random(scenario.seed)
         self._backoff = Backoff()
+        self._devices = Devices(scenario.devices_mib, scenario.gpu_memory_mib) if scenario.devices_mib else None
         self._there: dict[str, Instance] = {}
         self._ready: list[Instance] = []  # in the order in which they became so
         self.all: list[Instance] = []
@@ -100,7 +104,15 @@ class Fleet:
 
     def room(self) -> int | None:
         """How many more the devices hold; None without a limit."""
-        return None if self._scenario.capacity is None else max(0, self._scenario.capacity - self.live())
+        rooms = [] if self._devices is None else [self._devices.fits()]
+        if self._scenario.capacity is not None:
+            rooms.append(max(0, self._scenario.capacity - self.live()))
+        return min(rooms, default=None)
+
+    def most(self) -> int | None:
+        """How many there can be at all; None without a limit."""
+        most = [] if self._devices is None else [self._devices.instances_max]
+        return min([*most, *([] if self._scenario.capacity is None else [self._scenario.capacity])], default=None)
 
     def took(self, instance_id: str, requests: int) -> None:
         """An instance took a request, as one of so many: useful if the instances ready before it had no slot for it."""
@@ -152,6 +164,8 @@ class Fleet:
 
     def _launch(self, kind: Kind) -> None:
         instance = Instance(f"c-{len(self.all):06d}", kind, self._kernel.now_s)
+        if self._devices is not None:
+            instance.place = self._devices.take()
         self.all.append(instance)
         self._there[instance.instance_id] = instance
         fails = self._random.random() < self._scenario.launch_failure_share
@@ -216,6 +230,8 @@ class Fleet:
         was_ready = instance.ready_s is not None
         instance.state, instance.ended_s = state, self._kernel.now_s
         del self._there[instance.instance_id]
+        if self._devices is not None and instance.place is not None:
+            self._devices.give_back(instance.place)
         self._usage.forget_instance(instance.instance_id)
         if was_ready:
             self.front.remove(instance.instance_id)

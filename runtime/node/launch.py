@@ -19,6 +19,7 @@ from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
 from runtime.node.forks import Forks
+from runtime.node.gpu_share import GpuShare, gpu_environment
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.zygote import REPLACEABLE
@@ -49,6 +50,7 @@ class Place:
     group: str = ""  # "" = no control group
     shut_in: tuple[str, ...] = ()  # what comes before a command (isolation.py)
     no_new_privileges: bool = True
+    share: GpuShare | None = None  # of a device
 
     @property
     def home(self) -> Path:
@@ -115,14 +117,18 @@ def _check_python(spec: LaunchSpec) -> None:
 def socket_path(folder: Path, short_folder: Path) -> Path:
     """Where the built-in server of an instance listens: in its folder, or where the path is short enough."""
     path = folder / "instance.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-        return path
-    return short_folder / f"{folder.name}.sock"
+    return path if is_short(path) else short_folder / f"{folder.name}.sock"
+
+
+def is_short(path: Path) -> bool:
+    """May a unix socket have this path?"""
+    return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX
 
 
 def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:
     port = place.port or spec.ca_port
-    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path)
+    gpu = None if place.share is None else gpu_environment(place.share)
+    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path, gpu=gpu)
 
 
 def start_command(spec: LaunchSpec) -> Sequence[str]:

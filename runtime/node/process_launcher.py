@@ -57,7 +57,7 @@ class ProcessLauncher:
         (folder / launch.PID_FILE).unlink(missing_ok=True)
         group = str(self._groups.make(spec.instance_id, spec.memory_mib)) if self._groups is not None else ""
         if launch.is_python(spec.runtime):
-            address, port = f"unix:{launch.socket_path(folder, self._short_folder())}", 0
+            address, port = f"unix:{launch.socket_path(folder, short_folder(self._settings.data))}", 0
         else:
             port = self._ports.take()
             address = f"tcp:127.0.0.1:{port}"
@@ -74,15 +74,6 @@ class ProcessLauncher:
         place = Place(folder, code, address, self._settings.path, port, group)
         shut_in = tuple(self._isolation.prefix(folder, code, place.home))
         return replace(place, shut_in=shut_in, no_new_privileges=self._isolation.no_new_privileges)
-
-    def _short_folder(self) -> Path:
-        """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
-        digest = hashlib.sha256(os.fsencode(self._settings.data.absolute())).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        return folder
 
     async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
         """Nothing: the code was unpacked when the function was deployed."""
@@ -152,3 +143,13 @@ def _opened_output(place: Place) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def short_folder(data: Path) -> Path:
+    """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
+    digest = hashlib.sha256(os.fsencode(data.absolute())).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,11 @@ class NodeSettings:
     simulated_gpu_memory_mib: int = 0
     # "auto": a control group of memory for each instance where one can be made, else "watch": look twice a second.
     memory_limits: Literal["auto", "watch"] = "auto"
+    labels: Mapping[str, str] = field(default_factory=dict)  # what placement may ask for
+    # "auto": MPS where its daemon can be started, so that compute and memory are held; else instances take turns.
+    gpu_sharing: Literal["auto", "time-slicing"] = "auto"
+    device_period_s: float = 1.0  # how often devices are read again, and what instances hold of them is looked at
+    sample_timeout_s: float = 2.0  # a driver may take this long to tell what processes use; then the last figures stay
     upkeep_period_s: float = 0.5  # how often outputs are cut and, without control groups, memory is looked at
     output_bytes_max: int = 16 * 1024 * 1024  # of one instance; then its newest quarter is kept
     kept_outputs_max: int = 200  # outputs of forgotten instances that stay readable

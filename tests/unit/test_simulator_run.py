@@ -82,6 +82,27 @@ def test_a_full_queue_refuses_and_a_long_wait_ends() -> None:
     assert found.attainment == pytest.approx(1 / 3)
 
 
+def test_instances_are_placed_on_devices_and_none_of_them_is_over_full() -> None:
+    # A card of 16 GiB holds two instances of 6000 MiB and one of 8 GiB one more: memory does not add up over cards.
+    scenario = replace(CALM, devices_mib=(16_384, 8192), gpu_memory_mib=6000)
+    record = simulate_config(trace(*(10.0 + n / 50 for n in range(200))), scenario, STOKE)
+    assert outcome(record).instances_peak == 3
+    assert outcome(record).lost == 0
+    assert {i.place.device for i in record.instances if i.place} == {"simulated-0", "simulated-1"}
+
+
+def test_a_baseline_asks_for_no_more_than_the_devices_hold() -> None:
+    scenario = replace(CALM, devices_mib=(16_384,), gpu_memory_mib=6000)
+    record = simulate_rule(trace(10.0, 20.0), scenario, StaticTarget(5))
+    assert outcome(record).instances_peak == 2
+
+
+@pytest.mark.parametrize("values", [{"devices_mib": (1,)}, {"gpu_memory_mib": 5}, {"devices_mib": (0,)}])
+def test_devices_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="devices_mib"):
+        replace(CALM, **values)
+
+
 def test_the_capacity_is_never_exceeded() -> None:
     record = simulate_config(trace(*(10.0 + n / 50 for n in range(200))), replace(CALM, capacity=3), STOKE)
     assert outcome(record).instances_peak == 3
