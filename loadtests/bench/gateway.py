@@ -5,7 +5,8 @@ machine does besides weighs on all alike. Requests per second compare the proxie
 busy: so its processor time per request is measured too, and how busy it was.
 
 Everything is measured twice: with clients that send the same head again and again, as load testers and most clients
-within one connection do, and with a head that is another for each request, as a trace id makes it.
+within one connection do, and with a head that is another for each request, as a trace id makes it. Then a steady load
+says what a proxy adds to a request's latency (`loadtests.bench.latency`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from loadtests.bench import latency
 from loadtests.bench.rivals import (
     CONNECTIONS,
     LOAD_CORE,
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.seconds <= 0:
         parser.error(f"--rounds {options.rounds} --seconds {options.seconds:g}: at least 1 round, above 0 s")
-    result = run(options.rounds, options.seconds)
+    result = {**run(options.rounds, options.seconds), "added_latency": latency.run(options.rounds, options.seconds)}
     options.json.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
     return 0

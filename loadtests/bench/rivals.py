@@ -60,6 +60,7 @@ http {{
             proxy_pass http://backend;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            {more}
         }}
     }}
 }}
@@ -126,12 +127,14 @@ def find_program(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def start_nginx(program: str, directory: Path, backend: Path) -> Iterator[Proxy]:
-    port = _free_port()
+def start_nginx(program: str, directory: Path, backend: Path, more: str = "") -> Iterator[Proxy]:
+    """`more` are directives for where it proxies."""
+    port = free_port()
     configuration = directory / "nginx.conf"
     # Started by root, a worker becomes another user, who may not enter this directory.
     user = "user root;" if os.geteuid() == 0 else ""
-    text = textwrap.dedent(NGINX_CONFIGURATION).format(directory=directory, backend=backend, port=port, user=user)
+    text = textwrap.dedent(NGINX_CONFIGURATION)
+    text = text.format(directory=directory, backend=backend, port=port, user=user, more=more)
     configuration.write_text(text)
     with running([program, "-c", str(configuration), "-e", str(directory / "nginx.log")], PROXY_CORE) as process:
         wait_for(lambda: _children(process.pid) != [], "nginx")
@@ -141,7 +144,7 @@ def start_nginx(program: str, directory: Path, backend: Path) -> Iterator[Proxy]
 
 @contextlib.contextmanager
 def start_haproxy(program: str, directory: Path, backend: Path) -> Iterator[Proxy]:
-    port = _free_port()
+    port = free_port()
     configuration = directory / "haproxy.cfg"
     configuration.write_text(textwrap.dedent(HAPROXY_CONFIGURATION).format(backend=backend, port=port))
     with running([program, "-db", "-f", str(configuration)], PROXY_CORE) as process:
@@ -149,7 +152,8 @@ def start_haproxy(program: str, directory: Path, backend: Path) -> Iterator[Prox
         yield Proxy("haproxy", port, process.pid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nothing listens at this instant."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

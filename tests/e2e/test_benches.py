@@ -111,3 +111,15 @@ def test_several_gateways_are_measured_beside_one(tmp_path: Path) -> None:
     found = run("gateways", tmp_path / "g.json", *small)
     assert set(found["median"]) == {"1", "2"}
     assert all(each["requests_per_s"] > 0 and each["gateway_cpu_us_each"] >= 0 for each in found["median"].values())
+
+
+def test_added_latency_is_told_for_each_way_beside_the_straight_one(tmp_path: Path) -> None:
+    found = run("latency", tmp_path / "l.json", "--rounds", "1", "--seconds", "1", "--per-s", "50")
+    assert {"gateway", "gateway, 200 functions"} <= set(found["added_ms"])
+    assert all(each["p99_ms"] >= each["p50_ms"] > 0 for each in found["median"].values())
+
+
+def test_large_bodies_are_measured_each_way_with_the_most_memory(tmp_path: Path) -> None:
+    found = run("bodies", tmp_path / "b.json", "--rounds", "1", "--seconds", "0.2", "--stream-mib", "16")
+    assert set(found["cases"]) == {"1 MiB up", "1 MiB down", "16 MiB stream up", "16 MiB stream down"}
+    assert 0 < found["peak_resident_mib"]["gateway"] < 150
