@@ -25,6 +25,7 @@ from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.node import NodeBackend, NodeEnvironments, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
+from control_plane.collecting import collect_rarely
 from control_plane.credentials import write_secret_key
 from control_plane.environments import EnvironmentBook, sweep_for_ever
 from control_plane.errors import Unavailable
@@ -42,7 +43,8 @@ from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
-from control_plane.prometheus import Prometheus
+from control_plane.prometheus import Prometheus, Source
+from control_plane.prometheus_access import read_access
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
@@ -114,7 +116,7 @@ class ControlPlane:
             on_change=self._instances_changed,
         )
         self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
-        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
+        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed, _prometheus_source(settings))
         self.autoscaler = Autoscaler(
             self.registry,
             self.keeper,
@@ -253,6 +255,18 @@ class ControlPlane:
         self.autoscaler.hurry(self.usage.absorb(report))
 
 
+def _prometheus_source(settings: ControlPlaneSettings) -> Callable[[], Source]:
+    """Raises ValueError at once where the file that says what servers are shown is wrong."""
+    servers = read_access(settings.prometheus_access)
+
+    def make() -> Source:
+        from control_plane.prometheus_http import HttpSource  # a client for HTTP is memory that few installations need
+
+        return HttpSource(servers)
+
+    return make
+
+
 def _die_with(task: asyncio.Task[None]) -> None:
     """A loop that ends by an error ends the process: the supervisor starts a new one, which adopts everything."""
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -275,6 +289,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
+    collect_rarely()
     asyncio.run(ControlPlane(settings).run())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.config import ProvisionConfig, parse
@@ -18,10 +18,11 @@ from provision.pace import Pace
 from provision.queues import advance, faded, fresh, late_shares
 from provision.shadow import MANNERS, ROWS, Shadow
 from provision.slo import choose
+from tests.support.examples import examples
 
 START = 1_750_000_000.0
-few = settings(max_examples=20, deadline=None)
-fewer = settings(max_examples=8, deadline=None)
+few = examples(20)
+fewer = examples(8)
 paces = st.builds(
     Pace,
     service_s=st.sampled_from([0.05, 0.2, 1.0, 5.0]),
