@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from control_plane.credentials import has_key
 from runtime import store
 
 GATEWAYS_MAX: Final = 64
+BACKENDS: Final = ("auto", "process", "docker")
+ENGINE: Final = "unix:///var/run/docker.sock"
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -30,6 +33,8 @@ class Options:
     gateways: int = 1
     tls_certificate: str = ""  # paths; both or none
     tls_key: str = ""
+    backend: str = "auto"  # one of BACKENDS
+    engine: str = ""  # unix://PATH; "" = as the node finds it
 
 
 def will_have_key(data: Path, environment: Mapping[str, str]) -> bool:
@@ -49,6 +54,8 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--tls-certificate", default=os.environ.get("STOKE_TLS_CERTIFICATE", ""), metavar="FILE")
     parser.add_argument("--tls-key", default=os.environ.get("STOKE_TLS_KEY", ""), metavar="FILE")
     parser.add_argument("--gateways", default="1", metavar="N")
+    parser.add_argument("--backend", default=os.environ.get("STOKE_BACKEND", "auto"), metavar="|".join(BACKENDS))
+    parser.add_argument("--engine", default=os.environ.get("STOKE_ENGINE", ""), metavar="unix://PATH")
     given = parser.parse_args(arguments)
     host, colon, port = given.listen.rpartition(":")
     host = host.strip("[]")
@@ -72,7 +79,34 @@ def parse(arguments: list[str]) -> Options:
     tls = [str(Path(path).expanduser().absolute()) if path else "" for path in (given.tls_certificate, given.tls_key)]
     if problem := _wrong_with(*tls):
         parser.error(problem)
-    return Options(data, host, int(port), given.store, given.public_url, given.simulated_gpu, int(given.gateways), *tls)
+    if problem := _wrong_with_backend(given.backend, given.engine):
+        parser.error(problem)
+    gateways, (certificate, key) = int(given.gateways), tls
+    return Options(
+        data, host, int(port), given.store, given.public_url, given.simulated_gpu, gateways, certificate, key,
+        given.backend, given.engine,
+    )  # fmt: skip
+
+
+def _wrong_with_backend(backend: str, engine: str) -> str:
+    """What is wrong with --backend and --engine; "" if nothing is. For `docker`, an engine has to answer now."""
+    if backend not in BACKENDS:
+        return f"--backend is {backend!r}; allowed are {', '.join(BACKENDS)}"
+    if engine and not engine.startswith("unix:///"):
+        return f"--engine is {engine!r}; allowed is unix:// and an absolute path, as in {ENGINE}"
+    if backend != "docker":
+        return ""
+    docker_host = os.environ.get("DOCKER_HOST", "")
+    path = (engine or (docker_host if docker_host.startswith("unix://") else ENGINE)).removeprefix("unix://")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5.0)
+        try:
+            probe.connect(path)
+            probe.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+            answer = probe.recv(64)
+        except OSError as error:
+            return f"--backend is 'docker', and no container engine answers at {path}: {error}"
+    return "" if b" 200 " in answer else f"--backend is 'docker', and what answers at {path} is no container engine"
 
 
 def _wrong_with(certificate: str, key: str) -> str:

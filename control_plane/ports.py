@@ -35,9 +35,16 @@ class Clock(Protocol):
 
 
 class Backend(Protocol):
-    """Where instances run. Every method may raise Unavailable while the backend cannot be reached."""
+    """Where instances run. Every method may raise Unavailable while the backend cannot be reached.
 
-    async def info(self) -> NodeInfo: ...
+    Instances are the backend's to keep: they outlive whoever asked for them and, where the backend is a process of its
+    own, that process as well, which finds them again under the same ids. An instance's `address` is where its server
+    listens, from READY on. Its state goes one way, by `TRANSITIONS`, and `reason` says why it FAILED; while it is
+    LAUNCHING, `reason` may say what it waits for.
+    """
+
+    async def info(self) -> NodeInfo:
+        """What it can hold, which runtimes it launches, and what shuts instances in."""
 
     async def prepare(self, runtime: str) -> None:
         """Get ready to launch instances of this runtime fast. May be called any number of times."""
@@ -274,6 +281,7 @@ class ProvisionStatus:
     in_force: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     utilization: float | None = None  # ProvisionedConcurrencyUtilization as FC reports it
+    progress: tuple[str, ...] = ()  # what those that start wait for, such as an image; no error
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,12 @@ class Supervisor:
         node = self._sockets / "node.sock"
         gpu = ["--simulated-gpu", self.options.simulated_gpu] if self.options.simulated_gpu else []
         self._begin(
-            "node", [*python, "runtime.node", "--data", str(self.data), "--socket", str(node), "--name", "local", *gpu]
-        )
+            "node",
+            [
+                *python, "runtime.node", "--data", str(self.data), "--socket", str(node), "--name", "local", *gpu,
+                *self._engine_arguments(),
+            ],
+        )  # fmt: skip
         self._begin("control-plane", [
             *python, "control_plane.main", "--data", str(self.data), "--store", store_url,
             "--socket", str(control_plane), "--node", f"unix:{node}", "--public-url", self.public_url,
@@ -106,6 +110,10 @@ class Supervisor:
         if server is None:
             raise FileNotFoundError("no valkey-server or redis-server was found")
         return [*server, *store.arguments(self.data / "store", self._sockets / "store.sock")]
+
+    def _engine_arguments(self) -> list[str]:
+        engine = ["--engine", self.options.engine] if self.options.engine else []
+        return ["--backend", self.options.backend, *engine]
 
     def _gateway_arguments(self, name: str, store_url: str, control_plane: Path) -> list[str]:
         return [

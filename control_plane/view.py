@@ -42,8 +42,10 @@ class FleetView:
         ready = sum(r.state is InstanceState.READY for r in provisioned)
         starting = sum(r.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING) for r in provisioned)
         error = self._keeper.current_error(key)
+        launching = (r for r in provisioned if r.state is InstanceState.LAUNCHING and r.reason)
+        progress = tuple(sorted({r.reason for r in launching}))
         if config is None:
-            return ProvisionStatus(target=0, current=ready, starting=starting, current_error=error)
+            return ProvisionStatus(target=0, current=ready, starting=starting, current_error=error, progress=progress)
         decision = self._autoscaler.decision(target, config)
         # Not what fits, which `decision.target` is: who asked for more than the machine holds is to be told so.
         wanted = (
@@ -59,6 +61,7 @@ class FleetView:
             in_force=decision.in_force if decision else (),
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,
+            progress=progress,
         )
 
     async def explained(self, target: QualifiedFunction) -> Sequence[Explained]:

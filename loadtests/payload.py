@@ -43,7 +43,7 @@ def _bodies(options: LoadOptions, data: Path) -> tuple[tuple[bytes, ...], str]:
     if options.body_file:
         file = Path(options.body_file)
         return (_read(file),), mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if options.function == "digits":
+    if options.function in ("digits", "container"):
         return digits(data), "image/png"
     if options.function == "spam_detection":
         return texts(data), "text/plain"

@@ -334,7 +334,9 @@ class LaunchSpec(Message):
     revision: str
     runtime: str  # "python3.x" | "custom" | "custom-container"
     handler: str = ""  # python runtimes: "module.attribute"
-    command: list[str] = field(default_factory=list)  # custom: program and arguments
+    command: list[str] = field(default_factory=list)  # custom: program and arguments; a container's entry point
+    args: list[str] = field(default_factory=list)  # a container's arguments; without a command, to its own entry point
+    image: str = ""  # custom-container: a name, name@digest, or file:NAME
     code_sha256: str = ""  # names the unpacked code; "" = no code
     environment: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)  # x-fc-* common headers, as in FunctionRoute
@@ -411,6 +413,7 @@ class NodeInfo(Message):
     memory_mib: int
     cpu: float
     gpus: list[dict[str, Any]] = field(default_factory=list)  # `runtime.node.devices.Gpu` with "sharing" and why
-    runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom"
+    runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom", "custom-container"
+    isolation: dict[str, str] = field(default_factory=dict)  # what is in force, by kind of instance, in words
     disk_mib: int = 0  # free for instances; 0 = not told
     labels: dict[str, str] = field(default_factory=dict)  # given by who runs it

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtests.engine import end_shared_engine
 from runtime.store import find_server
 from tests.support.examples import register_profiles
 from tests.support.registry import registry, registry_world
@@ -45,3 +46,7 @@ def store_url(store_server: PrivateStore) -> str:
     """`unix://…` of a private store server, empty at the start of the test. Connections are the test's to close."""
     store_server.flush()
     return store_server.url
+
+
+def pytest_sessionfinish() -> None:
+    end_shared_engine()

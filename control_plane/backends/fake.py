@@ -51,7 +51,8 @@ class FakeBackend:
 
     async def info(self) -> NodeInfo:
         self._reach()
-        return NodeInfo("fake", 0, self.memory_mib, 64.0, gpus=list(self.gpus), runtimes=["python", "custom"])
+        runtimes = ["python", "custom", "custom-container"]
+        return NodeInfo("fake", 0, self.memory_mib, 64.0, gpus=list(self.gpus), runtimes=runtimes)
 
     async def prepare(self, runtime: str) -> None:
         self._reach()
@@ -60,6 +61,8 @@ class FakeBackend:
         self._reach()
         if spec.instance_id in self.statuses:
             return
+        if not spec.runtime.startswith(("python", "custom")):
+            raise LaunchRefused(f"runtime '{spec.runtime}' is not known here; allowed: python3.<minor>, custom")
         if self.behaviour.refuse:
             raise LaunchRefused(self.behaviour.refuse)
         await asyncio.shield(self._spawn(self._accept(spec, self.behaviour)))

@@ -20,6 +20,7 @@ TABLE: Final[Table] = {
     "up": ("up", "up"),
     "down": ("up", "down"),
     "status": ("status", "status"),
+    "build": ("build", "build"),
     "deploy": ("deploy", "deploy"),
     "invoke": ("invoke", "invoke"),
     "provision": {

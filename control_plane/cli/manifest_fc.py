@@ -70,7 +70,8 @@ class _Entry:
         service = self._service(props["service"], (*path, "service"))
         function, code = self._function(props["function"], service["serviceName"], (*path, "function"))
         triggers = entries.triggers(props.get("triggers"), (*path, "triggers"), self._trigger, self._problems)
-        return FunctionPlan(self._key, service, function, triggers, code)
+        context = parts.build_context(props["function"].get("codeUri"), function.get("runtime") or "", self._folder)
+        return FunctionPlan(self._key, service, function, triggers, code, context=context)
 
     def _service(self, value: dict[str, Any], path: FieldPath) -> dict[str, Any]:
         entries.checked(value, SERVICE_1, path, self._problems)

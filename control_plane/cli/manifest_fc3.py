@@ -76,6 +76,7 @@ class _Entry:
             triggers=entries.triggers(props.get("triggers"), (*self._path, "triggers"), self._trigger, self._problems),
             code=self._code(props.get("code"), runtime),
             provision=self._provision(props.get("provisionConfig")),
+            context=parts.build_context(props.get("code"), runtime, self._folder),
         )
 
     def _check_fields(self, props: dict[str, Any]) -> None:

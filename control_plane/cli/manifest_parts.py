@@ -106,6 +106,16 @@ def code_path(value: Any, runtime: str, path: FieldPath, folder: Path, problems:
     return None
 
 
+def build_context(value: Any, runtime: str, folder: Path) -> Path | None:
+    """The folder that a container's `codeUri` (or `code`) names: what its image is built from, if it is here at all."""
+    if isinstance(value, dict):
+        value = value.get("src")
+    if not runtime.startswith("custom-container") or not isinstance(value, str) or not value:
+        return None
+    found = (folder / value).resolve()
+    return found if found.is_dir() else None
+
+
 def http_trigger(body: dict[str, Any], path: FieldPath, spelled: dict[str, str], problems: Problems) -> dict[str, Any]:
     """Check one trigger's request body; `spelled` maps its fields to the file's names for them."""
     if body["triggerType"] not in ("", "http"):

@@ -19,6 +19,7 @@ class FunctionPlan:
     triggers: tuple[dict[str, Any], ...] = ()
     code: Path | None = None  # a folder to zip, or a zip file
     provision: dict[str, dict[str, Any]] = field(default_factory=dict)  # by qualifier; edition 3.0.0 only
+    context: Path | None = None  # the folder that a container's image is built from
 
     @property
     def service_name(self) -> str:

@@ -186,7 +186,7 @@ def described(reply: dict[str, Any]) -> dict[str, Any]:
 
 def _why(client: Client, chosen: Chosen, qualifier: str) -> dict[str, Any]:
     status = client.get(*status_query(chosen, qualifier))
-    return {key: status[key] for key in ("starting", "in_force", "reasons", "utilization") if key in status}
+    return {key: status[key] for key in ("starting", "progress", "in_force", "reasons", "utilization") if key in status}
 
 
 def _services(session: Session, service_name: str | None) -> list[str]:

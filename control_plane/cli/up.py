@@ -51,6 +51,17 @@ def up(
     gateways: Annotated[
         str, typer.Option(metavar="N", help="How many gateway processes share the port; more than cores is no use.")
     ] = "1",
+    backend: Annotated[
+        str,
+        typer.Option(
+            envvar="STOKE_BACKEND",
+            metavar="auto|process|docker",
+            help="docker: custom-container functions run as containers; process: never; auto: where an engine is.",
+        ),
+    ] = "auto",
+    engine: Annotated[
+        str, typer.Option(envvar="STOKE_ENGINE", metavar="unix://PATH", help="The container engine's socket.")
+    ] = "",
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when Stoke serves, and leave it running.")
     ] = False,
@@ -59,7 +70,7 @@ def up(
     folder = data.expanduser().absolute()
     arguments = ["--data", str(folder), "--listen", listen, "--store", store]
     arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu, "--gateways", gateways]
-    arguments += ["--tls-certificate", tls_certificate, "--tls-key", tls_key]
+    arguments += ["--tls-certificate", tls_certificate, "--tls-key", tls_key, "--backend", backend, "--engine", engine]
     parse(arguments)  # complains here, in the foreground, and exits with 2
     command = [sys.executable, "-m", "control_plane.supervisor", *arguments]
     if not detach:
@@ -123,7 +134,8 @@ def down(data: DataOption = DEFAULT_DATA) -> None:
             return
         # A supervisor that was killed leaves its parts running: a new one adopts them, and then stops them.
         arguments = ["--data", str(folder), "--listen", "127.0.0.1:0", *_tls_of_before(folder)]
-        arguments += ["--gateways", _gateways_of_before(folder)]
+        # An engine that is asked for and away must not keep Stoke from ending.
+        arguments += ["--gateways", _gateways_of_before(folder), "--backend", "auto"]
         _start_detached([sys.executable, "-m", "control_plane.supervisor", *arguments], folder)
         found = _running(folder)
         if found is None:

@@ -22,6 +22,7 @@ class Progress:
     current: int
     starting: int
     current_error: str = ""
+    waits_for: str = ""  # what those that start wait for, such as an image
 
     @classmethod
     def from_reply(cls, reply: dict[str, Any]) -> Progress:
@@ -30,11 +31,14 @@ class Progress:
             int(reply.get("current") or 0),
             int(reply.get("starting") or 0),
             str(reply.get("currentError") or ""),
+            "; ".join(reply.get("progress") or ()),
         )
 
     def __str__(self) -> str:
         text = f"target {self.target} · current {self.current}"
-        return f"{text} · {self.starting} starting" if self.starting else text
+        if self.starting:
+            text += f" · {self.starting} starting"
+        return f"{text} · {self.waits_for}" if self.waits_for else text
 
 
 class Verdict(Enum):

@@ -280,13 +280,15 @@ class FleetKeeper:
             await self._ended(status.instance_id, status.state, status.reason)
         elif status.state is not record.state and status.state is not InstanceState.DRAINING:
             await self._advanced(status.instance_id, status)
+        elif status.state is record.state is InstanceState.LAUNCHING and status.reason != record.reason:
+            self._keep(replace(record, reason=status.reason))  # how far an image is: for who looks, not for the store
 
     async def _advanced(self, instance_id: str, status: InstanceStatus) -> None:
         async with self._writing:
             record = self._records.get(instance_id)
             if record is None or status.state not in TRANSITIONS[record.state]:
                 return
-            changed = replace(record, state=status.state, address=status.address, pid=status.pid)
+            changed = replace(record, state=status.state, address=status.address, pid=status.pid, reason=status.reason)
             if status.state is InstanceState.READY:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from control_plane.model import CustomContainerConfig, Function, HealthCheckConfig, Service
+from control_plane.model import Function, HealthCheckConfig, Service
 from control_plane.registry.routes import common_headers
 from control_plane.stoke_fields import function_traffic as function_settings
 from runtime.contract import LaunchSpec
@@ -32,6 +32,7 @@ def launch_spec(
     service: Service | None = None,
 ) -> LaunchSpec:
     """`service` adds the log project and store to the headers; without it they are empty."""
+    container = function.custom_container_config if function.runtime == "custom-container" else None
     lifecycle = function.instance_lifecycle_config
     pre_stop = lifecycle.pre_stop if lifecycle is not None else None
     health = function.custom_health_check_config
@@ -45,6 +46,8 @@ def launch_spec(
         runtime=_runtime(function.runtime),
         handler=function.handler,
         command=_command(function),
+        args=_parts(container.args) if container is not None else [],
+        image=container.image if container is not None else "",
         code_sha256=function.code_sha256,
         environment=dict(function.environment_variables or {}),
         headers=common_headers(function, version, service, region=region, account_id=account_id),
@@ -82,7 +85,8 @@ def _runtime(runtime: str) -> str:
 
 def _command(function: Function) -> list[str]:
     if function.runtime == "custom-container":
-        return _container_command(function.custom_container_config)
+        container = function.custom_container_config
+        return _parts(container.command) if container is not None else []
     if not function.runtime.startswith("custom"):
         return []
     config = function.custom_runtime_config
@@ -90,13 +94,10 @@ def _command(function: Function) -> list[str]:
     return [*command, *((config.args if config is not None else None) or [])]
 
 
-def _container_command(config: CustomContainerConfig | None) -> list[str]:
+def _parts(text: str | None) -> list[str]:
     """FC 2.0 spells a container's command and arguments as JSON arrays in strings; other text is one argument."""
-    texts = (config.command, config.args) if config is not None else ()
-    return [part for text in texts if text for part in _parts(text)]
-
-
-def _parts(text: str) -> list[str]:
+    if not text:
+        return []
     try:
         value = json.loads(text)
     except ValueError:

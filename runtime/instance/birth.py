@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from runtime.instance import serve
 
+_PR_SET_NO_NEW_PRIVS: Final = 38  # linux/prctl.h
 _NOBODY: Final = "__stoke_instance__"
 
 
@@ -23,6 +25,8 @@ def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
     Path(order["pid_file"]).write_text(str(os.getpid()))
     if order["group"]:
         (Path(order["group"]) / "cgroup.procs").write_text("0")
+    if order["no_new_privileges"]:
+        _give_up_new_privileges()
     # 2. Its own output, folder and environment.
     settle(order, log)
     if "numpy.random" in sys.modules:
@@ -43,6 +47,12 @@ def settle(order: dict[str, Any], log: int) -> None:
     if not hasattr(sys.modules["__main__"], _NOBODY):  # a function's subprocesses must not run the zygote again
         sys.modules["__main__"] = types.ModuleType("__main__")
         setattr(sys.modules["__main__"], _NOBODY, True)
+
+
+def _give_up_new_privileges() -> None:
+    """From here on no program that it runs gains a right by a set-user-id bit or a capability of its file."""
+    if ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        print("stoke: this kernel has no no-new-privileges", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _redirect(log: int) -> None:

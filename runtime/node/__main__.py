@@ -21,6 +21,7 @@ from runtime.contract import NodeInfo
 from runtime.node import machine
 from runtime.node.devices import find_devices
 from runtime.node.instances import Instances
+from runtime.node.kind_options import kind_arguments, kind_settings
 from runtime.node.server import Server
 from runtime.node.settings import NodeSettings
 
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         with lock(settings):
             asyncio.run(serve(settings))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         log.error("node.failed error=%s", error)
         return 1
     return 0
@@ -62,6 +63,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         default=os.environ.get("STOKE_MEMORY_LIMITS", "auto"),
         help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
     )
+    kind_arguments(parser)
     parser.add_argument(
         "--installer",
         choices=("auto", "uv", "pip"),
@@ -92,6 +94,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         simulated_gpus=count,
         simulated_gpu_memory_mib=memory_mib,
         memory_limits=parsed.memory_limits,
+        **kind_settings(parsed),
         environment_installer=parsed.installer,
         labels=parsed.labels,
         gpu_sharing=parsed.gpu_sharing,

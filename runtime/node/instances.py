@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import suppress
@@ -17,17 +15,17 @@ from typing import Any, Final
 
 from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import cgroups, launch, output, processes, reasons, records
-from runtime.node import process as process_module
 from runtime.node.cards import Cards
 from runtime.node.devices import Devices, NoDevices
+from runtime.node.docker.launcher import DockerLauncher
 from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
-from runtime.node.forks import ForkError
 from runtime.node.gpu_share import GpuShare, is_over
 from runtime.node.launch import Place
-from runtime.node.life import Instance, Tools
-from runtime.node.local_ports import LocalPorts
+from runtime.node.launcher import Launcher
+from runtime.node.life import Instance
 from runtime.node.mps import Mps
+from runtime.node.process_launcher import ProcessLauncher, short_folder
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
@@ -38,6 +36,7 @@ log = logging.getLogger(__name__)
 
 # A watcher that is so far behind is not reading; its connection is closed, and it begins again with the current states.
 WATCH_BACKLOG_MAX: Final = 10_000
+CONTAINER: Final = "custom-container"
 
 
 class Instances:
@@ -46,19 +45,18 @@ class Instances:
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
         groups = cgroups.find() if settings.memory_limits == "auto" else None
-        self.zygotes = Zygotes(
-            ZygoteLimits(
-                settings.function_zygotes_max,
-                settings.function_zygote_idle_s,
-                settings.zygote_start_timeout_s,
-                settings.fork_timeout_s,
-            ),
-            groups,
-        )
         self._environments = CodeEnvironments(settings)
-        self._tools = Tools(self.zygotes, groups, processes.boot_id(), self._environments.equip)
-        self._ports = LocalPorts()
+        limits = ZygoteLimits(
+            settings.function_zygotes_max,
+            settings.function_zygote_idle_s,
+            settings.zygote_start_timeout_s,
+            settings.fork_timeout_s,
+        )
+        self.zygotes = Zygotes(limits, groups)
+        self._processes = ProcessLauncher(settings, groups, self._environments, self.zygotes)
+        self._containers = DockerLauncher(settings, self._lives_here)
         self.cards = Cards(devices, settings.gpu_sharing, Mps(self._mps_folder(), settings.path))
+        self._boot = processes.boot_id()
         self._sampler = Sampler(devices)
         self._sampling: asyncio.Task[None] | None = None
         self._samples: list[InstanceSample] = []
@@ -71,12 +69,7 @@ class Instances:
 
     async def prepare(self, runtime: str) -> None:
         """Raises LaunchRefused for a runtime that is not launched here, CallError when the zygote does not start."""
-        launch.check_runtime(runtime)
-        if launch.is_python(runtime):
-            try:
-                await self.zygotes.plain.prepare()
-            except ForkError as error:
-                raise CallError(str(error)) from error
+        await self._launcher(runtime).prepare(runtime)
 
     async def launch(self, spec: LaunchSpec) -> None:
         """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
@@ -93,11 +86,12 @@ class Instances:
     def _launch(self, spec: LaunchSpec) -> None:
         if self._ending:
             raise LaunchRefused("the node is shutting down")
-        launch.check(spec, self._settings.code)
+        launcher = self._launcher(spec.runtime)
+        launcher.check(spec)
         share = self._share(spec)
         try:
-            place = replace(self._make_place(spec), share=share)
-            record = Record(spec, at_s=time.time(), address=place.address, boot=self._tools.boot, group=place.group)
+            place = replace(self._make_place(spec, launcher), share=share)
+            record = Record(spec, at_s=time.time(), address=place.address, boot=self._boot, group=place.group)
             records.save(place.folder, record)
         except OSError as error:
             raise CallError(f"the instance's folder cannot be made: {error}") from error
@@ -150,7 +144,7 @@ class Instances:
         return self._samples
 
     async def _sample(self) -> None:
-        subjects = [_subject(instance, self.zygotes.pids) for instance in self._by_id.values() if _is_running(instance)]
+        subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
         self._samples = await asyncio.to_thread(self._sampler.sample, subjects)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
@@ -173,8 +167,7 @@ class Instances:
             self.stop(instance_id, grace_s)
         if self._lives:
             await asyncio.wait(list(self._lives.values()))
-        await self.zygotes.close()
-        await self._environments.close()
+        await self._processes.close()
         await asyncio.to_thread(self.cards.stop)
 
     async def environment(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
@@ -200,17 +193,22 @@ class Instances:
         output.sweep(self._settings.instances, self._settings.kept_outputs_max, set(self._by_id))
 
     def _find_again(self, record: Record, place: Place) -> None:
-        if record.boot != self._tools.boot:
+        if record.boot != self._boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
             records.save(place.folder, record)
             self._add(record, place)
             return
-        if record.pid == 0 and (noted := launch.noted_process(place)) is not None:
+        launcher = self._launcher(record.spec.runtime)
+        if record.pid == 0 and (noted := launcher.lost(place)) is not None:
             record = replace(record, pid=noted[0], start_ticks=noted[1])
-        found = process_module.found_again(record.pid, record.start_ticks) if record.pid else None
+        found = launcher.attach(record.spec, place, record.pid, record.start_ticks)
         instance = self._add(record, place)
         log.info("instance.found instance=%s pid=%d alive=%s", instance.id, record.pid, found is not None)
         self._begin(instance, instance.run_on(found))
+
+    def isolation(self) -> dict[str, str]:
+        """What shuts instances in on this node, by kind."""
+        return {"process": self._processes.isolation(), "container": self._containers.isolation()}
 
     async def upkeep(self) -> None:
         """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
@@ -226,7 +224,7 @@ class Instances:
             output.cut(instance.place.folder, self._settings.output_bytes_max)
         except OSError as error:
             log.error("output.not_cut instance=%s error=%r", instance.id, error)
-        if not instance.place.group:
+        if not instance.launcher.watches_memory(instance.place):
             used_mib = sum(processes.memory_mib(pid) for pid, _ in instance.family())
             if used_mib > instance.spec.memory_mib:
                 instance.blame(reasons.out_of_memory(instance.spec.memory_mib, instance.log_end()))
@@ -255,7 +253,7 @@ class Instances:
             return reasons.device_gone(device, gone[device])
         if not held_mib or share is None or not _is_running(instance):
             return ""
-        subject = _subject(instance, self.zygotes.pids)
+        subject = _subject(instance)
         family = processes.family(subject.pid, subject.start_ticks, stats, subject.known_pids)
         used_mib = sum(held_mib.get(pid, 0.0) for pid, _ in family)
         over = is_over(used_mib, share)
@@ -274,13 +272,13 @@ class Instances:
         for instance in self._by_id.values():
             if instance.process is not None:
                 instance.process.close()
-        await self.zygotes.close()
-        await self._environments.close()
+        for launcher in (self._processes, self._containers):
+            await launcher.close()
 
     # -- small steps --------------------------------------------------------------------------------------------------
 
     def _add(self, record: Record, place: Place) -> Instance:
-        instance = Instance(record, place, self._tools, self._tell)
+        instance = Instance(record, place, self._launcher(record.spec.runtime), self._tell)
         self._by_id[record.spec.instance_id] = instance
         return instance
 
@@ -291,7 +289,7 @@ class Instances:
 
     def _on_end(self, instance: Instance) -> None:
         task = self._lives.pop(instance.id)
-        self._ports.give(instance.place.port)
+        instance.launcher.give_back(instance.place)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("instance.life_broken instance=%s", instance.id, exc_info=error)
 
@@ -305,31 +303,21 @@ class Instances:
             raise InvalidArgument(f"instance_id '{instance_id}' must match {launch.INSTANCE_ID.pattern}")
         return self._settings.instances / instance_id
 
-    def _make_place(self, spec: LaunchSpec) -> Place:
+    def _make_place(self, spec: LaunchSpec, launcher: Launcher) -> Place:
         folder = self._folder(spec.instance_id)
         (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / launch.PID_FILE).unlink(missing_ok=True)
         os.close(output.open_for_writing(folder))
-        groups = self._tools.groups
-        group = str(groups.make(spec.instance_id, spec.memory_mib)) if groups is not None else ""
-        if launch.is_python(spec.runtime):
-            address, port = f"unix:{launch.socket_path(folder, self._short_folder())}", 0
-        else:
-            port = self._ports.take()
-            address = f"tcp:127.0.0.1:{port}"
-        return Place(folder, self._code(spec, folder), address, self._settings.path, port, group)
+        return launcher.make_place(spec, folder)
 
     def _place_again(self, record: Record) -> Place:
-        folder = self._folder(record.spec.instance_id)
-        port = int(record.address.rpartition(":")[2]) if record.address.startswith("tcp:") else 0
-        if port and not record.state.is_final:
-            self._ports.mark(port)
-        code = self._code(record.spec, folder)
-        share = None
-        if not record.state.is_final:
+        spec, is_over = record.spec, record.state.is_final
+        folder = self._folder(spec.instance_id)
+        launcher = self._launcher(spec.runtime)
+        place = launcher.place_again(spec, folder, record.address, record.group, is_over=is_over)
+        if not is_over:
             with suppress(LaunchRefused):  # `watch_devices` says what becomes of it
-                share = self._share(record.spec)
-        return Place(folder, code, record.address, self._settings.path, port, record.group, share)
+                return replace(place, share=self._share(spec))
+        return place
 
     def _share(self, spec: LaunchSpec) -> GpuShare | None:
         """Raises LaunchRefused: nothing can be on that device."""
@@ -338,26 +326,21 @@ class Instances:
     def _mps_folder(self) -> Path:
         folder = self._settings.data / "mps"
         # Below it come 14 bytes for a card's pipe folder, and in that sockets with names of up to 18.
-        return folder if launch.is_short(folder / ("x" * 32)) else self._short_folder() / "mps"
+        return folder if launch.is_short(folder / ("x" * 32)) else short_folder(self._settings.data) / "mps"
 
-    def _code(self, spec: LaunchSpec, folder: Path) -> Path:
-        return self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
+    def _launcher(self, runtime: str) -> Launcher:
+        return self._containers if runtime == CONTAINER else self._processes
 
-    def _short_folder(self) -> Path:
-        """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
-        digest = hashlib.sha256(os.fsencode(self._settings.data.absolute())).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        return folder
+    def _lives_here(self, instance_id: str) -> bool:
+        instance = self._by_id.get(instance_id)
+        return instance is not None and not instance.record.state.is_final
 
 
 def _is_running(instance: Instance) -> bool:
     return instance.record.pid > 0 and not instance.record.state.is_final
 
 
-def _subject(instance: Instance, zygotes: set[int]) -> Subject:
-    spec, record, group = instance.spec, instance.record, instance.place.group
-    known = frozenset(cgroups.members(Path(group)) - zygotes) if group else frozenset()
+def _subject(instance: Instance) -> Subject:
+    spec, record = instance.spec, instance.record
+    known = frozenset(instance.launcher.members(instance.place))
     return Subject(spec.instance_id, record.pid, record.start_ticks, spec.cpu, spec.gpu_memory_mib, known)

@@ -34,6 +34,7 @@ _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
 HANDLER: Final = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*")
 # A unix socket's path has 107 bytes at most (unix(7)); some are left for those who add a suffix.
 _SOCKET_PATH_BYTES_MAX: Final = 100
+_LOG_END_BYTES: Final = 4096
 
 # The shell writes its pid and joins the memory group before it becomes the user's program, so that not a byte of the
 # program escapes the limit, and a node that died in between finds the process again.
@@ -50,8 +51,10 @@ class Place:
     path: str  # the value of PATH
     port: int = 0  # custom runtimes only
     group: str = ""  # "" = no control group
-    share: GpuShare | None = None  # of a device
+    shut_in: tuple[str, ...] = ()  # what comes before a command (isolation.py)
+    no_new_privileges: bool = True
     site: str = ""  # where the packages of the function's environment lie; "" = it has none
+    share: GpuShare | None = None  # of a device
 
     @property
     def home(self) -> Path:
@@ -84,31 +87,31 @@ def is_python(runtime: str) -> bool:
 
 
 def check_runtime(runtime: str) -> None:
-    """Raises LaunchRefused for a runtime that this node cannot launch, whatever the function."""
-    if runtime == "custom-container":
-        raise LaunchRefused(
-            "runtime 'custom-container' cannot be launched: this node has no container engine; "
-            "runtime 'custom' with a command runs the same server without a container"
-        )
+    """Raises LaunchRefused for a runtime that no process of this node can be, whatever the function."""
     if runtime != "custom" and not is_python(runtime):
         raise LaunchRefused(f"runtime '{runtime}' is not known here; allowed: python3, python3.<minor>, custom")
 
 
 def check(spec: LaunchSpec, code_root: Path) -> None:
     """Raises LaunchRefused when this node can never run `spec` as it is; names the field."""
-    if not INSTANCE_ID.fullmatch(spec.instance_id):
-        raise LaunchRefused(f"instance_id '{spec.instance_id}' must match {INSTANCE_ID.pattern}")
+    check_limits(spec)
     check_runtime(spec.runtime)
     if spec.code_sha256 and not _SHA256.fullmatch(spec.code_sha256):
         raise LaunchRefused(f"code_sha256 '{spec.code_sha256}' must be 64 hex digits")
     if spec.code_sha256 and not (code_root / spec.code_sha256).is_dir():
         raise LaunchRefused(f"code {spec.code_sha256} is not unpacked on this node")
-    if spec.memory_mib <= 0:
-        raise LaunchRefused(f"memory_mib {spec.memory_mib} must be at least 1")
     if is_python(spec.runtime):
         _check_python(spec)
     elif not spec.command:
         raise LaunchRefused("runtime 'custom' needs a command, and there is none")
+
+
+def check_limits(spec: LaunchSpec) -> None:
+    """What holds for processes and containers alike. Raises LaunchRefused."""
+    if not INSTANCE_ID.fullmatch(spec.instance_id):
+        raise LaunchRefused(f"instance_id '{spec.instance_id}' must match {INSTANCE_ID.pattern}")
+    if spec.memory_mib <= 0:
+        raise LaunchRefused(f"memory_mib {spec.memory_mib} must be at least 1")
 
 
 def _check_python(spec: LaunchSpec) -> None:
@@ -140,7 +143,14 @@ def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:
 
 def start_command(spec: LaunchSpec) -> Sequence[str]:
     """What a user reads as the start command of an instance that failed."""
-    return [spec.runtime, spec.handler] if is_python(spec.runtime) else spec.command
+    if is_python(spec.runtime):
+        return [spec.runtime, spec.handler]
+    return [spec.image, *spec.command, *spec.args] if spec.image else spec.command
+
+
+def log_end(place: Place) -> bytes:
+    """The end of what it printed, for a message."""
+    return output.tail(place.folder, _LOG_END_BYTES)
 
 
 async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: int, ready: int) -> tuple[Process, str]:
@@ -192,6 +202,7 @@ def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "cwd": str(place.code),
         "pid_file": str(place.folder / PID_FILE),
         "group": place.group,
+        "no_new_privileges": place.no_new_privileges,
         "config": instance_config(spec, place),
     }
 
@@ -246,7 +257,7 @@ def start_command_line(spec: LaunchSpec, place: Place, log: int) -> Process:
     program = find_program(spec.command[0], place.code, values["PATH"])
     arguments = ["/bin/sh", "-c", _START, "sh", str(place.folder / PID_FILE), place.group]
     popen = subprocess.Popen(
-        [*arguments, program, *spec.command[1:]],
+        [*arguments, *place.shut_in, program, *spec.command[1:]],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

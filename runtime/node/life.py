@@ -11,14 +11,10 @@ guilty of something (memory). At the end nobody of its family is left.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from signal import SIGTERM
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from runtime.contract import (
@@ -28,21 +24,19 @@ from runtime.contract import (
     InstanceState,
     LaunchSpec,
 )
-from runtime.node import cgroups, hooks, launch, output, processes, reasons, records
-from runtime.node.cgroups import MemoryGroups
+from runtime.node import hooks, launch, processes, reasons, records
 from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
-from runtime.node.forks import ForkError, ZygoteDied
+from runtime.node.forks import ForkError
 from runtime.node.launch import Place
+from runtime.node.launcher import Launcher, Started
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.records import Record
-from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
-_LOG_END_BYTES = 4096
 _LAST_WORDS_S = 0.05  # an end may be heard of before the reason that was given on the pipe
 _PROBE_FIRST_S = 0.005  # a server that is up at once is seen at once
 _PROBE_PERIOD_S_MAX = 0.1  # and one that takes its time costs little
@@ -50,24 +44,14 @@ _PROBE_PERIOD_S_MAX = 0.1  # and one that takes its time costs little
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What the lives on one node share."""
-
-    zygotes: Zygotes
-    groups: MemoryGroups | None
-    boot: str
-    equip: Callable[[LaunchSpec, Place], Awaitable[Place]]  # with the function's environment, waited for
-
-
 class Instance:
     """`run` is its life; `ask_to_stop` and `blame` may be called at any time while it lasts."""
 
-    def __init__(self, record: Record, place: Place, tools: Tools, changed: Callable[[Instance], None]) -> None:
+    def __init__(self, record: Record, place: Place, launcher: Launcher, changed: Callable[[Instance], None]) -> None:
         self.record = record
         self.place = place
         self.process: Process | None = None
-        self._tools = tools
+        self.launcher = launcher
         self._changed = changed
         self.guests: set[Member] = set()  # processes that were started beside it (shells.py)
         self.ending = asyncio.Event()  # it is to stop, or has failed: guests leave
@@ -98,8 +82,7 @@ class Instance:
         """Its living processes, wherever they have gone to."""
         if self.record.pid == 0:
             return set()
-        in_group = cgroups.members(Path(self.place.group)) - self._tools.zygotes.pids if self.place.group else set()
-        known = in_group | {pid for pid, _ in processes.living(self.guests)}
+        known = self.launcher.members(self.place) | {pid for pid, _ in processes.living(self.guests)}
         return processes.family(self.record.pid, self.record.start_ticks, processes.all_stats(), known)
 
     async def run(self) -> None:
@@ -109,6 +92,7 @@ class Instance:
     async def run_on(self, found: Process | None) -> None:
         """Go on with a life that an earlier node began; `found` is its process, None when it is gone."""
         self.process = found
+        self._was_found = found is not None
         if self.record.stopping:
             self.ask_to_stop(0.0)
         if found is None and self.record.pid:
@@ -154,98 +138,69 @@ class Instance:
             # Whether the initializer has run to its end is not known, and it must not run twice.
             raise Failure("the node was restarted while the instance was initializing")
         if self.process is None:
-            await self._equip()
+            await self._fetch()
         await self._launch()
         if self.spec.initializer:
             self.change(InstanceState.INITIALIZING)
             await self._unless(self._initialize())
         self.change(InstanceState.READY, was_ready=True)
-        if (template := launch.template(self.spec, self.place)) is not None:
-            self._tools.zygotes.warm(template)
+        self.launcher.became_ready(self.spec, self.place)
 
-    async def _equip(self) -> None:
-        """The function's environment may have to be made first, which has a time limit of its own."""
-        equipped = asyncio.ensure_future(self._tools.equip(self.spec, self.place))
-        if not await is_done_first(equipped, self._stop_asked):
+    async def _fetch(self) -> None:
+        """What the launch needs is brought here, and who looks is told how far it is. A stop ends the wait."""
+        fetching = asyncio.ensure_future(self.launcher.fetch(self.spec, self.place, self._say))
+        if not await is_done_first(fetching, self._stop_asked):
             raise StopAsked
-        self.place = equipped.result()
+        self.place = fetching.result()
+        if self.record.reason:
+            self._say("")
+
+    def _say(self, progress: str) -> None:
+        """What it waits for, while it is LAUNCHING."""
+        self.record = replace(self.record, reason=progress)  # not on the disk: a new node begins anew
+        self._changed(self)
 
     async def _launch(self) -> None:
         budget_s = self.spec.launch_timeout_s
         try:
             async with asyncio.timeout(budget_s):
-                if self.process is not None:  # found again while it was starting
-                    await self._unless(self._probe())
-                elif launch.is_python(self.spec.runtime):
-                    await self._launch_python()
-                else:
-                    self._began(await self._started(self._start_custom()))
+                if self.process is None:
+                    await self._start()
+                if not launch.is_python(self.spec.runtime) or self._was_found:
                     await self._unless(self._probe())
         except TimeoutError:
             raise Failure(self._why_not_listening(budget_s)) from None
 
-    async def _launch_python(self) -> None:
+    async def _start(self) -> None:
         ready = ReadyPipe()
         try:
-            self._began(await self._started(self._start_python(ready)))
-            ready.given()
-            await self._unless(ready.wait())
+            try:
+                started = await self.launcher.start(self.spec, self.place, ready)
+            except (OSError, ForkError) as error:
+                await self._find_lost()
+                raise Failure(f"Function instance could not be started: {error}") from error
+            self.process = started.process
+            self._take_place(started)
+            if launch.is_python(self.spec.runtime):
+                ready.given()
+                await self._unless(ready.wait())
         finally:
             ready.close()
 
-    async def _started(self, start: Coroutine[Any, Any, Process]) -> Process:
-        try:
-            return await start
-        except (OSError, ForkError) as error:
-            await self._find_orphan()
-            raise Failure(f"Function instance could not be started: {error}") from error
+    def _take_place(self, started: Started) -> None:
+        """Where it lives may be known only now."""
+        address = self.place.address if started.address is None else started.address
+        group = self.place.group if started.group is None else started.group
+        self.place = replace(self.place, address=address, group=group)
+        process = started.process
+        self._write(pid=process.pid, start_ticks=process.start_ticks, address=address, group=group)
 
-    async def _find_orphan(self) -> bool:
-        """A fork whose news was lost, as the zygote died, notes its pid first of all; it ends with this instance."""
+    async def _find_lost(self) -> None:
+        """A process whose news was lost ends with this instance."""
         await asyncio.sleep(_LAST_WORDS_S)
-        noted = launch.noted_process(self.place)
-        if noted is not None:
-            self._write(pid=noted[0], start_ticks=noted[1])
-        return noted is not None
-
-    async def _start_python(self, ready: ReadyPipe) -> Process:
-        try:
-            return await self._fork(ready)
-        except ZygoteDied:
-            if await self._find_orphan():
-                raise
-            return await self._fork(ready)
-
-    async def _fork(self, ready: ReadyPipe) -> Process:
-        with self._opened_output() as output_descriptor:
-            process, group = await launch.start_python(
-                self.spec, self.place, self._tools.zygotes, output_descriptor, ready.write_descriptor
-            )
-        self._move(group)
-        return process
-
-    def _move(self, group: str) -> None:
-        """It was born in a memory group with the same limit; the one that was made for it is not needed."""
-        if group != self.place.group:
-            asyncio.get_running_loop().run_in_executor(None, cgroups.remove, Path(self.place.group))
-            self.place = replace(self.place, group=group)
-            self.record = replace(self.record, group=group)
-
-    async def _start_custom(self) -> Process:
-        with self._opened_output() as log_descriptor:
-            return launch.start_command_line(self.spec, self.place, log_descriptor)
-
-    @contextlib.contextmanager
-    def _opened_output(self) -> Iterator[int]:
-        descriptor = output.open_for_writing(self.place.folder)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _began(self, process: Process) -> None:
-        self.process = process
-        self._write(pid=process.pid, start_ticks=process.start_ticks)
+        lost = self.launcher.lost(self.place)
+        if lost is not None:
+            self._write(pid=lost[0], start_ticks=lost[1])
 
     async def _probe(self) -> None:
         """Until the server listens, and its health check passes as often in a row as it must."""
@@ -262,6 +217,7 @@ class Instance:
             await asyncio.sleep(pause_s)
 
     _last_probe = "it was not tried"
+    _was_found = False  # while it was starting: whether it listens has to be tried
 
     async def _look(self) -> str:
         """What is wrong with the server, "" when nothing is."""
@@ -348,8 +304,7 @@ class Instance:
     async def _why_it_died(self) -> str:
         assert self.process is not None
         status = await self.process.exit_status()
-        groups = self._tools.groups
-        if self.place.group and groups is not None and groups.kills(Path(self.place.group)):
+        if await self.launcher.ran_out_of_memory(self.place):
             return reasons.out_of_memory(self.spec.memory_mib, self.log_end())
         return reasons.exited(status, launch.start_command(self.spec), self.log_end())
 
@@ -363,8 +318,10 @@ class Instance:
             await self._until_killed(self._pre_stop())
         # Looked at now, with the parents alive: a child with a session of its own would be lost with its parent.
         family = self.family()
-        processes.signal_each(family, SIGTERM)
-        await self._until_killed(_all_gone(self.process, family))
+        grace_s = max(0.0, self._kill_at_s - time.monotonic())
+        if grace_s > 0:
+            await self._until_killed(self.launcher.ask_to_end(self.place, family, grace_s))
+            await self._until_killed(_all_gone(self.process, family))
         await self._end(InstanceState.STOPPED, "", family)
 
     async def _pre_stop(self) -> None:
@@ -396,14 +353,11 @@ class Instance:
             await asyncio.wait((self.process.died,), timeout=1.0)
             await self.process.exit_status()  # a child of ours is waited for, and leaves no zombie
             self.process.close()
-        if self.place.group:
-            cgroups.remove(Path(self.place.group))
-        with contextlib.suppress(OSError):
-            os.unlink(self.place.address.removeprefix("unix:"))
+        await self.launcher.clear(self.place)
         self.change(state, reason)
 
     def log_end(self) -> bytes:
-        return output.tail(self.place.folder, _LOG_END_BYTES)
+        return launch.log_end(self.place)
 
 
 _NO_ANSWER = "no answer in time"

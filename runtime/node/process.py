@@ -47,11 +47,12 @@ def child(popen: subprocess.Popen[bytes]) -> Process:
     return Process(popen.pid, os.pidfd_open(popen.pid), stat.start_ticks if stat else 0, exit_status)
 
 
-def found_again(pid: int, start_ticks: int) -> Process | None:
-    """Watch a process that an earlier node started; None when it is gone. Its exit status goes to another."""
+async def _unknown() -> int | None:
+    return None
 
-    async def exit_status() -> int | None:
-        return None
+
+def found_again(pid: int, start_ticks: int, exit_status: ExitStatus = _unknown) -> Process | None:
+    """Watch a process that an earlier node started; None when it is gone. Its exit status goes to another."""
 
     with suppress(ProcessLookupError):
         pidfd = os.pidfd_open(pid)

@@ -175,7 +175,11 @@ class Server:
     # -- the calls ----------------------------------------------------------------------------------------------------
 
     async def _hello(self, _: Arguments) -> Any:
-        return dataclasses.asdict(dataclasses.replace(self._info, gpus=self._instances.cards.described()))
+        isolation = self._instances.isolation()
+        has_engine = not isolation["container"].startswith("none")  # an engine may come and go
+        runtimes = [*self._info.runtimes, *(["custom-container"] if has_engine else [])]
+        gpus = self._instances.cards.described()
+        return dataclasses.asdict(dataclasses.replace(self._info, runtimes=runtimes, isolation=isolation, gpus=gpus))
 
     async def _prepare(self, request: Arguments) -> None:
         await self._instances.prepare(_text(request, "runtime"))

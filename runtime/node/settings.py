@@ -30,6 +30,19 @@ class NodeSettings:
     execs_per_instance_max: int = 8  # processes that were started beside an instance, at once
     exec_idle_s: float = 1800.0  # such a process may be silent, both ways, if who asked for it did not say how long
     request_bytes_max: int = 1024 * 1024  # one line sent to the node
+    # "auto": no new privileges where they can be forbidden; "bubblewrap": for commands a /tmp of their own besides.
+    sandbox: Literal["auto", "none", "bubblewrap"] = "auto"
+    # "process": no containers; "auto" and "docker": where an engine is, which for "docker" `stoke up` makes sure of.
+    backend: Literal["auto", "process", "docker"] = "auto"
+    engine: Path = Path("/var/run/docker.sock")
+    image_pull: Literal["missing", "always", "never"] = "missing"
+    registry_credentials: Path | None = None  # a file like Docker's config.json, read at each pull
+    container_loosened: tuple[str, ...] = ()  # of docker/asked.py's LOOSENED
+    container_pids_max: int = 4096
+    container_network: str = "bridge"
+    container_user: str = ""  # who runs an image that names no user; "" = root, as the image has it
+    container_tmp_mib: int = 512
+    container_gpus: Literal["nvidia", "cdi"] = "nvidia"  # how an engine is asked for cards
     environment_installer: Literal["auto", "uv", "pip"] = "auto"  # uv where there is one
     environment_build_timeout_s: float = 900.0  # for a function's requirements.txt to be installed
     environment_builds_at_once_max: int = 2
@@ -42,6 +55,11 @@ class NodeSettings:
     @property
     def instances(self) -> Path:
         return self.data / "instances"
+
+    @property
+    def images(self) -> Path:
+        """Where images lie that functions name as `file:NAME`."""
+        return self.data / "images"
 
     @property
     def code(self) -> Path:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from runtime.node import launch, process
+from runtime.node.docker.asked import container_name
 from runtime.node.errors import InvalidArgument
 from runtime.node.life import Instance
 from runtime.node.process import Process
@@ -94,6 +95,11 @@ def start(instance: Instance, order: ShellOrder) -> Terminal:
         InvalidArgument: there is no such program.
         OSError: it cannot be started.
     """
+    if instance.spec.image:
+        raise InvalidArgument(
+            f"instance '{instance.id}' is a container, in which no process can be started from here: "
+            f"`docker exec -it {container_name(instance.id)} …` on its machine does it"
+        )
     values = launch.environment(instance.spec, instance.place)
     command = order.command or [next(shell for shell in _SHELLS if os.path.exists(shell))]
     try:

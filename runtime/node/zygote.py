@@ -2,7 +2,8 @@
 
 `python -m runtime.node.zygote FD` speaks to its node over the socket FD, one JSON packet a message:
 
-    → {"id", "instance_id", "environment", "cwd", "pid_file", "group", "config"}   with two descriptors: log, ready pipe
+    → {"id", "instance_id", "environment", "cwd", "pid_file", "group",
+       "no_new_privileges", "config"}               with two descriptors: log, ready pipe
     ← {"ready": true}                                   once, when everything is imported
     ← {"id", "pid", "start_ticks"}                      with one descriptor: the child's pidfd
     ← {"id", "error"}
@@ -69,8 +70,8 @@ _WITHOUT_OWN: Final = tuple(n for n in PRELOADED if n not in REPLACEABLE and not
 
 def main() -> None:
     node = socket.socket(fileno=int(sys.argv[1]))
-    compiled.use()
     is_for_own = "own" in sys.argv[2:]
+    compiled.use()
     preload(_WITHOUT_OWN if is_for_own else PRELOADED)
     zygote = Zygote(node)
     if is_for_own:

@@ -63,7 +63,7 @@ async def test_instances_are_shown_with_what_they_use(api: Api) -> None:
 
 async def test_provision_says_why(api: Api) -> None:
     await api.function()
-    api.fleet.statuses["s.LATEST/f"] = ProvisionStatus(8, 5, 3, "", ("p",), ("stable=3 panic=7",), 0.5)
+    api.fleet.statuses["s.LATEST/f"] = ProvisionStatus(8, 5, 3, "", ("p",), ("stable=3 panic=7",), 0.5, ("pulling",))
     code, answer = await api.send("GET", "/stoke/v1/provision?service=s&function=f")
     assert code == 200
     assert answer == {
@@ -74,6 +74,7 @@ async def test_provision_says_why(api: Api) -> None:
         "in_force": ["p"],
         "reasons": ["stable=3 panic=7"],
         "utilization": 0.5,
+        "progress": ["pulling"],
     }
     for query, code_ in (
         ("service=s", "InvalidArgument"),

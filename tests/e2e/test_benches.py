@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from loadtests import engine
 from tests.support.stoke import ROOT
 
 pytestmark = pytest.mark.long
@@ -34,6 +35,15 @@ def test_the_cold_start_is_told_for_a_fork_a_fresh_interpreter_and_a_bare_server
     found = run("coldstart", tmp_path / "c.json", "--rounds", "1")
     assert [len(found[name]) for name in ("zygote_s", "fresh_s", "bare_s")] == [1, 1, 1]
     assert found["times_faster"] > 0
+
+
+def test_a_container_is_launched_beside_one_that_is_made_by_hand(tmp_path: Path) -> None:
+    if why := engine.why_not():
+        pytest.skip(why)
+    found = run("containers", tmp_path / "d.json", "--rounds", "2")
+    assert found["rounds"] == 2
+    assert found["node_median_s"] > 0
+    assert found["ratio"] > 0
 
 
 def test_the_phases_of_a_cold_start_add_up_for_each_way_to_start(tmp_path: Path) -> None:

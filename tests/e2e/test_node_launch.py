@@ -51,7 +51,7 @@ SERVER = """
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
+    with running_node("--backend", "process") as node:
         yield node
 
 

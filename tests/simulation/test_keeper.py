@@ -120,6 +120,20 @@ async def test_failing_launches_back_off_and_say_why_until_one_succeeds() -> Non
 
 
 @in_virtual_time
+async def test_what_a_launching_instance_waits_for_is_known_and_is_no_error() -> None:
+    stage = await Stage(FakeBackend(behaviour=Behaviour(launch_s=10.0))).begin()
+    await stage.settle(1)
+    await until(lambda: "i1" in stage.backend.statuses)
+    for progress in ("pulling image 'i'", "pulling image 'i': 1.0 of 2.0 MiB", ""):
+        stage.backend.become("i1", InstanceState.LAUNCHING, progress)
+        await until(lambda: stage.keeper.records(KEY)[0].reason == progress)  # noqa: B023 - asked before it changes
+        assert stage.keeper.current_error(KEY) == ""
+    stage.backend.become("i1", InstanceState.LAUNCHING, "pulling image 'i'")
+    await until(lambda: stage.states() == {"i1": "READY"})
+    assert stage.keeper.records(KEY)[0].reason == ""
+
+
+@in_virtual_time
 async def test_a_refused_launch_says_why() -> None:
     stage = await Stage(FakeBackend(behaviour=Behaviour(refuse="no container engine"))).begin()
     await stage.settle(1)

@@ -16,6 +16,8 @@ def verdicts(*looks: tuple[float, Progress]) -> list[Verdict]:
 
 def test_progress_reads_as_a_sentence() -> None:
     assert str(Progress(8, 5, 3)) == "target 8 · current 5 · 3 starting"
+    pulled = {"target": 1, "starting": 1, "progress": ["pulling image 'i': 1.0 of 9.0 MiB"]}
+    assert str(Progress.from_reply(pulled)).endswith("1 starting · pulling image 'i': 1.0 of 9.0 MiB")
     assert str(Progress(2, 2, 0)) == "target 2 · current 2"
 
 

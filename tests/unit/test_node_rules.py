@@ -97,7 +97,7 @@ def test_runtimes_that_are_launched(runtime: str) -> None:
     launch.check_runtime(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["python2.7", "python3.x", "nodejs18", "", "custom-container", "custom.debian10"])
+@pytest.mark.parametrize("runtime", ["python2.7", "python3.x", "nodejs18", "", "custom.debian10"])
 def test_runtimes_that_are_refused(runtime: str) -> None:
     with pytest.raises(LaunchRefused, match=f"'{runtime}'"):
         launch.check_runtime(runtime)

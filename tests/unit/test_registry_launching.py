@@ -62,18 +62,20 @@ def test_a_custom_runtime_runs_its_command(config: dict[str, Any] | None, comman
 
 
 @pytest.mark.parametrize(
-    ("config", "command"),
+    ("config", "command", "args"),
     [
-        ({}, []),
-        ({"command": '["/a", "b"]'}, ["/a", "b"]),
-        ({"command": '["/a"]', "args": '["-v"]'}, ["/a", "-v"]),
-        ({"command": "/a"}, ["/a"]),
-        ({"args": "5"}, ["5"]),
+        ({}, [], []),
+        ({"command": '["/a", "b"]'}, ["/a", "b"], []),
+        ({"command": '["/a"]', "args": '["-v"]'}, ["/a"], ["-v"]),
+        ({"command": "/a"}, ["/a"], []),
+        ({"args": "5"}, [], ["5"]),
     ],
 )
-def test_a_container_runs_its_command(config: dict[str, Any], command: list[str]) -> None:
+def test_a_container_has_its_image_its_entry_point_and_its_arguments(
+    config: dict[str, Any], command: list[str], args: list[str]
+) -> None:
     spec = spec_of(runtime="custom-container", customContainerConfig={"image": "i"} | config)
-    assert (spec.runtime, spec.command) == ("custom-container", command)
+    assert (spec.runtime, spec.image, spec.command, spec.args) == ("custom-container", "i", command, args)
 
 
 @pytest.mark.parametrize(

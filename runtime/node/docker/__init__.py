@@ -1,0 +1,1 @@
+"""Containers on a node, by the Docker Engine API: its client, what is asked of it, images, and the launcher."""
