@@ -17,38 +17,32 @@ from control_plane import world as worlds
 from control_plane.errors import StokeError, Unavailable
 from control_plane.explain import Explained
 from control_plane.fleet.attention import Attention
+from control_plane.fleet.capacity import Capacity
+from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
-from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.memories import MemoryStore, Unsaved
-from control_plane.fleet.placement import Need, Room, room
+from control_plane.fleet.needs import need_of
+from control_plane.fleet.placement import Need, Placed, Rule, Taken
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
-from control_plane.registry.launching import gpu_memory_mib
 from control_plane.registry.routes import on_demand_instances_max
 from control_plane.world import World
 from provision.config import ProvisionConfig
-from provision.decide import Decision, MetricSample, Reading, Seen, step
+from provision.decide import Decision, Reading, Seen, step
 from provision.quiet import Silence, quiet_until
 from provision.together import together
-from runtime.contract import InstanceSample, InstanceState, Kind, LaunchSpec, NodeInfo
+from runtime.contract import InstanceSample, LaunchSpec
 
 log = logging.getLogger(__name__)
 
-NODE_INFO_EVERY_S = 30.0
+DEFAULT_RULE = Rule()
+
+NODE_INFO_EVERY_S = 30.0  # and with every tick where there are devices: one may have failed
 TIMER_RESOLUTION_S = 1e-3  # a timer may fire this much early
 
 MakeSpec = Callable[[Function, Service, str, str], LaunchSpec]  # function, its service, version, instance id
-
-# What an instance's sample says about which metric of FC's.
-SAMPLED = {
-    "CPUUtilization": "cpu_utilization",
-    "GPUSmUtilization": "gpu_sm_utilization",
-    "GPUMemUtilization": "gpu_memory_utilization",
-    "GPUEncoderUtilization": "gpu_encoder_utilization",
-    "GPUDecoderUtilization": "gpu_decoder_utilization",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +69,7 @@ class Autoscaler:
         pace: Pace,
         readings: Readings | None = None,
         on_change: Callable[[QualifiedFunction, Explained], None] = lambda _name, _explained: None,
+        rule: Rule = DEFAULT_RULE,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
@@ -89,14 +84,14 @@ class Autoscaler:
         self._world = World()
         self._attention = Attention()
         self._silence = Silence()
-        self._ledger = Ledger()
+        self.capacity = Capacity(rule, keeper.holdings.mib)
+        self._needs: dict[VersionKey, tuple[Function, Need]] = {}
         self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
         self._unsaved: Unsaved[QualifiedFunction] = Unsaved(pace.memory_saved_every_s, pace.tick_s)
         self._gone: set[str] = set()  # configs whose memory the store need not have any more
         self._stale: worlds.Services = None  # what is to be read of the registry; at first all
         self._urgent: set[VersionKey] = set()
         self._alarm = asyncio.Event()
-        self.node: NodeInfo | None = None
         self._node_read_at_s = float("-inf")
         self.samples: dict[str, InstanceSample] = {}
         registry.subscribe(self.registry_changed)
@@ -152,8 +147,10 @@ class Autoscaler:
         if only is None:
             await self._keeper.repair()
             await self._read_node(now)
+        elif self._keeper.holdings.doubted:
+            await self._read_info(now)
         changed: set[QualifiedFunction] = set()
-        for key in sorted(self._attention.awake if only is None else only):
+        for key in sorted(self._attention.awake if only is None else only, key=self.capacity.turn):
             try:
                 changed |= await self._tick_one(key, now, whole=only is None)
             except Unavailable:
@@ -171,7 +168,8 @@ class Autoscaler:
             return set()
         function, service = found
         observation = self._usage.observe(key)
-        left = self._room(function)
+        need = self._need(key, function)
+        left = self._room(need)
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
@@ -181,9 +179,15 @@ class Autoscaler:
             queued=observation.queued,
             on_demand_max=on_demand_instances_max(function, self._world.on_demand_max.get(key)),
             on_demand_idle_s=self._pace.on_demand_idle_s,
-            launches_max=left.instances,
+            launches_max=left,
         )
-        done = await self._keeper.settle(key, want, lambda new_id: self._make_spec(function, service, key[1], new_id))
+        idle_mode = self._world.idle_mode(key)
+
+        def make_spec(new_id: str) -> LaunchSpec:
+            spec = self._make_spec(function, service, key[1], new_id)
+            return replace(spec, idle_mode=True) if idle_mode else spec
+
+        done = await self._keeper.settle(key, want, make_spec, lambda count: self._places(need, count))
         if whole and not done and not done.held:
             self._rest(key, want, observation)
         return changed
@@ -225,7 +229,7 @@ class Autoscaler:
         self._attention.rest(key, until)
 
     def _decide(
-        self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room
+        self, key: VersionKey, now: float, function: Function, observation: Observation, left: int
     ) -> tuple[int, set[QualifiedFunction]]:
         """The provisioned target of a function version, and whose decision changed."""
         decisions, changed = [], set()
@@ -250,7 +254,7 @@ class Autoscaler:
             decisions.append(decision)
         return together(decisions), changed
 
-    def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: Room) -> Seen:
+    def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: int) -> Seen:
         there = self._keeper.census(key)
         return Seen(
             now=now,
@@ -266,29 +270,16 @@ class Autoscaler:
             queue_wait_s_sum=observation.queue_wait_s_sum,
             waiting=observation.queued,
             pressed=observation.pressed,
-            samples=tuple(self._metric_samples(key, function.memory_size)) if key in self._world.sampled else (),
+            samples=tuple(metric_samples(self._keeper.records(key), self.samples, function.memory_size))
+            if key in self._world.sampled
+            else (),
             newest_ready_at=there.newest_ready_at,
-            capacity_limit=left.instances + there.live if self.node else None,
+            capacity_limit=left + there.live if self.capacity.info else None,
             in_flight=observation.in_flight,
             on_demand=there.on_demand - there.on_demand_starting,
             starting_at=there.starting_at,
             launch_s=self._keeper.launch_times.seconds_of(key),
         )
-
-    def _metric_samples(self, key: VersionKey, memory_mib: int) -> Iterable[MetricSample]:
-        for record in self._keeper.records(key):
-            if record.kind is not Kind.PROVISIONED or record.state is not InstanceState.READY:
-                continue
-            sample = self.samples.get(record.instance_id)
-            if sample is None:
-                continue
-            for metric_type, attribute in SAMPLED.items():
-                value = getattr(sample, attribute)
-                if value is not None:
-                    yield MetricSample(metric_type, record.instance_id, value, sample.at_s)
-            if sample.memory_mib is not None and memory_mib > 0:
-                used = sample.memory_mib / memory_mib
-                yield MetricSample("MemoryUtilization", record.instance_id, used, sample.at_s)
 
     # -- looking at the machine ---------------------------------------------------------------------------------------
 
@@ -296,12 +287,18 @@ class Autoscaler:
         if not self._keeper.connected.is_set():
             return
         try:
-            if self.node is None or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
-                self.node, self._node_read_at_s = await self._backend.info(), now
+            if self.capacity.has_devices or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
+                await self._read_info(now)
             if self._keeper.has_instances():
                 self._sampled(await self._backend.samples())
         except Unavailable:
             log.debug("autoscale.node_away")
+
+    async def _read_info(self, now: float) -> None:
+        self._keeper.holdings.doubted = False
+        with contextlib.suppress(Unavailable):
+            self.capacity.read(await self._backend.info())
+            self._node_read_at_s = now
 
     def _sampled(self, samples: Iterable[InstanceSample]) -> None:
         before, self.samples = self.samples, {sample.instance_id: sample for sample in samples}
@@ -313,27 +310,41 @@ class Autoscaler:
                 if key is not None and key in self._world.sampled:
                     self._wake([key])
 
-    def _room(self, function: Function) -> Room:
-        if self.node is None:
-            return Room(0, "the node cannot be reached")
+    def _room(self, need: Need) -> int:
         self._account(self._keeper.moved())
-        return room(self.node, [self._ledger.taken], _need(function))
+        return self.capacity.fits(need)
+
+    def promised(self) -> Taken:
+        """What is taken of the node, as of now."""
+        self._account(self._keeper.moved())
+        return self.capacity.taken()
+
+    def _places(self, need: Need, count: int) -> list[Placed]:
+        self._account(self._keeper.moved())
+        return self.capacity.places(need, count)
+
+    def _need(self, key: VersionKey, function: Function) -> Need:
+        known = self._needs.get(key)
+        if known is None or known[0] is not function:
+            known = self._needs[key] = function, need_of(function)
+        return known[1]
 
     def _account(self, keys: Iterable[VersionKey]) -> None:
         for key in keys:
             found = self._world.functions.get(key)
-            self._ledger.put(key, self._keeper.census(key).live, None if found is None else _need(found[0]))
+            need = None if found is None else self._need(key, found[0])
+            if found is None:
+                self._needs.pop(key, None)
+            self.capacity.put(key, self._keeper.census(key).live, need)
 
     def room_error(self, key: VersionKey, target: int) -> str:
         """Why the machine cannot hold `target` instances of a function version; "" if it can."""
         found = self._world.functions.get(key)
-        if found is None or self.node is None:
+        if found is None or self.capacity.info is None:
             return ""
-        left = self._room(found[0])
-        missing = target - self._keeper.census(key).live
-        return (
-            f"no room for {missing - left.instances} more instances: {left.limit}" if missing > left.instances else ""
-        )
+        need = self._need(key, found[0])
+        lacking = target - self._keeper.census(key).live - self._room(need)
+        return f"no room for {lacking} more instances: {self.capacity.refusal(need)}" if lacking > 0 else ""
 
     # -- reading the registry -----------------------------------------------------------------------------------------
 
@@ -403,10 +414,6 @@ class Autoscaler:
         """The function version that a provision config is about, as last read."""
         provisioned = self._world.provisioned.get(name)
         return provisioned.key if provisioned else (name.service_name, name.qualifier, name.function_name)
-
-
-def _need(function: Function) -> Need:
-    return Need(function.memory_size, gpu_memory_mib(function))
 
 
 def _never(_instance_id: str) -> LaunchSpec:

@@ -22,16 +22,19 @@ from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
-from control_plane.backends.node import NodeBackend, NodeShells
+from control_plane.backends.node import NodeBackend, NodeEnvironments, NodeShells
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
+from control_plane.collecting import collect_rarely
 from control_plane.credentials import write_secret_key
+from control_plane.environments import EnvironmentBook, sweep_for_ever
 from control_plane.errors import InvalidArgument, Unavailable
 from control_plane.explanations import Explanations
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.lease_store import RedisLeaseStore
 from control_plane.fleet.lessor import Lessor
 from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.placement import Rule
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -41,7 +44,8 @@ from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
 from control_plane.ports import Backend, Shells
-from control_plane.prometheus import Prometheus
+from control_plane.prometheus import Prometheus, Source
+from control_plane.prometheus_access import read_access
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
@@ -101,6 +105,7 @@ class ControlPlane:
 
             self.cluster, self.shells = cluster_of(settings, self.clock), NoShells()
         self.backend: Backend = self.cluster or NodeBackend(node)
+        self.environments = NodeEnvironments(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
             UsageStore(
@@ -122,7 +127,7 @@ class ControlPlane:
             on_change=self._instances_changed,
         )
         self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
-        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
+        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed, _prometheus_source(settings))
         self.autoscaler = Autoscaler(
             self.registry,
             self.keeper,
@@ -134,6 +139,7 @@ class ControlPlane:
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
             readings=self.prometheus,
             on_change=self.explanations.noted,
+            rule=Rule(settings.placement_strategy, settings.placement_family, settings.placement_cpu_overcommit),
         )
         view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
         box = read_box(settings.data / SECRET_FILE)
@@ -151,6 +157,7 @@ class ControlPlane:
             ),
             accounts=self.accounts,
             shells=self.shells,
+            environments=EnvironmentBook(self.environments, settings.environment_wait_s),
         )
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
@@ -196,7 +203,10 @@ class ControlPlane:
                 ("prometheus", self.prometheus.run()),
                 ("accounts", self.accounts.run()),
                 ("explanations", self.explanations.run()),
-                *((("cluster", self.cluster.run()),) if self.cluster is not None else ()),
+                # On a cluster there is no node, which is who makes environments.
+                ("environments", self._sweep_environments())
+                if self.cluster is None
+                else ("cluster", self.cluster.run()),
             )
         ]
         for task in tasks:
@@ -215,6 +225,9 @@ class ControlPlane:
         await self.redis.aclose()
         await self.reports.aclose()
         await self.nonces.aclose()
+
+    async def _sweep_environments(self) -> None:
+        await sweep_for_ever(self.registry, self.environments, self.clock, self.settings.environment_sweep_s)
 
     async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -258,6 +271,18 @@ class ControlPlane:
         self.autoscaler.hurry(self.usage.absorb(report))
 
 
+def _prometheus_source(settings: ControlPlaneSettings) -> Callable[[], Source]:
+    """Raises ValueError at once where the file that says what servers are shown is wrong."""
+    servers = read_access(settings.prometheus_access)
+
+    def make() -> Source:
+        from control_plane.prometheus_http import HttpSource  # a client for HTTP is memory that few installations need
+
+        return HttpSource(servers)
+
+    return make
+
+
 def _die_with(task: asyncio.Task[None]) -> None:
     """A loop that ends by an error ends the process: the supervisor starts a new one, which adopts everything."""
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -285,6 +310,7 @@ def main() -> None:
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call would be most of the log
+    collect_rarely()
     try:
         plane = ControlPlane(settings)
     except InvalidArgument as error:

@@ -12,12 +12,13 @@ from typing import Any, Generic, Protocol, TypeVar
 from control_plane.explain import Explained
 from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
+from control_plane.node_views import NodeView
 from provision.config import ProvisionConfig
 from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
 from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
-from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.shell import ShellOrder, Stream
 
 
@@ -72,6 +73,19 @@ class Backend(Protocol):
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """The end of an instance's output; with `follow`, then what it adds, until it ends or the caller stops."""
+
+
+class CodeEnvironments(Protocol):
+    """What functions' requirements.txt become where instances run. Every method may raise Unavailable."""
+
+    async def look(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        """The environment that this code needs, as it is now, or has become within `wait_s`.
+
+        `build` begins to make it, unless that is under way; one that failed is tried again.
+        """
+
+    async def sweep(self, code_in_use: Collection[str]) -> Sequence[str]:
+        """Remove what neither this code nor an instance needs, nor was asked for lately; gives the ids."""
 
 
 class CodeStore(Protocol):
@@ -286,6 +300,8 @@ class InstanceView:
     ready_at_s: float
     reason: str
     sample: InstanceSample | None = None
+    device: str = ""  # the uuid of what it was placed on; "" = no device
+    gpu_memory_mib: int = 0  # what it holds of that
 
 
 class Readings(Protocol):
@@ -314,6 +330,9 @@ class Fleet(Protocol):
 
     def node(self) -> NodeInfo | None:
         """The machine and its devices, as last read; None while it has not been reached yet."""
+
+    def nodes(self) -> Sequence[NodeView]:
+        """What can hold instances, as last read; nothing while it has not been reached yet."""
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,9 +36,18 @@ class ControlPlaneSettings(BaseSettings):
     async_record_s: float = Field(default=3600.0, ge=1.0, le=2_592_000.0)
     async_stateful_record_s: float = Field(default=604_800.0, ge=1.0, le=2_592_000.0)
     exec_message_bytes_max: int = Field(default=1_048_576, ge=1024, le=67_108_864)  # of a client of a shell
+    environment_wait_s: float = Field(default=8.0, ge=0.0, le=600.0)  # that a deployment waits for requirements.txt
+    environment_sweep_s: float = Field(default=600.0, ge=1.0, le=86_400.0)  # how often those of no version are removed
+    # "pack" keeps room for large shares of GPU memory, "spread" keeps instances apart.
+    placement_strategy: Literal["pack", "spread"] = "pack"
+    # Of a card, against what instanceType names: cards are bought once, and a newer one runs what an older one does.
+    placement_family: Literal["at-least", "exact", "any"] = "at-least"
+    # vCPU promised for each there is. 0: not counted, as most functions on a GPU wait for it most of the time.
+    placement_cpu_overcommit: float = Field(default=0.0, ge=0.0, le=100.0, allow_inf_nan=False)
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
     # Whoever may put a provision config has the control plane ask these, and nothing else; parted by commas.
     prometheus_urls: str = "http://127.0.0.1:9090,http://localhost:9090"
+    prometheus_access: Path | None = None  # a file: who of them is shown which token or password, and trusted by what
     usage_saved_every_s: float = Field(default=5.0, ge=0.1, le=60.0)  # a kill -9 loses no more than this of it
     usage_hours_kept_s: int = Field(default=1_209_600, ge=3600, le=34_560_000)
     usage_days_kept_s: int = Field(default=34_560_000, ge=86_400, le=315_360_000)

@@ -16,18 +16,30 @@ FIELD: Final = "stoke"
 _HEADER_OR_COOKIE = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]  # a token
 
 
+_Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$")]
+
+
 class _Checked(BaseModel):
     """Wrong names are refused: a limit that was misspelled would be none."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True, extra="forbid")
 
 
+class FunctionPlacement(_Checked):
+    """Of a function: where its instances may be, and who is placed first where there is too little room."""
+
+    labels: dict[_Label, _Label] = Field(default_factory=dict, max_length=16)  # that a node must have, all of them
+    priority: int = Field(default=0, strict=True, ge=0, le=9)  # higher ones are placed first
+
+
 class FunctionTraffic(_Checked):
-    """Of a function: what may enter, and for how long it may wait."""
+    """Of a function: what may enter, how long it may wait, where it is placed, and how its instances start."""
 
     requests_per_second: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)  # 0: no limit
     requests_burst: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)  # 0: as many as in a second
+    import_before_fork: bool = Field(default=True, strict=True)  # the handler's module: once, for all instances
     queue_wait_seconds: float = Field(default=0.0, ge=0.0, le=86_400.0, allow_inf_nan=False)  # 0: the gateway's limit
+    placement: FunctionPlacement = FunctionPlacement()
 
 
 class SessionAffinity(_Checked):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from control_plane.errors import NotFound
 from control_plane.explain import Explained
 from control_plane.model import QualifiedFunction
+from control_plane.node_views import NodeView
 from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import NodeInfo
@@ -24,6 +25,7 @@ class FakeFleet:
     followed: asyncio.Event = field(default_factory=asyncio.Event)  # set by a test to end the logs that are followed
     followers: int = 0
     machine: NodeInfo | None = None
+    machines: list[NodeView] = field(default_factory=list)
     explanations: dict[str, tuple[Explained, ...]] = field(default_factory=dict)  # by str(QualifiedFunction)
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
@@ -48,6 +50,9 @@ class FakeFleet:
 
     def node(self) -> NodeInfo | None:
         return self.machine
+
+    def nodes(self) -> Sequence[NodeView]:
+        return list(self.machines)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """What the test put in, cut to `tail_bytes`; with `follow`, then nothing until `followed` is set."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 
 from control_plane.autoscale import Autoscaler
 from control_plane.explain import Explained
 from control_plane.explanations import Explanations
+from control_plane.fleet.families import capability, family
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
+from control_plane.node_views import DeviceView, NodeView
 from control_plane.ports import Backend, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
@@ -76,7 +79,27 @@ class FleetView:
         return [self._view(record) for record in self._keeper.records()]
 
     def node(self) -> NodeInfo | None:
-        return self._autoscaler.node
+        return self._autoscaler.capacity.info
+
+    def nodes(self) -> Sequence[NodeView]:
+        info = self._autoscaler.capacity.info
+        if info is None:
+            return ()
+        records = self._keeper.records()
+        promised = self._autoscaler.promised()
+        on_device: defaultdict[str, list[str]] = defaultdict(list)
+        for record in records:
+            on_device[record.device].append(record.instance_id)
+        devices = tuple(
+            DeviceView(
+                gpu=gpu,
+                family=family(capability(gpu.get("compute_capability", ""))),
+                promised_mib=promised.gpu_mib.get(gpu.get("uuid", ""), 0),
+                instances=tuple(on_device.get(gpu.get("uuid", ""), ())),
+            )
+            for gpu in info.gpus
+        )
+        return (NodeView(info, promised.memory_mib, promised.cpu, promised.disk_mib, len(records), devices),)
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """The output of a running or ended instance. Raises NotFound when reading begins, if no log is kept."""
@@ -96,4 +119,6 @@ class FleetView:
             ready_at_s=record.ready_at_s,
             reason=record.reason,
             sample=self._autoscaler.samples.get(record.instance_id),
+            device=record.device,
+            gpu_memory_mib=record.gpu_memory_mib,
         )

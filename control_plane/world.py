@@ -48,6 +48,11 @@ class World:
             known = self.revisions[key] = function.revision
         return known
 
+    def idle_mode(self, key: VersionKey) -> bool:
+        """Whether all of its provision configs say that instances need not keep a GPU while they are idle."""
+        configs = [self.provisioned[name].config for name in self.by_version.get(key, ())]
+        return bool(configs) and not any(config.always_allocate_gpu for config in configs)
+
 
 @dataclass(slots=True)
 class Reading:

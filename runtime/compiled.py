@@ -38,6 +38,7 @@ MODULES: Final = (
     "runtime.gateway.sharing",
     "runtime.gateway.upstreams",
     "runtime.gateway.usage",
+    "runtime.http.beginnings",
     "runtime.http.chunked",
     "runtime.http.client",
     "runtime.http.connection",

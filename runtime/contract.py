@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -62,6 +63,13 @@ PATH_INITIALIZE: Final = "/initialize"
 PATH_PRE_STOP: Final = "/pre-stop"
 PATH_INVOKE: Final = "/invoke"
 CONTROL_PATH_HTTP: Final = "/http-invoke"
+
+# Which handlers of Python runtimes name a model rather than code: an ONNX file, a folder (with its slash at the end),
+# or the model.yaml in it. "./" is the code's own folder.
+MODEL_HANDLER: Final = re.compile(
+    r"(?:\./)?(?:(?:[A-Za-z0-9_][\w.-]*/)*(?:[A-Za-z0-9_][\w.-]*\.onnx|model\.yaml)|(?:[A-Za-z0-9_][\w.-]*/)+)|\./",
+    re.ASCII,
+)
 
 # How the reason of an instance begins whose initializer failed: FC tells of that as the function's own error.
 INITIALIZER_FAILED: Final = "Function initializer failed"
@@ -222,6 +230,8 @@ class InstanceRecord(Message):
     ready_at_s: float = 0.0
     draining_since_s: float = 0.0
     reason: str = ""  # why it FAILED, or why it is DRAINING
+    device: str = ""  # the uuid of the card or slice that it is on; "" = none
+    gpu_memory_mib: int = 0  # what it holds of that, until it has ended
 
     def __post_init__(self) -> None:
         # JSON gives plain strings; inside the program they are the enums.
@@ -336,17 +346,31 @@ class LaunchSpec(Message):
     memory_mib: int = 512
     cpu: float = 0.0  # vCPU; 0 = no limit asked for
     gpu_memory_mib: int = 0
+    gpu_device: str = ""  # the uuid of the card or slice it is placed on; "" = none, and it sees no limits
     initializer: str = ""  # "" = POST /initialize is not called
     initialization_timeout_s: float = 3.0
     pre_stop: str = ""  # "" = GET /pre-stop is not called
     pre_stop_timeout_s: float = 3.0
+    import_before_fork: bool = True  # python runtimes: may its module be imported once, and forked for each instance?
     launch_timeout_s: float = 120.0
+    idle_mode: bool = False  # a model gives back what it holds of a device while nobody asks it
     health_path: str = ""  # "" = a connect to the port is enough
     health_initial_delay_s: float = 0.0
     health_period_s: float = 3.0
     health_timeout_s: float = 1.0
     health_failure_threshold: int = 3
     health_success_threshold: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CodeEnvironment(Message):
+    """What a node says of the environment that a function's code needs (its requirements.txt)."""
+
+    code_sha256: str
+    state: str  # "none" needed | "missing" | "building" | "ready" | "failed"
+    environment: str = ""  # its id
+    packages: list[str] = field(default_factory=list)  # of a ready one, "name==version"
+    reason: str = ""  # of a failed one: the installer's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +401,7 @@ class InstanceSample(Message):
     gpu_encoder_utilization: float | None = None
     gpu_decoder_utilization: float | None = None
     simulated: bool = False  # GPU figures come from the simulated device, not from a card
+    gpu_at_s: float | None = None  # UTC seconds of the newest GPU figure, as the device tells it
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,23 +412,8 @@ class NodeInfo(Message):
     pid: int
     memory_mib: int
     cpu: float
-    gpus: list[dict[str, Any]] = field(default_factory=list)  # {"index", "name", "memory_mib", "simulated"}
+    gpus: list[dict[str, Any]] = field(default_factory=list)  # `runtime.node.devices.Gpu` with "sharing" and why
     runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom", "custom-container"
     isolation: dict[str, str] = field(default_factory=dict)  # what is in force, by kind of instance, in words
-
-
-def error_body(code: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every 4xx/5xx: the union of what the FC API versions spell, as each client reads other keys."""
-    return json.dumps(
-        {
-            "ErrorCode": code,
-            "ErrorMessage": message,
-            "errorCode": code,
-            "errorMessage": message,
-            "Code": code,
-            "Message": message,
-            "RequestId": request_id,
-            "requestId": request_id,
-        },
-        separators=(",", ":"),
-    ).encode()
+    disk_mib: int = 0  # free for instances; 0 = not told
+    labels: dict[str, str] = field(default_factory=dict)  # given by who runs it

@@ -17,6 +17,7 @@ from control_plane.api.context import ApiSettings, Context, Limits, Operation
 from control_plane.api.edge import Edge, answer_http_error, answer_stoke_error
 from control_plane.api.paths import EXEC_PATHS, TREES
 from control_plane.async_invocations import NoInvocations
+from control_plane.environments import EnvironmentBook
 from control_plane.errors import StokeError
 from control_plane.metering.book import NoAccounts
 from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
@@ -35,10 +36,11 @@ def create_app(
     invocations: AsyncInvocations | None = None,
     accounts: Accounts | None = None,
     shells: Shells | None = None,
+    environments: EnvironmentBook | None = None,
 ) -> Starlette:
     """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
     processes that should honour them, one of this process's own by default. Without `invocations` or `accounts` there
-    are none, and without `shells` nothing can be run beside an instance."""
+    are none, without `shells` nothing can be run beside an instance, and without `environments` none is made."""
     app = Starlette(
         routes=[
             *(route for prefix, table in TREES for route in _routes(prefix, table)),
@@ -59,6 +61,7 @@ def create_app(
         access_keys,
         url_key or secrets.token_bytes(32),
         shells=shells,
+        environments=environments or EnvironmentBook(),
     )
     return app
 

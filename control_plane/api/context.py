@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
+from control_plane.environments import EnvironmentBook
 from control_plane.errors import ConcurrentUpdate
 from control_plane.ports import (
     AccessKeys,
@@ -67,6 +68,7 @@ class Context:
     keys: AccessKeys | None = None
     url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # signs the URLs of code
     shells: Shells | None = None
+    environments: EnvironmentBook = field(default_factory=EnvironmentBook)
     uploads: Uploads = field(default_factory=Uploads)
 
 

@@ -16,8 +16,10 @@ from control_plane.api.auth import CODE_PATH
 from control_plane.api.context import Context, context, updated
 from control_plane.api.presigned import presigned
 from control_plane.api.uploads import uploaded
+from control_plane.environments import needs_one
 from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import Function
+from runtime.contract import MODEL_HANDLER
 
 READ_ONLY: Final = frozenset(
     {
@@ -41,6 +43,7 @@ async def create(request: Request) -> Response:
     code = await stored_code(at, given)
     function = wire.build(Function, given, read_only=READ_ONLY, serviceName=service, **code)
     check(function)
+    await equip(at, function)
     return _reply(await at.registry.create_function(function))
 
 
@@ -61,6 +64,8 @@ async def update(request: Request) -> Response:
         wire.check_match(request, stored)
         new = wire.merge(stored, given, read_only=READ_ONLY, serviceName=service, functionName=name, **code)
         check(new)
+        if code:
+            await equip(at, new)
         return await at.registry.update_function(new, based_on=stored)
 
     return _reply(await updated(attempt))
@@ -140,8 +145,11 @@ def check(function: Function) -> None:
         raise InvalidArgument("customContainerConfig.image is missing: runtime custom-container needs one")
     if runtime.startswith("python"):
         module, dot, attribute = function.handler.rpartition(".")
-        if not (module and dot and attribute):
-            raise InvalidArgument(f"handler is '{function.handler}': must be module.attribute for runtime {runtime}")
+        if not (module and dot and attribute) and not MODEL_HANDLER.fullmatch(function.handler):
+            raise InvalidArgument(
+                f"handler is '{function.handler}': must be module.attribute for runtime {runtime}, or a model: "
+                "model.onnx, or its folder, digits/"
+            )
         if not function.code_sha256:
             raise InvalidArgument(f"code is missing: runtime {runtime} needs code.zipFile")
     soft = function.instance_soft_concurrency
@@ -149,6 +157,12 @@ def check(function: Function) -> None:
         raise InvalidArgument(
             f"instanceSoftConcurrency is {soft}: must be from 1 to instanceConcurrency, {function.instance_concurrency}"
         )
+
+
+async def equip(at: Context, function: Function) -> None:
+    """Before anything is changed: its environment, or why there can be none. Raises InvalidArgument."""
+    if needs_one(function):
+        await at.environments.prepare(function.code_sha256)
 
 
 def _image(function: Function) -> str:

@@ -31,6 +31,7 @@ async def create(request: Request) -> Response:
     known = {"serviceName": service, "functionName": function}
     new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
     functions.check(new)
+    await functions.equip(at, new)
     try:
         made = await at.registry.create_function_with_service(new, _service_change(service, of_service))
         return await _reply(at, made)
@@ -57,6 +58,8 @@ async def update(request: Request) -> Response:
         known = {"serviceName": service, "functionName": name}
         new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
         functions.check(new)
+        if code:
+            await functions.equip(at, new)
         if not of_service:
             return await at.registry.update_function(new, based_on=stored)
         change = _service_change(service, of_service)
@@ -85,7 +88,9 @@ async def list_all(request: Request) -> Response:
     page = await filtered(at.registry.list_every_function, wire.list_query(request), _filter(request), _name)
     owners = await at.registry.get_services({function.service_name for function in page.items})
     shown = [
-        _shown_with(at, function, owners.get(function.service_name) or Service(service_name=function.service_name))
+        await _shown_with(
+            at, function, owners.get(function.service_name) or Service(service_name=function.service_name)
+        )
         for function in page.items  # a service that went away between the reads shows as one where nothing is set
     ]
     return wire.listing("functions", page, shown)
@@ -119,12 +124,14 @@ async def _reply(at: Context, function: Function) -> Response:
 
 
 async def _shown(at: Context, function: Function) -> dict[str, Any]:
-    return _shown_with(at, function, await at.registry.get_service(function.service_name))
+    return await _shown_with(at, function, await at.registry.get_service(function.service_name))
 
 
-def _shown_with(at: Context, function: Function, owner: Service) -> dict[str, Any]:
+async def _shown_with(at: Context, function: Function, owner: Service) -> dict[str, Any]:
     arn = fc3.function_arn(at.settings, function.service_name, function.function_name)
-    return shapes3.shown(function, owner, _name(function), arn)
+    return shapes3.shown(function, owner, _name(function), arn) | shapes3.progress(
+        function, await at.environments.of(function)
+    )
 
 
 def _name(function: Function) -> str:

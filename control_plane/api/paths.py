@@ -22,6 +22,7 @@ from control_plane.api import (
     functions3,
     instances,
     keys,
+    nodes,
     provision,
     provision3,
     services,
@@ -204,6 +205,7 @@ def _document() -> dict[str, Any]:
 STOKE_PREFIX = "/stoke/v1"
 STOKE_ROUTES: Table = (
     ("/status", "GET", stoke.status),
+    ("/nodes", "GET", nodes.nodes),
     ("/instances", "GET", stoke.instances),
     ("/instances/{instance}/logs", "GET", stoke.logs),
     ("/provision", "GET", stoke.provision),
@@ -211,6 +213,8 @@ STOKE_ROUTES: Table = (
     ("/usage", "GET", usage.usage),
     ("/usage/recorded", "GET", usage.recorded),
     ("/code/{sha256}", "GET", stoke.code),
+    ("/environments", "POST", stoke.prepare_environment),
+    ("/environments/{sha256}", "GET", stoke.environment),
     ("/metrics", "GET", stoke.metrics),
     ("/openapi.json", "GET", openapi_document),
     ("/keys", "POST", keys.create),

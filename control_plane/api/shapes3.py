@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from control_plane.errors import InvalidArgument
 from control_plane.model import Function, Service
+from runtime.contract import CodeEnvironment
 
 SERVICE_FIELDS: Final = (
     "role",
@@ -76,7 +77,7 @@ def to_records(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def shown(function: Function, service: Service, name: str, arn: str) -> dict[str, Any]:
-    """The function as FC 3.0 spells it. It is ready as soon as it is stored, so it is never pending."""
+    """The function as FC 3.0 spells it, but for its `progress`."""
     values = function.model_dump(mode="json", by_alias=True, exclude={"code_sha256", "service_name"})
     owner = service.model_dump(mode="json", by_alias=True)
     reply = {key: value for key, value in values.items() if key not in {*GROUPS, *UNGROUPED}}
@@ -85,8 +86,6 @@ def shown(function: Function, service: Service, name: str, arn: str) -> dict[str
         "functionName": name,
         "functionArn": arn,
         "layers": values.get("layers") or [],
-        "state": "Active",
-        "lastUpdateStatus": "Successful",
     }
     if function.instance_type not in (None, *PLAIN_TYPES):
         reply["gpuConfig"] = _without_none(
@@ -95,6 +94,23 @@ def shown(function: Function, service: Service, name: str, arn: str) -> dict[str
     _show_container(values, reply)
     _show_lifecycle(values, reply)
     return _without_none(reply)
+
+
+def progress(function: Function, environment: CodeEnvironment) -> dict[str, Any]:
+    """How far it is: stored at once, but its environment may still be being made, or have failed."""
+    is_new = function.created_time == function.last_modified_time
+    if environment.state == "building":
+        return {"state": "Pending" if is_new else "Active", "lastUpdateStatus": "InProgress"}
+    if environment.state == "failed":
+        why = f"requirements.txt cannot be installed: {environment.reason}"
+        reply = {
+            "state": "Failed" if is_new else "Active",
+            "lastUpdateStatus": "Failed",
+            "lastUpdateStatusReason": why,
+            "lastUpdateStatusReasonCode": "InvalidArgument",
+        }
+        return reply | ({"stateReason": why, "stateReasonCode": "InvalidArgument"} if is_new else {})
+    return {"state": "Active", "lastUpdateStatus": "Successful"}
 
 
 def _group(given: dict[str, Any], key: str) -> dict[str, Any]:

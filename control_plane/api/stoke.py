@@ -15,11 +15,14 @@ from starlette.responses import Response, StreamingResponse
 from control_plane.api import wire
 from control_plane.api.auth import access_of, check_service
 from control_plane.api.context import Context, context
+from control_plane.api.functions import stored_code
 from control_plane.api.presigned import is_good
 from control_plane.errors import InvalidArgument, RequestError
 from control_plane.model import QualifiedFunction
 from control_plane.ports import Query
 from runtime.contract import LATEST, InstanceState
+
+_ENVIRONMENT_WAIT_S_MAX = 60
 
 
 async def status(request: Request) -> Response:
@@ -133,6 +136,22 @@ async def code(request: Request) -> Response:
             raise RequestError(message, code="AccessDenied", status=403)
     zip_bytes = await at.code.get(wire.path_name(request, "sha256"))
     return Response(zip_bytes, media_type="application/zip")
+
+
+async def prepare_environment(request: Request) -> Response:
+    """Have made what the requirements.txt of `code` asks for, ahead of deploying it; deploys nothing."""
+    at = context(request)
+    given = await wire.read_object(request, at.limits.code_body_bytes_max)
+    stored = await stored_code(at, given)
+    if not stored:
+        raise InvalidArgument("code is missing: it is required")
+    return wire.reply(asdict(await at.environments.prepare(stored["codeSha256"])))
+
+
+async def environment(request: Request) -> Response:
+    """How far an environment is; `wait_seconds` waits until that has changed."""
+    wait_s = wire.whole_number(request, "wait_seconds", 0, 0, _ENVIRONMENT_WAIT_S_MAX)
+    return wire.reply(asdict(await context(request).environments.look(wire.path_name(request, "sha256"), wait_s)))
 
 
 async def metrics(request: Request) -> Response:

@@ -29,9 +29,16 @@ class Behaviour:
 class FakeBackend:
     """Fills `ports.Backend`. `behaviour` may be changed at any time; it counts for launches from then on."""
 
-    def __init__(self, *, memory_mib: int = 64 * 1024, behaviour: Behaviour | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        memory_mib: int = 64 * 1024,
+        behaviour: Behaviour | None = None,
+        gpus: Sequence[dict[str, Any]] = (),
+    ) -> None:
         self.behaviour = behaviour or Behaviour()
         self.memory_mib = memory_mib
+        self.gpus = list(gpus)  # as in NodeInfo
         self.specs: dict[str, LaunchSpec] = {}
         self.statuses: dict[str, InstanceStatus] = {}
         self.readings: dict[str, InstanceSample] = {}
@@ -44,7 +51,8 @@ class FakeBackend:
 
     async def info(self) -> NodeInfo:
         self._reach()
-        return NodeInfo("fake", 0, self.memory_mib, 64.0, runtimes=["python", "custom", "custom-container"])
+        runtimes = ["python", "custom", "custom-container"]
+        return NodeInfo("fake", 0, self.memory_mib, 64.0, gpus=list(self.gpus), runtimes=runtimes)
 
     async def prepare(self, runtime: str) -> None:
         self._reach()

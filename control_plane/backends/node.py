@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from control_plane.errors import (
@@ -15,7 +15,7 @@ from control_plane.errors import (
     Unavailable,
 )
 from control_plane.ports import Shell
-from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.node.client import NodeClient, NodeError, NodeUnavailable
 from runtime.shell import ShellOrder
 
@@ -65,6 +65,19 @@ class NodeBackend:
             raise Unavailable(f"the node cannot be reached: {error}") from error
         except NodeError as error:
             raise _translated(error) from error
+
+
+class NodeEnvironments:
+    """Fills `ports.CodeEnvironments` with one node."""
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+
+    async def look(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        return await _call(lambda: self._client.environment(code_sha256, build=build, wait_s=wait_s))
+
+    async def sweep(self, code_in_use: Collection[str]) -> Sequence[str]:
+        return await _call(lambda: self._client.sweep_environments(code_in_use))
 
 
 class NodeShells:

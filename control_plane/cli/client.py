@@ -71,8 +71,8 @@ class Client:
     def put(self, path: str, body: Any) -> Any:
         return _json(self.send("PUT", path, content=_encoded(body)))
 
-    def post(self, path: str, body: Any) -> Any:
-        return _json(self.send("POST", path, content=_encoded(body)))
+    def post(self, path: str, body: Any, query: Mapping[str, str] | None = None) -> Any:
+        return _json(self.send("POST", path, query=query, content=_encoded(body)))
 
     def delete(self, path: str) -> bool:
         """False when there was nothing to delete."""

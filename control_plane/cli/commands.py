@@ -39,6 +39,7 @@ TABLE: Final[Table] = {
     },
     "info": ("info", "info"),
     "instances": ("instances", "instances"),
+    "nodes": ("nodes", "nodes"),
     "logs": ("logs", "logs"),
     "usage": ("usage", "usage"),
     "exec": ("shell", "exec_"),

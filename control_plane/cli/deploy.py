@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +31,8 @@ def deploy(
 ) -> None:
     """Create or update what s.yaml describes, and print the URLs of its triggers.
 
-    The whole file is checked, and all code packed, before the first request. Deploying twice changes nothing.
+    The whole file is checked, and all code packed, before the first request; what each requirements.txt asks for is
+    installed before the first change. Deploying twice changes nothing.
     """
     del yes
     from control_plane.cli.package import package
@@ -48,6 +51,9 @@ def deploy_plans(
     client: Client, plans: tuple[FunctionPlan, ...], code: dict[Path, bytes], output: Output
 ) -> dict[str, dict[str, Any]]:
     """Deploy in the file's order; gives what was done, by key of the file. Raises ServerError at the first refusal."""
+    for plan in plans:
+        if plan.code is not None and plan.function["runtime"].startswith("python"):
+            _make_environment(client, plan, code[plan.code], output)
     done: dict[str, dict[str, Any]] = {}
     services: set[str] = set()
     for plan in plans:
@@ -64,6 +70,30 @@ def deploy_plans(
         }
         _deploy_provision(client, plan, output)
     return done
+
+
+def _make_environment(client: Client, plan: FunctionPlan, zipped: bytes, output: Output) -> None:
+    """Before the first change, so that requirements that cannot be installed change nothing. Raises Failed."""
+    from control_plane.cli.client import OWN
+    from control_plane.cli.failures import Failed
+
+    if not _has_requirements(zipped):
+        return
+    output.progress(f"function {plan.service_name}/{plan.function_name}: requirements.txt")
+    body = {"code": {"zipFile": base64.b64encode(zipped).decode()}}
+    service = {"service": plan.service_name}
+    seen = client.post(f"{OWN}/environments", body, service)
+    while seen["state"] == "building":
+        seen = client.get(f"{OWN}/environments/{seen['code_sha256']}", service | {"wait_seconds": "30"})
+    if seen["state"] == "failed":
+        raise Failed(f"function '{plan.function_name}': requirements.txt cannot be installed: {seen['reason']}")
+    packages = f"installed: {', '.join(seen['packages'])}" if seen["packages"] else "all of it is there already"
+    output.progress(f"function {plan.service_name}/{plan.function_name}: requirements.txt, {packages}")
+
+
+def _has_requirements(zipped: bytes) -> bool:
+    with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+        return "requirements.txt" in archive.namelist()
 
 
 def _deploy_service(client: Client, plan: FunctionPlan, output: Output) -> None:

@@ -32,6 +32,7 @@ _SAME_FIELDS: Final = (
     "diskSize",
     "timeout",
     "instanceConcurrency",
+    "stoke",
 )
 _TRIGGER_SPELLED: Final = {name: name for name in ("triggerName", "triggerType", "triggerConfig", "invocationRole")}
 

@@ -69,6 +69,7 @@ FUNCTION_1: Final = frozenset(
         "asyncConfiguration",
         "customDNS",
         "layers",
+        "stoke",
     }
 )
 TRIGGER_1: Final = frozenset({"name", "type", "qualifier", "role", "sourceArn", "description", "config"})
@@ -104,6 +105,7 @@ PROPS_3: Final = frozenset(
         "internetAccess",
         "environmentVariables",
         "layers",
+        "stoke",
         "gpuConfig",
         "customContainerConfig",
         "customRuntimeConfig",

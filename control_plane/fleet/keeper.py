@@ -11,13 +11,15 @@ import asyncio
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from control_plane.errors import LaunchRefused, StokeError, Unavailable
 from control_plane.fleet.backoff import Backoff
 from control_plane.fleet.census import EMPTY, Census, census
+from control_plane.fleet.holdings import Holdings
 from control_plane.fleet.launch_times import LaunchTimes
+from control_plane.fleet.placement import Placed, anywhere
 from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -33,6 +35,7 @@ HEALTHY_AFTER_S = 5.0
 LIVE = (InstanceState.LAUNCHING, InstanceState.INITIALIZING, InstanceState.READY)
 
 MakeSpec = Callable[[str], LaunchSpec]  # instance id -> spec
+Places = Callable[[int], Sequence[Placed]]  # for so many more, or for as many as fit now
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class FleetKeeper:
         self._doubtful: set[str] = set()  # written, but whether it arrived is not known
         self._writing = asyncio.Lock()
         self.launch_times = LaunchTimes()
+        self.holdings = Holdings()
         self.connected = asyncio.Event()
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -136,8 +140,8 @@ class FleetKeeper:
 
     # -- deciding and doing -----------------------------------------------------------------------------------------
 
-    async def settle(self, key: VersionKey, want: Want, make_spec: MakeSpec) -> Plan:
-        """Plan for one function version and carry the plan out.
+    async def settle(self, key: VersionKey, want: Want, make_spec: MakeSpec, places: Places = anywhere) -> Plan:
+        """Plan for one function version and carry the plan out; fewer are launched if there are fewer places.
 
         Raises:
             Unavailable: the store is away; nothing was begun that is not recorded.
@@ -149,18 +153,22 @@ class FleetKeeper:
             todo = plan(replace(want, launches_max=self._launches_max(key, want, units)), units)
             if not todo:
                 return todo
-            new = [self._new_record(key, want, Kind.PROVISIONED) for _ in range(todo.launch_provisioned)]
-            new += [self._new_record(key, want, Kind.ON_DEMAND) for _ in range(todo.launch_on_demand)]
+            kinds = [Kind.PROVISIONED] * todo.launch_provisioned + [Kind.ON_DEMAND] * todo.launch_on_demand
+            # Asked for under the lock, with what others have been given since `launches_max` was reckoned.
+            found = places(len(kinds)) if kinds else ()
+            new = [self._new_record(key, want, kind, place) for kind, place in zip(kinds, found, strict=False)]
             relabelled = [replace(self._records[i], kind=kind) for i, kind in todo.relabel]
             draining = [self._draining(self._records[i], want.now, why) for i, why in todo.drain]
             await self._put([*new, *relabelled, *draining])
         log.info(
             "fleet.plan function=%s launch=%d+%d relabel=%d drain=%d",
-            "/".join(key), todo.launch_provisioned, todo.launch_on_demand, len(todo.relabel), len(todo.drain),
+            "/".join(key), sum(r.kind is Kind.PROVISIONED for r in new), sum(r.kind is Kind.ON_DEMAND for r in new),
+            len(todo.relabel), len(todo.drain),
         )  # fmt: skip
         for record in new:
             self._unconfirmed.add(record.instance_id)
-            self._spawn(self._launch(record, make_spec(record.instance_id)))
+            spec = make_spec(record.instance_id)
+            self._spawn(self._launch(record, replace(spec, gpu_device=record.device)))
         for record in draining:
             self._spawn(self._drain(record))
         return todo
@@ -173,7 +181,7 @@ class FleetKeeper:
         at_once = min(self._limits.launches_at_once_max, backoff.launches_max or self._limits.launches_at_once_max)
         return max(0, min(want.launches_max, at_once - starting))
 
-    def _new_record(self, key: VersionKey, want: Want, kind: Kind) -> InstanceRecord:
+    def _new_record(self, key: VersionKey, want: Want, kind: Kind, place: Placed) -> InstanceRecord:
         service, version, function = key
         return InstanceRecord(
             instance_id=self._new_id(),
@@ -184,8 +192,10 @@ class FleetKeeper:
             kind=kind,
             state=InstanceState.LAUNCHING,
             slots=want.slots,
-            node="local",
+            node=place.node,
             launched_at_s=want.now,
+            device=place.device,
+            gpu_memory_mib=place.gpu_memory_mib,
         )
 
     @staticmethod
@@ -310,6 +320,7 @@ class FleetKeeper:
             if record is None:
                 return
             if state is InstanceState.FAILED:
+                self.holdings.doubted |= bool(record.device)
                 self._launch_failed(record, reason)
             if state is InstanceState.FAILED or record.state is not InstanceState.DRAINING:
                 log.warning("instance.ended instance=%s state=%s reason=%s", instance_id, state, reason)
@@ -368,13 +379,16 @@ class FleetKeeper:
 
     def _keep(self, record: InstanceRecord) -> None:
         key = self._key(record)
+        if record.instance_id not in self._records:
+            self.holdings.put(record)
         self._records[record.instance_id] = record
         self._by_version[key].add(record.instance_id)
         self._count_again(key)
 
     def _drop(self, record: InstanceRecord) -> None:
         key = self._key(record)
-        self._records.pop(record.instance_id, None)
+        if self._records.pop(record.instance_id, None) is not None:
+            self.holdings.drop(record)
         self._by_version[key].discard(record.instance_id)
         if not self._by_version[key]:
             del self._by_version[key]

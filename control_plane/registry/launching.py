@@ -7,6 +7,7 @@ from typing import Final
 
 from control_plane.model import Function, HealthCheckConfig, Service
 from control_plane.registry.routes import common_headers
+from control_plane.stoke_fields import function_traffic as function_settings
 from runtime.contract import LaunchSpec
 
 # A GPU function that names no gpuMemorySize gets a whole card: some FC clients cannot send the field.
@@ -60,6 +61,7 @@ def launch_spec(
         initialization_timeout_s=float(function.initialization_timeout or _HOOK_TIMEOUT_S),
         pre_stop=(pre_stop.handler or "") if pre_stop is not None else "",
         pre_stop_timeout_s=float((pre_stop.timeout if pre_stop is not None else None) or _HOOK_TIMEOUT_S),
+        import_before_fork=function_settings(function.model_extra).import_before_fork,
         health_path=health.http_get_url if health is not None else "",
         health_initial_delay_s=float(probe.initial_delay_seconds),
         health_period_s=float(probe.period_seconds),

@@ -117,10 +117,10 @@ async def measure(function: Path, handler: str, rounds: int) -> Result:
         shutil.copytree(function, data / "code" / CODE, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(data / "code" / CODE, data / "code" / UNFORKED)
         (data / "code" / UNFORKED / "numpy").mkdir()
-        node = _start_node(data)
+        node = start_node(data)
         client = NodeClient(data / "node.sock")
         try:
-            await _until_it_serves(client)
+            await until_it_serves(client)
             await client.prepare("python3")
             result = Result(function.name, [], [], [])
             for counted in (False, *[True] * rounds):  # the first round fills the page cache
@@ -194,12 +194,12 @@ def _until_initialized(client: httpx.Client, server: subprocess.Popen[bytes]) ->
             return
 
 
-def _start_node(data: Path) -> subprocess.Popen[bytes]:
+def start_node(data: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "runtime.node", "--data", str(data), "--socket", str(data / "node.sock")]
     return subprocess.Popen(command, env={**os.environ, "STOKE_LOG_LEVEL": "ERROR"})
 
 
-async def _until_it_serves(client: NodeClient) -> None:
+async def until_it_serves(client: NodeClient) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:

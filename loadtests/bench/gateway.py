@@ -5,16 +5,14 @@ machine does besides weighs on all alike. Requests per second compare the proxie
 busy: so its processor time per request is measured too, and how busy it was.
 
 Everything is measured twice: with clients that send the same head again and again, as load testers and most clients
-within one connection do, and with a head that is another for each request, as a trace id makes it.
+within one connection do, and with a head that is another for each request, as a trace id makes it. Then a steady load
+says what a proxy adds to a request's latency (`loadtests.bench.latency`).
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import json
-import statistics
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from loadtests.bench import latency
 from loadtests.bench.rivals import (
     CONNECTIONS,
     LOAD_CORE,
@@ -35,6 +34,7 @@ from loadtests.bench.rivals import (
     start_nginx,
     wait_for,
 )
+from loadtests.bench.rounds import measure_and_write, median_of
 from loadtests.bench.wire import SENT, Load, measure
 
 BUSY: Final = 0.9  # of its core: below this the load, not the proxy, was the limit
@@ -50,17 +50,11 @@ class Round:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.gateway", description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="where to write the result")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error(f"--rounds {options.rounds} --seconds {options.seconds:g}: at least 1 round, above 0 s")
-    result = run(options.rounds, options.seconds)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    return 0
+    return measure_and_write("gateway", __doc__, with_added_latency, arguments)
+
+
+def with_added_latency(rounds: int, seconds: float) -> dict[str, object]:
+    return {**run(rounds, seconds), "added_latency": latency.run(rounds, seconds)}
 
 
 def run(rounds: int, seconds: float) -> dict[str, object]:
@@ -93,7 +87,7 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
 
 
 def summary(measured: dict[str, list[Round]], load: Load) -> dict[str, object]:
-    medians = {name: _median(each) for name, each in measured.items()}
+    medians = {name: median_of(each) for name, each in measured.items()}
     ours = medians["gateway"]
     result: dict[str, object] = {
         "load": load.name,
@@ -128,12 +122,6 @@ def measured_round(proxy: Proxy, load: Load, seconds: float, *, varied: bool) ->
         p99_ms=seen.p99_ms,
         cpu_us_per_request=1e6 * used_s / max(seen.requests, 1),
         busy=used_s / elapsed_s,
-    )
-
-
-def _median(rounds: list[Round]) -> Round:
-    return Round(
-        *(statistics.median(getattr(each, field.name) for each in rounds) for field in dataclasses.fields(Round))
     )
 
 

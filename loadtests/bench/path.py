@@ -1,18 +1,17 @@
 """The whole path, gateway and one built-in instance, against nginx in front of uvicorn, Starlette and ONNX Runtime.
 
-The same small model (the digits sample's), the same JSON in and out, one thread for inference. Everything that serves
-shares core 0; the load, and the parts of Stoke that only look on, have core 1. Rounds are interleaved.
+The same small model (the digits sample's), the same JSON in and out, one thread for inference: in a handler, and served
+without code (`handler: digits.onnx`), each against Starlette with the same JSON. Everything that serves shares core 0;
+the load, and the parts of Stoke that only look on, have core 1. Rounds are interleaved.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,13 +23,18 @@ import yaml
 
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, cpu_s, find_program, running, start_nginx, wait_for
+from loadtests.bench.rounds import measure_and_write, median_of
 from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
 
 CONNECTIONS: Final = 32
 MODEL: Final = Path(__file__).parents[2] / "functions" / "digits" / "digits.onnx"
 BODY: Final = json.dumps({"ink": [[(7 * row + 3 * column) % 17 for column in range(8)] for row in range(8)]}).encode()
+TENSOR_BODY: Final = json.dumps(
+    {"inputs": {"image": [[[[(7 * row + 3 * column) % 17 for column in range(8)] for row in range(8)]]]}}
+).encode()
 SERVICE, FUNCTION = "bench", "digits"
+STOKE_MODEL, STARLETTE_MODEL = "stoke, model", "nginx, uvicorn, Starlette, tensors"
 
 # What both sides do with a body. The handler's is awaited in the instance's loop, as the other side's endpoint is.
 _SHARED: Final = """
@@ -41,6 +45,15 @@ def answer(session, body):
     ink = np.asarray(json.loads(body)["ink"], dtype=np.float32).reshape(1, 1, 8, 8) / np.float32(16)
     (found,) = session.run(None, {"image": ink})
     return json.dumps({"digit": int(found[0].argmax()), "probabilities": [round(float(p), 6) for p in found[0]]})
+"""
+_TENSORS: Final = """
+import json
+import numpy as np
+
+def answer(session, body):
+    image = np.asarray(json.loads(body)["inputs"]["image"], dtype=np.float32)
+    (found,) = session.run(None, {"image": image})
+    return json.dumps({"outputs": {"probabilities": found.tolist()}})
 """
 HANDLER: Final = (
     _SHARED
@@ -55,9 +68,7 @@ session = load_session(Path(__file__).with_name("digits.onnx"), threads=1)
     return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": body}
 """
 )
-STARLETTE: Final = (
-    _SHARED
-    + """
+STARLETTE: Final = """
 import sys
 import onnxruntime, uvicorn
 from starlette.applications import Starlette
@@ -74,7 +85,6 @@ async def predict(request):
 app = Starlette(routes=[Route("/{path:path}", predict, methods=["POST"])])
 uvicorn.run(app, uds=sys.argv[2], loop="uvloop", http="httptools", log_level="warning", access_log=False)
 """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,7 @@ class Side:
     port: int
     path: str
     pids: tuple[int, ...]
+    body: bytes = BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +107,7 @@ class Round:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.path", description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="where to write the result")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error(f"--rounds {options.rounds} --seconds {options.seconds:g}: at least 1 round, above 0 s")
-    result = run(options.rounds, options.seconds)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    return 0
+    return measure_and_write("path", __doc__, run, arguments)
 
 
 def run(rounds: int, seconds: float) -> dict[str, object]:
@@ -117,33 +118,39 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
         sides = [
             stack.enter_context(start_stoke(folder, "stoke", "async def", CONNECTIONS)),
             stack.enter_context(start_stoke(folder, "stoke, sync handler", "def", CONNECTIONS)),
+            stack.enter_context(start_stoke(folder, STOKE_MODEL, "", CONNECTIONS)),
         ]
         nginx = find_program("nginx")
         if nginx is not None:
             sides.append(stack.enter_context(start_starlette(folder, nginx)))
+            sides.append(stack.enter_context(start_starlette(folder, nginx, STARLETTE_MODEL)))
         for side in sides:
             measured_round(side, load, min(1.0, seconds))
         measured: dict[str, list[Round]] = {side.name: [] for side in sides}
         for _ in range(rounds):
             for side in sides:
                 measured[side.name].append(measured_round(side, load, seconds))
-    medians = {name: _median(each) for name, each in measured.items()}
-    other = medians.get("nginx, uvicorn, Starlette")
+    medians = {name: median_of(each) for name, each in measured.items()}
+    other, other_model = medians.get("nginx, uvicorn, Starlette"), medians.get(STARLETTE_MODEL)
+    model = medians[STOKE_MODEL]
     return {
         "load": load.name,
         "connections": CONNECTIONS,
-        "request_bytes": len(BODY),
+        "request_bytes": {"handler": len(BODY), "model": len(TENSOR_BODY)},
         "median": {name: dataclasses.asdict(each) for name, each in medians.items()},
         "rounds": {name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
         "ratio_to_nginx_uvicorn": other and round(medians["stoke"].requests_per_s / other.requests_per_s, 3),
         "cpu_ratio_to_nginx_uvicorn": other
         and round(other.cpu_us_per_request / medians["stoke"].cpu_us_per_request, 3),
+        "model_ratio_to_nginx_uvicorn": other_model and round(model.requests_per_s / other_model.requests_per_s, 3),
+        "model_cpu_ratio_to_nginx_uvicorn": other_model
+        and round(other_model.cpu_us_per_request / model.cpu_us_per_request, 3),
     }
 
 
 def measured_round(side: Side, load: Load, seconds: float) -> Round:
     before_s = sum(map(cpu_s, side.pids))
-    seen: Seen = measure(load, side.port, side.path, CONNECTIONS, seconds, LOAD_CORE, BODY)
+    seen: Seen = measure(load, side.port, side.path, CONNECTIONS, seconds, LOAD_CORE, side.body)
     used_s = sum(map(cpu_s, side.pids)) - before_s
     if seen.failed:
         raise SystemExit(f"{seen.failed} of {seen.requests} requests through {side.name} failed: nothing to compare")
@@ -152,14 +159,18 @@ def measured_round(side: Side, load: Load, seconds: float) -> Round:
 
 @contextlib.contextmanager
 def start_stoke(folder: Path, name: str, definition: str, concurrency: int) -> Iterator[Side]:
-    """A Stoke with one provisioned instance; gateway and instance moved to the core that is measured."""
+    """A Stoke with one provisioned instance; gateway and instance moved to the core that is measured.
+
+    `definition` begins the handler's; without one the model itself is the handler.
+    """
     home = folder / name.replace(" ", "-").replace(",", "")
     code = home / "code"
     code.mkdir(parents=True)
-    (code / "index.py").write_text(HANDLER % definition)
+    if definition:
+        (code / "index.py").write_text(HANDLER % definition)
     shutil.copy(MODEL, code)
     manifest = home / "s.yaml"
-    manifest.write_text(yaml.safe_dump(_manifest(code, concurrency)))
+    manifest.write_text(yaml.safe_dump(_manifest(code, concurrency, "index.handler" if definition else MODEL.name)))
     with LocalStoke(home / "data") as stoke:
         stoke.stoke("deploy", "-t", str(manifest), "-y")
         names = ("--service-name", SERVICE, "--function-name", FUNCTION)
@@ -167,27 +178,31 @@ def start_stoke(folder: Path, name: str, definition: str, concurrency: int) -> I
         instances = instance_pids(stoke, SERVICE, FUNCTION)
         pids = (parts(stoke)["gateway"], *instances.values())
         for pid in (*parts(stoke).values(), *pids):
-            _pin(pid, PROXY_CORE if pid in pids else LOAD_CORE)
+            pin(pid, PROXY_CORE if pid in pids else LOAD_CORE)
         port = int(stoke.endpoint.rpartition(":")[2])
-        yield Side(name, port, f"/2016-08-15/proxy/{SERVICE}/{FUNCTION}/", pids)
+        yield Side(name, port, f"/2016-08-15/proxy/{SERVICE}/{FUNCTION}/", pids, BODY if definition else TENSOR_BODY)
 
 
 @contextlib.contextmanager
-def start_starlette(folder: Path, nginx: str) -> Iterator[Side]:
+def start_starlette(folder: Path, nginx: str, name: str = "nginx, uvicorn, Starlette") -> Iterator[Side]:
+    serves_tensors = name == STARLETTE_MODEL
+    folder = folder / ("tensors" if serves_tensors else "ink")
+    folder.mkdir()
     script, backend = folder / "starlette_app.py", folder / "starlette.sock"
-    script.write_text(STARLETTE)
+    script.write_text((_TENSORS if serves_tensors else _SHARED) + STARLETTE)
     with running([sys.executable, str(script), str(MODEL), str(backend)], PROXY_CORE) as process:
         wait_for(backend.exists, "uvicorn")
         with start_nginx(nginx, folder, backend) as proxy:
-            yield Side("nginx, uvicorn, Starlette", proxy.port, "/", (proxy.pid, process.pid))
+            body = TENSOR_BODY if serves_tensors else BODY
+            yield Side(name, proxy.port, "/", (proxy.pid, process.pid), body)
 
 
-def _manifest(code: Path, concurrency: int) -> dict[str, object]:
+def _manifest(code: Path, concurrency: int, handler: str) -> dict[str, object]:
     function = {
         "name": FUNCTION,
         "runtime": "python3.11",
         "codeUri": str(code),
-        "handler": "index.handler",
+        "handler": handler,
         "memorySize": 512,
         "timeout": 60,
         "instanceConcurrency": concurrency,
@@ -197,17 +212,11 @@ def _manifest(code: Path, concurrency: int) -> dict[str, object]:
     return {"edition": "1.0.0", "name": "bench", "services": {FUNCTION: {"component": "fc", "props": props}}}
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
     """The process and the threads it has."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(int(task.name), [core])
-
-
-def _median(rounds: list[Round]) -> Round:
-    return Round(
-        *(statistics.median(getattr(each, field.name) for each in rounds) for field in dataclasses.fields(Round))
-    )
 
 
 if __name__ == "__main__":

@@ -17,17 +17,11 @@ from typing import Final
 
 import redis
 
+from loadtests.bench.written import instance_of, routes_of
 from runtime.contract import (
     INSTANCES_KEY,
-    LATEST,
     ROUTES_KEY,
-    FunctionRoute,
-    InstanceRecord,
-    InstanceState,
     Kind,
-    TriggerRoute,
-    function_field,
-    trigger_field,
 )
 from runtime.store import arguments as store_arguments
 from runtime.store import find_server
@@ -60,6 +54,7 @@ http {{
             proxy_pass http://backend;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            {more}
         }}
     }}
 }}
@@ -126,12 +121,14 @@ def find_program(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def start_nginx(program: str, directory: Path, backend: Path) -> Iterator[Proxy]:
-    port = _free_port()
+def start_nginx(program: str, directory: Path, backend: Path, more: str = "") -> Iterator[Proxy]:
+    """`more` are directives for where it proxies."""
+    port = free_port()
     configuration = directory / "nginx.conf"
     # Started by root, a worker becomes another user, who may not enter this directory.
     user = "user root;" if os.geteuid() == 0 else ""
-    text = textwrap.dedent(NGINX_CONFIGURATION).format(directory=directory, backend=backend, port=port, user=user)
+    text = textwrap.dedent(NGINX_CONFIGURATION)
+    text = text.format(directory=directory, backend=backend, port=port, user=user, more=more)
     configuration.write_text(text)
     with running([program, "-c", str(configuration), "-e", str(directory / "nginx.log")], PROXY_CORE) as process:
         wait_for(lambda: _children(process.pid) != [], "nginx")
@@ -141,7 +138,7 @@ def start_nginx(program: str, directory: Path, backend: Path) -> Iterator[Proxy]
 
 @contextlib.contextmanager
 def start_haproxy(program: str, directory: Path, backend: Path) -> Iterator[Proxy]:
-    port = _free_port()
+    port = free_port()
     configuration = directory / "haproxy.cfg"
     configuration.write_text(textwrap.dedent(HAPROXY_CONFIGURATION).format(backend=backend, port=port))
     with running([program, "-db", "-f", str(configuration)], PROXY_CORE) as process:
@@ -149,7 +146,8 @@ def start_haproxy(program: str, directory: Path, backend: Path) -> Iterator[Prox
         yield Proxy("haproxy", port, process.pid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nothing listens at this instant."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -164,25 +162,11 @@ def _accepts(port: int) -> bool:
 def _write_routes(url: str, backend: Path, functions: int) -> None:
     routes: dict[str, str] = {}
     for name in ("echo", *(f"other-{number}" for number in range(1, functions))):
-        function = FunctionRoute("bench", name, LATEST, "r", instance_concurrency=2 * CONNECTIONS, timeout_s=60.0)
-        trigger = TriggerRoute("bench", name, LATEST, "http", "anonymous", ["GET", "POST"], "")
-        routes[function_field("bench", LATEST, name)] = function.to_json()
-        routes[trigger_field("bench", name, "http")] = trigger.to_json()
-    instance = InstanceRecord(
-        instance_id="i-1",
-        service="bench",
-        function="echo",
-        version=LATEST,
-        revision="r",
-        kind=Kind.PROVISIONED,
-        state=InstanceState.READY,
-        slots=2 * CONNECTIONS,
-        node="bench",
-        address=f"unix:{backend}",
-    )
+        routes |= routes_of(name, instance_concurrency=2 * CONNECTIONS)
+    instance = instance_of("echo", "i-1", f"unix:{backend}", 2 * CONNECTIONS, Kind.PROVISIONED)
     with redis.Redis.from_url(url) as store:
         store.hset(ROUTES_KEY, mapping=routes)
-        store.hset(INSTANCES_KEY, instance.instance_id, instance.to_json())
+        store.hset(INSTANCES_KEY, "i-1", instance)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

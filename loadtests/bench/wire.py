@@ -153,9 +153,13 @@ class Backend(asyncio.Protocol):
         self._transport.write(_ANSWER)
 
 
-async def serve_backend(path: str) -> None:
-    server = await asyncio.get_running_loop().create_unix_server(Backend, path, backlog=1024)
-    async with server:
+async def serve_backend(path: str, port: int = 0) -> None:
+    """At a unix socket, and at a port too for whoever comes without a proxy."""
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        if port:
+            await stack.enter_async_context(await loop.create_server(Backend, "127.0.0.1", port, backlog=1024))
+        server = await stack.enter_async_context(await loop.create_unix_server(Backend, path, backlog=1024))
         await server.serve_forever()
 
 
@@ -228,7 +232,7 @@ def main(arguments: list[str]) -> None:
     what, *rest = arguments
     if what == "backend":
         with contextlib.suppress(KeyboardInterrupt):
-            uvloop.run(serve_backend(rest[0]))
+            uvloop.run(serve_backend(rest[0], *map(int, rest[1:])))
     else:
         port, path, connections, seconds, body, kind = rest
         visiting = visit(int(port), path, int(connections), float(seconds), body.encode(), varied=kind == "varied")

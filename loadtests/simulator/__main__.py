@@ -26,6 +26,7 @@ from provision.config import ConfigError, ProvisionConfig, unknown_fields
 from provision.config import parse as parse_config
 
 PROGRAM: Final = "stoke simulate"
+DEVICES_MAX: Final = 1024  # of one size
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,6 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--wait-limit-seconds", type=float, default=4.0, metavar="N", help="what a request may wait (4)")
     add("--device-share", type=float, default=0.0, metavar="SHARE", help="of a GPU that an instance holds (0)")
     add("--capacity", type=int, metavar="N", help="instances that the devices hold (no limit)")
+    add("--devices", default="", metavar="N:MEMORY_MIB,…", help="devices that instances are placed on (no limit)")
+    add("--gpu-memory-mib", type=int, default=0, metavar="N", help="what an instance takes of one of them")
     add("--launch-failure-share", type=float, default=0.0, metavar="SHARE", help="of launches that fail (0)")
     add("--crashes-per-instance-hour", type=float, default=0.0, metavar="N", help="of ready instances (0)")
     add("--optimum", action="store_true", help="compute the least instance-seconds that anybody could need")
@@ -84,7 +87,20 @@ def scenario_of(options: argparse.Namespace, recording: Recording | None) -> Sce
         crashes_per_instance_hour=options.crashes_per_instance_hour,
         device_share=options.device_share,
         capacity=options.capacity,
+        devices_mib=devices_of(options.devices),
+        gpu_memory_mib=options.gpu_memory_mib,
     )
+
+
+def devices_of(text: str) -> tuple[int, ...]:
+    """The memory of each device: "2:16384,1:81920" are three. Raises ValueError."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        count, colon, memory_mib = part.partition(":")
+        if not (colon and count.isdecimal() and memory_mib.isdecimal() and 0 < int(count) <= DEVICES_MAX):
+            raise ValueError(f"--devices: '{part}'; N:MEMORY_MIB is allowed, with N from 1 to {DEVICES_MAX}")
+        found += [int(memory_mib)] * int(count)
+    return tuple(found)
 
 
 def configs_of(options: argparse.Namespace, recording: Recording | None) -> dict[str, ProvisionConfig]:

@@ -107,7 +107,7 @@ class StokeControl:
             provisioned_in_flight=observation.provisioned_in_flight,
             pressed=observation.pressed,
             newest_ready_at=None if newest_s is None else self._began_utc_s + newest_s,
-            capacity_limit=scenario.capacity,
+            capacity_limit=None if room is None else room + fleet.live(),
             arrived=observation.arrived,
             finished=observation.finished,
             queue_wait_s_sum=observation.queue_wait_s_sum,
@@ -215,8 +215,8 @@ class RuleControl:
     def _ask(self) -> None:
         look = Look(self._kernel.now_s, self.target, self.fleet.census().ready, self._scenario.slots, self._moments)
         target = max(0, self._rule.decide(look))
-        if self._scenario.capacity is not None:
-            target = min(target, self._scenario.capacity)
+        if (most := self.fleet.most()) is not None:
+            target = min(target, most)
         if target != self.target:
             self.changes.append(Change(self._kernel.now_s, self.target, target, (type(self._rule).__name__,)))
             self.target = target

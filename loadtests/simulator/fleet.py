@@ -12,8 +12,10 @@ from typing import Final
 
 from control_plane.fleet.backoff import Backoff
 from control_plane.fleet.keeper import DRAIN_CHECK_S, HEALTHY_AFTER_S
-from control_plane.fleet.plan import Plan, Unit, Want, plan
+from control_plane.fleet.placement import Placed
+from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, plan
 from control_plane.fleet.usage import UsageBook
+from loadtests.simulator.devices import Devices
 from loadtests.simulator.front import Front
 from loadtests.simulator.kernel import Kernel
 from loadtests.simulator.scenario import Scenario
@@ -34,6 +36,7 @@ class Instance:
     ready_s: float | None = None
     drained_s: float | None = None
     ended_s: float | None = None
+    place: Placed | None = None  # on a device
     useful: bool = False  # took a request for which those that were ready before it had no slot
 
 
@@ -45,6 +48,7 @@ class Census:
     starting: int
     ready_provisioned: int
     starting_provisioned: int
+    on_demand: int  # ready or starting
     starting_provisioned_s: tuple[float, ...]  # when each of them was launched, since the beginning
     newest_ready_s: float | None  # of the provisioned ones, since the beginning
 
@@ -71,13 +75,20 @@ class Fleet:
         self._launches_at_once_max = launches_at_once_max
         self._random = random.Random(scenario.seed)
         self._backoff = Backoff()
+        self._devices = Devices(scenario.devices_mib, scenario.gpu_memory_mib) if scenario.devices_mib else None
         self._there: dict[str, Instance] = {}
         self._ready: list[Instance] = []  # in the order in which they became so
+        self._census: Census | None = None  # until something changes
         self.all: list[Instance] = []
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def census(self) -> Census:
+        if self._census is None:
+            self._census = self._count()
+        return self._census
+
+    def _count(self) -> Census:
         ready = provisioned = starting = starting_provisioned = 0
         launched_s: list[float] = []
         newest_s: float | None = None
@@ -93,14 +104,23 @@ class Fleet:
                 if kept:
                     starting_provisioned += 1
                     launched_s.append(instance.launched_s)
-        return Census(ready, starting, provisioned, starting_provisioned, tuple(launched_s), newest_s)
+        on_demand = ready - provisioned + starting - starting_provisioned
+        return Census(ready, starting, provisioned, starting_provisioned, on_demand, tuple(launched_s), newest_s)
 
     def live(self) -> int:
         return sum(i.state in LIVE for i in self._there.values())
 
     def room(self) -> int | None:
         """How many more the devices hold; None without a limit."""
-        return None if self._scenario.capacity is None else max(0, self._scenario.capacity - self.live())
+        rooms = [] if self._devices is None else [self._devices.fits()]
+        if self._scenario.capacity is not None:
+            rooms.append(max(0, self._scenario.capacity - self.live()))
+        return min(rooms, default=None)
+
+    def most(self) -> int | None:
+        """How many there can be at all; None without a limit."""
+        most = [] if self._devices is None else [self._devices.instances_max]
+        return min([*most, *([] if self._scenario.capacity is None else [self._scenario.capacity])], default=None)
 
     def took(self, instance_id: str, requests: int) -> None:
         """An instance took a request, as one of so many: useful if the instances ready before it had no slot for it."""
@@ -128,6 +148,8 @@ class Fleet:
 
     def settle(self, want: Want) -> Plan:
         """Plan, and carry the plan out."""
+        if self._is_settled(want):
+            return NOTHING
         units = self._units()
         todo = plan(replace(want, launches_max=self._launches_max(want, units)), units)
         for _ in range(todo.launch_provisioned):
@@ -136,12 +158,18 @@ class Fleet:
             self._launch(Kind.ON_DEMAND)
         for instance_id, kind in todo.relabel:
             instance = self._there[instance_id]
-            instance.kind = kind
+            instance.kind, self._census = kind, None
             if instance.state is InstanceState.READY:
                 self.front.put(instance_id, provisioned=kind is Kind.PROVISIONED)
         for instance_id, _ in todo.drain:
             self._drain(self._there[instance_id])
         return todo
+
+    def _is_settled(self, want: Want) -> bool:
+        """As many as wanted and none on demand, nor may one be: the plan would be empty."""
+        there = self.census()
+        wanted = want.provisioned == there.ready_provisioned + there.starting_provisioned
+        return wanted and not there.on_demand and (not want.queued or not want.on_demand_max)
 
     def _launches_max(self, want: Want, units: list[Unit]) -> int:
         if not self._backoff.allows(want.now):
@@ -152,8 +180,10 @@ class Fleet:
 
     def _launch(self, kind: Kind) -> None:
         instance = Instance(f"c-{len(self.all):06d}", kind, self._kernel.now_s)
+        if self._devices is not None:
+            instance.place = self._devices.take()
         self.all.append(instance)
-        self._there[instance.instance_id] = instance
+        self._there[instance.instance_id], self._census = instance, None
         fails = self._random.random() < self._scenario.launch_failure_share
         self._kernel.at(self._kernel.now_s + self._scenario.launch_s, self._launched, instance, fails)
 
@@ -165,7 +195,7 @@ class Fleet:
             self._failed("simulated failure of a launch")
             self._end(instance, InstanceState.FAILED)
             return
-        instance.state, instance.ready_s = InstanceState.READY, now_s
+        instance.state, instance.ready_s, self._census = InstanceState.READY, now_s, None
         self._ready.append(instance)
         self._backoff = replace(self._backoff, error="")
         if self._scenario.crashes_per_instance_hour:
@@ -190,7 +220,7 @@ class Fleet:
         if instance.ready_s is None:
             self._end(instance, InstanceState.STOPPED)
             return
-        instance.state, instance.drained_s = InstanceState.DRAINING, self._kernel.now_s
+        instance.state, instance.drained_s, self._census = InstanceState.DRAINING, self._kernel.now_s, None
         self._ready.remove(instance)
         self.front.drain(instance.instance_id)
         self._look_whether_drained(instance)
@@ -216,6 +246,9 @@ class Fleet:
         was_ready = instance.ready_s is not None
         instance.state, instance.ended_s = state, self._kernel.now_s
         del self._there[instance.instance_id]
+        self._census = None
+        if self._devices is not None and instance.place is not None:
+            self._devices.give_back(instance.place)
         self._usage.forget_instance(instance.instance_id)
         if was_ready:
             self.front.remove(instance.instance_id)

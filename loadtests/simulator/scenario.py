@@ -26,6 +26,8 @@ class Scenario:
     crashes_per_instance_hour: float = 0.0  # of ready instances; their requests begin again on another one
     device_share: float = 0.0  # of a GPU that an instance holds: its gpuMemorySize ÷ the card's memory
     capacity: int | None = None  # instances that the devices hold; None = more than anyone asks for
+    devices_mib: tuple[int, ...] = ()  # the memory of each device; () = none that anybody asks for
+    gpu_memory_mib: int = 0  # what an instance takes of one of them, until it has ended
     # as in the settings of the gateway and the control plane
     queue_length_max: int = 1000
     queue_wait_max_s: float = 60.0
@@ -43,12 +45,16 @@ class Scenario:
         """Raises ValueError, naming the field, its value and what is allowed."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None:
+            if value is None or isinstance(value, tuple):
                 continue
             allowed = _ALLOWED.get(field.name, AT_LEAST_0)
             fits = value > 0 if allowed is ABOVE_0 else 0 <= value <= (1 if allowed is SHARE else math.inf)
             if not (math.isfinite(value) and fits):
                 raise ValueError(f"{field.name}: {value}; a finite number {allowed} is allowed")
+        if bool(self.devices_mib) != (self.gpu_memory_mib > 0):
+            raise ValueError("devices_mib and gpu_memory_mib: both are needed, or none")
+        if any(memory_mib <= 0 for memory_mib in self.devices_mib):
+            raise ValueError(f"devices_mib: {self.devices_mib}; numbers above 0 are allowed")
 
 
 _ALLOWED: Final = {

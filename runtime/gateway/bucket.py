@@ -9,10 +9,11 @@ from typing import Final
 class Bucket:
     """Tokens that come at a steady rate, up to a number. A request takes one."""
 
-    __slots__ = ("_at_s", "_tokens", "about", "burst", "per_s")
+    __slots__ = ("_at_s", "_tokens", "about", "burst", "name", "per_s")
 
-    def __init__(self, about: str, per_s: float, burst: float, now_s: float) -> None:
-        """`about` says whose limit it is."""
+    def __init__(self, name: tuple[str, ...], about: str, per_s: float, burst: float, now_s: float) -> None:
+        """`name` is whose limit it is: ("key", its id), or a function version; `about` says so."""
+        self.name: Final = name
         self.about: Final = about
         self.per_s: Final = per_s
         self.burst: Final = max(1.0, burst)
@@ -36,17 +37,23 @@ class Bucket:
 
 
 class Buckets:
-    """One for each that has a limit. A limit that changes begins with a full bucket."""
+    """One for each that has a limit. A limit that changes begins with a full bucket.
 
-    __slots__ = ("_by_name",)
+    Of several gateways at one port each has an equal share of a limit, so that it holds over all of them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_by_name", "_gateways")
+
+    def __init__(self, gateways: int = 1) -> None:
         self._by_name: dict[tuple[str, ...], Bucket] = {}
+        self._gateways = gateways
 
     def bucket(self, name: tuple[str, ...], per_s: float, burst: float, now_s: float) -> Bucket:
+        """`per_s` and `burst` are the whole limit; the bucket has this gateway's share of it, one request at least."""
+        per_s, burst = per_s / self._gateways, burst / self._gateways
         found = self._by_name.get(name)
         if found is None or found.per_s != per_s or found.burst != max(1.0, burst):
-            found = self._by_name[name] = Bucket(_about(name), per_s, burst, now_s)
+            found = self._by_name[name] = Bucket(name, _about(name, self._gateways), per_s, burst, now_s)
         return found
 
     def forget(self, name: tuple[str, ...]) -> None:
@@ -54,8 +61,10 @@ class Buckets:
         self._by_name.pop(name, None)
 
 
-def _about(name: tuple[str, ...]) -> str:
+def _about(name: tuple[str, ...], gateways: int) -> str:
     if name[0] == "key":
-        return f"access key '{name[1]}'"
-    _, version, function = name
-    return f"function '{function}' version '{version}'"
+        whose = f"access key '{name[1]}'"
+    else:
+        _, version, function = name
+        whose = f"function '{function}' version '{version}'"
+    return whose if gateways == 1 else f"{whose}, of which this is one of {gateways} gateways' share,"

@@ -8,14 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.gateway.gate import Gate
-from runtime.gateway.metrics import Level, Metrics
+from runtime.gateway.metrics import OUTLIER, UNREACHABLE, Level, Metrics
 from runtime.gateway.routes import VersionKey
 
 
-def figures(metrics: Metrics, gates: Mapping[VersionKey, Gate]) -> str:
+def figures(metrics: Metrics, gates: Mapping[VersionKey, Gate], held_back: Mapping[tuple[VersionKey, str], int]) -> str:
+    """`held_back`: how many instances are kept from requests, by what for."""
     levels = [
-        Level(service, version, function, gate.usage.in_flight, gate.usage.queued)
-        for (service, version, function), gate in gates.items()
+        Level(
+            *key,
+            in_flight=gate.usage.in_flight,
+            queued=gate.usage.queued,
+            left_out=held_back.get((key, OUTLIER), 0),
+            unreachable=held_back.get((key, UNREACHABLE), 0),
+        )
+        for key, gate in gates.items()
     ]
     return metrics.text(levels, time.process_time(), _resident_bytes())
 

@@ -18,12 +18,12 @@ from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
-from runtime.gateway.access_log import AccessLog
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
 from runtime.gateway.feeds import decode
 from runtime.gateway.figures import figures
+from runtime.gateway.finished import Finished
 from runtime.gateway.gate import Gate, Lease, Ticket
 from runtime.gateway.headers import RequestHead, sort_request
 from runtime.gateway.invocation import Invocation
@@ -74,7 +74,8 @@ class Gateway:
         self.nonces = SharedNonces(self._nonces_client, Nonces(settings.nonces_max))
         self._doorkeeper = Doorkeeper(self.keys, self.nonces)
         self.metrics = Metrics()
-        self.access_log = AccessLog(loop, settings.access_log) if settings.access_log else None
+        self._finished = Finished(loop, settings)
+        self.record = self._finished.record
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
         self.loaded = asyncio.Event()  # the routes have been read once
@@ -102,6 +103,7 @@ class Gateway:
             connect_timeout_s=settings.connect_timeout_s,
             idle_timeout_s=settings.instance_idle_s,
             outlier_limits=settings.outlier_limits,
+            ejected=self.metrics.ejected,
         )
         self.async_invocations = AsyncInvocations(self, connect(settings.store))
         self.reporter = Reporter(
@@ -113,7 +115,10 @@ class Gateway:
             also=self.sharing.short,
         )
         self.siblings = Siblings(
-            settings.number, settings.gateways, Path(settings.sockets), lambda: figures(self.metrics, self._gates)
+            settings.number,
+            settings.gateways,
+            Path(settings.sockets),
+            lambda: figures(self.metrics, self._gates, self.upstreams.held_back()),
         )
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -349,8 +354,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.async_invocations.store.close()
         await self._nonces_client.aclose()
-        if self.access_log is not None:
-            await self.access_log.close()
+        await self._finished.close()
         self.upstreams.close()
         self.control_plane.close()
         self.waiting.clear()
@@ -394,6 +398,7 @@ class Gateway:
             if self.routes.function(key) is not None:
                 continue
             self._desk.forget(key)
+            self.metrics.forget_version(key)
             if gate is not None:
                 service, _, function = key
                 for ticket in gate.cancel_all(monotonic()):

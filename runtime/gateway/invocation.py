@@ -252,8 +252,8 @@ class Invocation(Relay):
         series.response_bytes += self._answer_bytes
         if self._cold_start:
             series.cold_starts += 1
-        if gateway.access_log is not None:
-            gateway.access_log.add(self._record(refusal, status, now_s, wait_s))
+        if gateway.record is not None:
+            gateway.record(self._record(refusal, status, now_s, wait_s))
 
     def _record(self, refusal: Refusal | None, status: int, now_s: float, wait_s: float) -> Record:
         way, exchange = self._way, self.exchange
@@ -327,6 +327,7 @@ class Invocation(Relay):
         """Whether a rate limit is reached; the request has its answer then."""
         for bucket in buckets:
             if not bucket.take(now_s):
+                self._gateway.metrics.throttled[bucket.name] += 1
                 self._gate.usage.arrived += 1
                 message = f"more requests than the rate limit of {bucket.about} allows: {bucket.per_s:g} each second"
                 self.refuse(refusal.throttled(f"{message}, {bucket.burst:g} at once", bucket.retry_after_s))

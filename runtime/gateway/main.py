@@ -20,9 +20,10 @@ from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
 from runtime.gateway.tls import read_certificate, tls_options
+from runtime.http.listening import Listener
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
-from runtime.leasing import start_time
+from runtime.processes import start_time
 
 log = logging.getLogger("runtime.gateway")
 
@@ -79,8 +80,9 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
         if gateway.loaded.is_set() or store.is_away:
             break
     tls = {} if certificate is None else tls_options(loop, settings, certificate)
-    listener = await loop.create_server(server.connection, sock=sock, backlog=_BACKLOG, **tls)
     host, port = sock.getsockname()[:2]
+    listener = Listener(loop, server.connection, sock, **tls)
+    await listener.begin(_BACKLOG)
     log.info("listening host=%s port=%s compiled=%s", host, port, compiled.is_used())
     gc.collect()
     gc.freeze()  # what the start has made stays: no collection needs to look at it again

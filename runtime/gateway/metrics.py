@@ -13,11 +13,14 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from runtime.gateway.resolve import Names
+from runtime.gateway.routes import VersionKey
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 # Seconds. From what a small model takes to what a large one may.
 BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+OUTLIER, UNREACHABLE = "outlier", "unreachable"  # why an instance is kept from requests
 
 CLIENT_GONE: Final = 499  # no status of HTTP's: what is counted for a client that left before it was answered
 
@@ -66,6 +69,8 @@ class Level(NamedTuple):
     function: str
     in_flight: int
     queued: int
+    left_out: int = 0  # instances that fail while their peers do better
+    unreachable: int = 0  # instances whose address does not answer
 
 
 class Metrics:
@@ -74,6 +79,8 @@ class Metrics:
     def __init__(self) -> None:
         self._series: dict[Names, Series] = {}
         self.refusals: Counter[str] = Counter()  # by FC's code, whatever was asked for
+        self.throttled: Counter[tuple[str, ...]] = Counter()  # by whose rate limit: a bucket's name
+        self.ejected: Counter[tuple[VersionKey, str]] = Counter()  # instances, by what for: outlier, unreachable
 
     def series(self, names: Names) -> Series:
         """Made when it is first asked for."""
@@ -85,6 +92,12 @@ class Metrics:
     def forget(self, exists: Callable[[Names], bool]) -> None:
         """Drop the series of what is no more."""
         self._series = {names: series for names, series in self._series.items() if exists(names)}
+
+    def forget_version(self, key: VersionKey) -> None:
+        """The same for a function version."""
+        self.throttled.pop(key, None)
+        for reason in (OUTLIER, UNREACHABLE):
+            self.ejected.pop((key, reason), None)
 
     def text(self, levels: Iterable[Level], cpu_s: float, resident_bytes: int) -> str:
         """Everything, as Prometheus reads it; the process's own figures by the names that its clients have for them."""
@@ -105,6 +118,15 @@ class Metrics:
                        for names, series in self._series.items() for kind, count in sorted(series.lost.items()))),
             *_counter("stoke_refusals_total", "Requests answered by the gateway itself, by code.",
                       ((f'code="{code}"', count) for code, count in sorted(self.refusals.items()))),
+            *_counter("stoke_rate_limit_refusals_total", "Requests refused by the rate limit of a function version.",
+                      ((_version_labels(name), count) for name, count in sorted(self.throttled.items())
+                       if len(name) == 3)),
+            *_counter("stoke_key_rate_limit_refusals_total", "Requests refused by the rate limit of an access key.",
+                      ((f'key="{_escaped(name[1])}"', count) for name, count in sorted(self.throttled.items())
+                       if len(name) == 2)),
+            *_counter("stoke_instance_ejections_total", "Times that an instance was kept from requests, by what for.",
+                      ((f'{_version_labels(key)},reason="{reason}"', count)
+                       for (key, reason), count in sorted(self.ejected.items()))),
             *_levels(levels),
             *_family("process_cpu_seconds_total", "counter", "Processor time of the gateway."),
             f"process_cpu_seconds_total {cpu_s!r}",
@@ -120,12 +142,12 @@ class Metrics:
 
 
 def _levels(levels: Iterable[Level]) -> Iterator[str]:
-    listed = [
-        (f'service="{each.service}",version="{each.version}",function="{each.function}"', each) for each in levels
-    ]
+    listed = [(_version_labels((each.service, each.version, each.function)), each) for each in levels]
     for name, about, field in (
         ("stoke_requests_in_flight", "Requests inside instances.", "in_flight"),
         ("stoke_requests_queued", "Requests that wait for a slot.", "queued"),
+        ("stoke_instances_left_out", "Instances left out as they fail while their peers do better.", "left_out"),
+        ("stoke_instances_unreachable", "Instances left out as their address does not answer.", "unreachable"),
     ):
         yield from _family(name, "gauge", about)
         for labels, level in listed:
@@ -156,3 +178,12 @@ def _family(name: str, kind: str, about: str) -> tuple[str, str]:
 def _labels(names: Names) -> str:
     # FC's names have no character that would have to be escaped.
     return f'service="{names.service}",function="{names.function}",qualifier="{names.qualifier}"'
+
+
+def _version_labels(key: tuple[str, ...]) -> str:
+    service, version, function = key
+    return f'service="{service}",version="{version}",function="{function}"'
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from runtime.gateway.outliers import OutlierLimits
 from runtime.http.server import ServerLimits
@@ -95,6 +96,8 @@ class GatewaySettings:
     async_stream_length_max: int = _number(10_000, 1, 10_000_000, "entries kept of a stream that is a destination")
 
     access_log: str = _text("a file that gets a line of JSON for each request to a function; none by default")
+    otlp_endpoint: str = _text("http://HOST:PORT of an OpenTelemetry collector that gets spans; none by default")
+    otlp_share: float = _number(1.0, 0.0, 1.0, "of the traces that begin here that get a span; others as they say")
     nonces_max: int = _number(200_000, 2, 100_000_000, "of signed requests, remembered so that none is sent again")
     report_every_s: float = _number(1.0, 0.01, 60.0, "between two usage reports")
     shutdown_timeout_s: float = _number(30.0, 0.0, 3600.0, "for what is in flight, after SIGTERM")
@@ -123,6 +126,8 @@ class GatewaySettings:
             raise ValueError(f"--number {self.number}: 1 to --gateways {self.gateways} is allowed")
         if self.gateways > 1 and not self.sockets:
             raise ValueError(f"--gateways {self.gateways}: --sockets is needed, a folder")
+        if self.otlp_endpoint:
+            _check_collector(self.otlp_endpoint)
         if not self.control_plane.startswith(("unix:", "tcp:")):
             raise ValueError(f"--control-plane {self.control_plane!r}: unix:PATH and tcp:HOST:PORT are allowed")
 
@@ -154,6 +159,17 @@ class GatewaySettings:
     def secret_key_path(self) -> Path:
         """The key that opens the secrets of the access keys in the store."""
         return Path(self.data).expanduser() / "secret.key"
+
+
+def _check_collector(endpoint: str) -> None:
+    """Raises ValueError: it is no address of a collector."""
+    try:
+        url = urlsplit(endpoint)
+        fits = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        fits = False
+    if not fits or url.username or url.query or url.fragment:
+        raise ValueError(f"--otlp-endpoint {endpoint!r}: http://HOST[:PORT][/PATH] and https://… are allowed")
 
 
 def split_address(listen: str) -> tuple[str, int]:

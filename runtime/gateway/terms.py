@@ -32,7 +32,7 @@ class Desk:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._buckets = Buckets()
+        self._buckets = Buckets(settings.gateways)
         self._hall = Hall(settings.all_queues_length_max, settings.all_queues_bytes_max)
 
     def new_gate(self) -> Gate:

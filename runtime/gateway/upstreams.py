@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic
 from typing import Any, Final
 
 from runtime.contract import HEADER_INSTANCE_ID, InstanceRecord, InstanceState
 from runtime.gateway.gate import Gate, Ticket
+from runtime.gateway.metrics import OUTLIER, UNREACHABLE
 from runtime.gateway.outliers import Health, OutlierLimits, is_outlier
 from runtime.gateway.pick import Instance
 from runtime.gateway.routes import VersionKey
@@ -63,14 +65,16 @@ class Upstreams:
         connect_timeout_s: float,
         idle_timeout_s: float,
         outlier_limits: OutlierLimits,
+        ejected: Counter[tuple[VersionKey, str]],
     ) -> None:
         """`gate` gives the gate of a function version; `wake` tells tickets of their leases; `slots`, how many of an
-        instance's slots may be used here."""
+        instance's slots may be used here; `ejected` counts those that were kept from requests."""
         self._loop = loop
         self._gate = gate
         self._wake = wake
         self._spawn = spawn
         self._limits = outlier_limits
+        self._ejected = ejected
         self._report_soon = report_soon
         self._slots = slots
         self._connect_timeout_s = connect_timeout_s
@@ -94,6 +98,16 @@ class Upstreams:
     def unreachable(self) -> list[str]:
         """The instances whose address does not answer."""
         return [instance_id for instance_id, upstream in self._by_id.items() if upstream.is_unreachable]
+
+    def held_back(self) -> Counter[tuple[VersionKey, str]]:
+        """How many of each function version are kept from requests now, by what for."""
+        found: Counter[tuple[VersionKey, str]] = Counter()
+        for upstream in self._by_id.values():
+            if upstream.is_unreachable:
+                found[_key(upstream.record), UNREACHABLE] += 1
+            elif upstream.health.is_left_out:
+                found[_key(upstream.record), OUTLIER] += 1
+        return found
 
     def put(self, record: InstanceRecord) -> None:
         """What the control plane says of one instance now.
@@ -156,6 +170,7 @@ class Upstreams:
             for_s = health.leave_out(self._limits)
             log.warning("instance-left-out instance=%s for_s=%g", upstream.record.instance_id, for_s)
             upstream.out_until_s = now_s + for_s
+            self._ejected[_key(upstream.record), OUTLIER] += 1
             self._hold_back(upstream, for_s)
 
     def eject(self, upstream: Upstream, reason: str) -> None:
@@ -164,6 +179,7 @@ class Upstreams:
             return
         log.warning("instance-unreachable instance=%s reason=%r", upstream.record.instance_id, reason)
         upstream.is_unreachable = True
+        self._ejected[_key(upstream.record), UNREACHABLE] += 1
         self._report_soon()
         self._hold_back(upstream, PROBE_AFTER_S)
 

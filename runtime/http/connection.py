@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from runtime.http import problems
+from runtime.http.beginnings import beginning_of, with_other_end
 from runtime.http.chunked import BodyMalformed, ChunkedBody
 from runtime.http.exchange import Exchange, Problem
 from runtime.http.framing import CONTINUE
@@ -36,6 +37,7 @@ class ServerConnection:
     What it pipelines waits unread until the answer before is finished."""
 
     __slots__ = (
+        "_beginning",
         "_body",
         "_current",
         "_held",
@@ -60,6 +62,7 @@ class ServerConnection:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._last: Request | None = None  # the head before
+        self._beginning = b""  # of that head, where heads are remembered so
         self._current: Exchange | None = None  # the one being answered
         self._receiving: Exchange | None = None  # the one being answered, while its body is not complete
         self._left = 0  # bytes of that body still to come
@@ -217,6 +220,9 @@ class ServerConnection:
             if last is not None and data.startswith(last.raw):
                 request = last
                 self._head_is_there()
+            elif self._beginning and (other := self._with_other_end(data)) is not None:
+                request = other
+                self._head_is_there()
             else:
                 found = self._find_head(data)
                 if found is None:
@@ -321,7 +327,15 @@ class ServerConnection:
         if last is not None and last.note is not None and request.asks_as(last):
             request.note_before = last.note
         self._last = request if end <= REMEMBERED_BYTES_MAX else None
+        if self._server.limits.remembers_beginnings and self._last is not None:
+            self._beginning = beginning_of(request)
         return request, data
+
+    def _with_other_end(self, data: bytes) -> Request | None:
+        """The head, if it is the remembered one but for its end."""
+        if self._last is None or not data.startswith(self._beginning):
+            return None
+        return with_other_end(self._last, self._beginning, data)
 
     def _head_is_there(self) -> None:
         if self._in_head:

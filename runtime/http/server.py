@@ -33,6 +33,7 @@ class ServerLimits:
     write_timeout_s: float = math.inf  # that a client may leave what is written to it unread
     idle_timeout_s: float = 75.0  # between two requests of a connection
     connections_max: int = 10_000
+    remembers_beginnings: bool = False  # of heads: for servers behind our own gateway (`beginnings.py`)
 
 
 class Server:

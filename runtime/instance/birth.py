@@ -13,6 +13,7 @@ from typing import Any, Final
 from runtime.instance import serve
 
 _PR_SET_NO_NEW_PRIVS: Final = 38  # linux/prctl.h
+_NOBODY: Final = "__stoke_instance__"
 
 
 def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
@@ -27,19 +28,25 @@ def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
     if order["no_new_privileges"]:
         _give_up_new_privileges()
     # 2. Its own output, folder and environment.
+    settle(order, log)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
+    gc.enable()
+    return serve.main(order["config"], ready)
+
+
+def settle(order: dict[str, Any], log: int) -> None:
+    """An output, a folder and an environment, and an interpreter that shows nothing of whom it came from."""
     _redirect(log)
     os.umask(0o022)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    # 3. An interpreter that shows nothing of whom it came from.
     sys.dont_write_bytecode = True
     sys.argv = ["stoke-instance"]
-    sys.modules["__main__"] = types.ModuleType("__main__")  # a function's subprocesses must not run the zygote again
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
-    gc.enable()
-    return serve.main(order["config"], ready)
+    if not hasattr(sys.modules["__main__"], _NOBODY):  # a function's subprocesses must not run the zygote again
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        setattr(sys.modules["__main__"], _NOBODY, True)
 
 
 def _give_up_new_privileges() -> None:

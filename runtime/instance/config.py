@@ -14,6 +14,8 @@ class InstanceConfig:
     initializer: str = ""  # "module.function", or anything else to have POST /initialize go to the app
     pre_stop: str = ""  # likewise, for GET /pre-stop
     instance_concurrency: int = 1
+    site: str = ""  # where the packages of the function's environment lie; "" = it has none
+    idle_mode: bool = False  # of models: give back what is held of a device while nobody asks
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

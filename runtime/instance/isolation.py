@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import site
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -45,12 +46,39 @@ class OurNames:
         return spec
 
 
-def enter(code: str, python_path: str = "", root: str = _OUR_ROOT) -> None:
-    """From here on imports are the function's. What we have imported goes on working, but is not found any more."""
+def enter(code: str, python_path: str = "", packages: str = "", root: str = _OUR_ROOT) -> None:
+    """From here on imports are the function's. What we have imported goes on working, but is not found any more.
+
+    `packages` is where the function's own environment has its packages: they come after its code and PYTHONPATH, and
+    before what is installed beside us. One that we have imported already is imported anew, from there.
+    """
+    if any(isinstance(finder, OurNames) for finder in sys.meta_path):
+        return  # it is a fork of one that has entered already
+    own = set(top_level_names(packages)) - sys.stdlib_module_names if packages else set()
     for name in list(sys.modules):
-        if name.partition(".")[0] in OURS:
+        if name.partition(".")[0] in own.union(OURS):
             del sys.modules[name]
-    ahead = [code, *(entry for entry in python_path.split(os.pathsep) if entry)]
+    ahead = [code, *(entry for entry in python_path.split(os.pathsep) if entry), *_added(packages)]
     sys.path[:0] = [entry for entry in ahead if entry not in sys.path]
     sys.meta_path.insert(0, OurNames(os.path.realpath(root)))
     importlib.invalidate_caches()
+
+
+def top_level_names(packages: str) -> Iterator[str]:
+    """What can be imported from a folder of packages, by the names of what lies in it."""
+    with os.scandir(packages) as entries:
+        for entry in entries:
+            name, _, suffix = entry.name.partition(".")
+            if name.isidentifier() and (not suffix or suffix == "py" or suffix.endswith(("so", "pyd"))):
+                yield name
+
+
+def _added(packages: str) -> list[str]:
+    """The folder of an environment, and what its .pth files add; what lies beside us is in the path already."""
+    if not packages:
+        return []
+    before = list(sys.path)
+    site.addsitedir(packages)
+    added = [entry for entry in sys.path if entry not in before]
+    sys.path[:] = before
+    return added

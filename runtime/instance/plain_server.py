@@ -23,7 +23,7 @@ from runtime.instance.asgi import App
 
 _BACKLOG: Final = 1024
 # The gateway keeps its connections, and closes them when it wants to.
-_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf)
+_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf, remembers_beginnings=True)
 
 
 class PlainServer:

@@ -28,7 +28,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
-from runtime.contract import PATH_INITIALIZE, PATH_PRE_STOP
+from runtime.contract import MODEL_HANDLER, PATH_INITIALIZE, PATH_PRE_STOP
 from runtime.instance import isolation, log_tail
 from runtime.instance.app import Hook, InstanceApp
 from runtime.instance.config import InstanceConfig
@@ -50,7 +50,9 @@ def main(values: dict[str, Any], ready: int) -> int:
     config = InstanceConfig.from_dict(values)
     pipe = ReadyPipe(ready)
     _set_up_output(config.instance_concurrency)
-    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""))
+    if MODEL_HANDLER.fullmatch(config.handler):
+        return _serve_model(config, pipe)
+    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     try:
         app, kind = load_app(config)
     except BaseException as error:
@@ -71,6 +73,22 @@ def main(values: dict[str, Any], ready: int) -> int:
     except SystemExit as error:
         return _leave(error.code if isinstance(error.code, int) else 1)
     return _leave(0 if server.started else 1)
+
+
+def _serve_model(config: InstanceConfig, pipe: ReadyPipe) -> int:
+    """A model instead of code: nothing of the function's own runs in this process."""
+    from runtime.instance import models
+
+    try:
+        models.serve(config, _DRAIN_S, lambda: pipe.say(ready=True))
+    except OSError as error:
+        pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
+        return _leave(1)
+    except Exception as error:
+        traceback.print_exc()
+        pipe.say(failed=f"Function instance could not be started: {error}")
+        return _leave(1)
+    return _leave(0)
 
 
 def load_app(config: InstanceConfig) -> tuple[InstanceApp, HandlerKind]:

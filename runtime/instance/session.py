@@ -46,5 +46,6 @@ def _providers(onnxruntime: Any) -> list[Any]:
         return ["CPUExecutionProvider"]
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where they were installed as such
-    cuda = {"gpu_mem_limit": str(gpu_memory_mib * 2**20), "arena_extend_strategy": "kSameAsRequested"}
+    limit_bytes = os.environ.get("STOKE_GPU_MEMORY_LIMIT_BYTES") or str(gpu_memory_mib * 2**20)
+    cuda = {"gpu_mem_limit": limit_bytes, "arena_extend_strategy": "kSameAsRequested"}
     return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]

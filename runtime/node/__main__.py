@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import fcntl
 import logging
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -19,13 +19,15 @@ from typing import IO
 
 from runtime.contract import NodeInfo
 from runtime.node import machine
-from runtime.node.devices import Devices, find_devices
+from runtime.node.devices import find_devices
 from runtime.node.instances import Instances
 from runtime.node.kind_options import kind_arguments, kind_settings
 from runtime.node.server import Server
 from runtime.node.settings import NodeSettings
 
 log = logging.getLogger(__name__)
+
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?"
 
 
 def main() -> int:
@@ -62,6 +64,25 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         help="auto: by control groups where they can be made; watch: by looking twice a second (default: %(default)s)",
     )
     kind_arguments(parser)
+    parser.add_argument(
+        "--installer",
+        choices=("auto", "uv", "pip"),
+        default=os.environ.get("STOKE_INSTALLER", "auto"),
+        help="what installs a function's requirements.txt; auto: uv where there is one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--labels",
+        type=labels,
+        default=os.environ.get("STOKE_LABELS", ""),
+        metavar="NAME=VALUE,…",
+        help="what functions may ask of the node that they are placed on",
+    )
+    parser.add_argument(
+        "--gpu-sharing",
+        choices=("auto", "time-slicing"),
+        default=os.environ.get("STOKE_GPU_SHARING", "auto"),
+        help="auto: by CUDA MPS where its daemon can be started; time-slicing: never by MPS (default: %(default)s)",
+    )
     parsed = parser.parse_args(arguments)
     count, memory_mib = parsed.simulated_gpu
     return NodeSettings(
@@ -74,6 +95,9 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         simulated_gpu_memory_mib=memory_mib,
         memory_limits=parsed.memory_limits,
         **kind_settings(parsed),
+        environment_installer=parsed.installer,
+        labels=parsed.labels,
+        gpu_sharing=parsed.gpu_sharing,
     )
 
 
@@ -83,6 +107,17 @@ def simulated_gpu(text: str) -> tuple[int, int]:
     if not (count.isdecimal() and memory_mib.isdecimal()) or (int(count) > 0) != (int(memory_mib) > 0):
         raise argparse.ArgumentTypeError(f"'{text}' must be N:MEMORY_MIB, such as 1:16384")
     return int(count), int(memory_mib)
+
+
+def labels(text: str) -> dict[str, str]:
+    """Raises ArgumentTypeError."""
+    parts = [part.partition("=") for part in text.split(",") if part]
+    for name, equals, value in parts:
+        if not equals or not re.fullmatch(LABEL, name) or not re.fullmatch(LABEL, value):
+            raise argparse.ArgumentTypeError(
+                f"'{name}{equals}{value}' must be NAME=VALUE, each of up to 63 letters, digits, '-', '_', '.' and '/'"
+            )
+    return {name: value for name, _, value in parts}
 
 
 def lock(settings: NodeSettings) -> IO[bytes]:
@@ -101,34 +136,37 @@ async def serve(settings: NodeSettings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    devices = find_devices(settings.simulated_gpus, settings.simulated_gpu_memory_mib)
+    devices = find_devices(settings.simulated_gpus, settings.simulated_gpu_memory_mib, settings.data)
     instances = Instances(settings, devices)
     instances.adopt()
-    server = Server(instances, node_info(settings, devices), settings)
+    server = Server(instances, node_info(settings), settings)
     listener = await server.listen(settings.socket)
-    upkeep = asyncio.create_task(instances.upkeep())
+    upkeep = [asyncio.create_task(instances.upkeep()), asyncio.create_task(instances.watch_devices())]
     log.info("node.serving socket=%s data=%s", settings.socket, settings.data)
     stopped = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait((stopped, upkeep), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((stopped, *upkeep), return_when=asyncio.FIRST_COMPLETED)
     listener.close()
     await server.close()
     await instances.close()
     with suppress(FileNotFoundError):
         settings.socket.unlink()
-    if upkeep.done():
-        upkeep.result()  # it never ends by itself: what broke it ends the node, and its supervisor starts another
-    upkeep.cancel()
+    for task in upkeep:
+        if task.done():
+            task.result()  # it never ends by itself: what broke it ends the node, and its supervisor starts another
+        task.cancel()
     log.info("node.stopped")
 
 
-def node_info(settings: NodeSettings, devices: Devices) -> NodeInfo:
+def node_info(settings: NodeSettings) -> NodeInfo:
+    """But for the devices, which change."""
     return NodeInfo(
         node=settings.name,
         pid=os.getpid(),
         memory_mib=machine.memory_mib(),
         cpu=machine.cpu(),
-        gpus=[dataclasses.asdict(gpu) for gpu in devices.inventory()],
         runtimes=["python", "custom"],
+        disk_mib=machine.disk_mib(settings.data),
+        labels=dict(settings.labels),
     )
 
 

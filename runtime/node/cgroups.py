@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_PREFIX: Final = "stoke-"
+PREFIX: Final = "stoke-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class MemoryGroups:
 
     def make(self, instance_id: str, limit_mib: int) -> Path:
         """A group with a limit, for a process to move itself into. Raises OSError."""
-        group = self.parent / f"{_PREFIX}{instance_id}"
+        group = self.parent / f"{PREFIX}{instance_id}"
         group.mkdir(exist_ok=True)
         (group / self.limit_file).write_text(str(limit_mib * 2**20))
         with suppress(OSError):  # without an account of swap there is nothing to forbid
@@ -57,7 +57,7 @@ def find() -> MemoryGroups | None:
         try:
             probe = candidate.make(f"probe-{os.getpid()}", 64)
         except OSError:
-            remove(candidate.parent / f"{_PREFIX}probe-{os.getpid()}")
+            remove(candidate.parent / f"{PREFIX}probe-{os.getpid()}")
             continue
         remove(probe)
         return candidate

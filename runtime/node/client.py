@@ -7,11 +7,11 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.shell import FRAME_BYTES_MAX, ShellOrder, Stream, frame, read_frame
 
 # The longest answer is `list`: some 300 bytes an instance, a few KiB where one failed with its log's end.
@@ -55,6 +55,21 @@ class NodeClient:
 
     async def forget(self, instance_id: str) -> None:
         await self._call("forget", instance_id=instance_id)
+
+    async def environment(self, code_sha256: str, *, build: bool = False, wait_s: float = 0.0) -> CodeEnvironment:
+        """The environment that this code needs, as it is or becomes within `wait_s`; `build` begins to make it."""
+        answer = await self._call("environment", code_sha256=code_sha256, build=build, wait_s=wait_s)
+        return CodeEnvironment.from_dict(answer)
+
+    async def sweep_environments(self, code_in_use: Collection[str]) -> Sequence[str]:
+        """Remove what neither this code nor an instance needs, after its grace; gives the ids."""
+        removed: Sequence[str] = await self._call("sweep_environments", code_in_use=[*code_in_use])
+        return removed
+
+    async def zygotes(self) -> Sequence[dict[str, Any]]:
+        """Of functions: those that there are, and why others were refused."""
+        listed: Sequence[dict[str, Any]] = await self._call("zygotes")
+        return listed
 
     async def list(self) -> Sequence[InstanceStatus]:
         return [InstanceStatus.from_dict(status) for status in await self._call("list")]

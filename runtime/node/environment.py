@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,18 +13,21 @@ from runtime.contract import LATEST, LaunchSpec
 RESERVED_PREFIXES: Final = ("FC_", "STOKE_")
 
 
-def instance_environment(spec: LaunchSpec, *, port: int, code: Path, home: Path, path: str) -> dict[str, str]:
-    """Nothing of the node's own environment is in it but `path`, the value of PATH."""
+def instance_environment(
+    spec: LaunchSpec, *, port: int, code: Path, home: Path, path: str, gpu: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Nothing of the node's own environment is in it but `path`, the value of PATH. `gpu` is what `gpu_share` says of
+    the instance's device."""
     platform = {**_platform(spec, port), "FC_FUNC_CODE_PATH": str(code)}
-    return {**_defaults(spec, home, path), **_own(spec), **platform}
+    return {**_defaults(spec, home, path), **_own(spec), **platform, **(gpu or {})}
 
 
-def container_environment(spec: LaunchSpec) -> dict[str, str]:
+def container_environment(spec: LaunchSpec, gpu: Mapping[str, str] | None = None) -> dict[str, str]:
     """What is added to the image's own environment, whose PATH, HOME and the like stay as they are."""
     values = {name: value for name, value in _settings(spec).items() if name != "PYTHONDONTWRITEBYTECODE"}
     if spec.gpu_memory_mib == 0:
         values["NVIDIA_VISIBLE_DEVICES"] = "void"  # many images ask for every card, which the NVIDIA runtime would give
-    return {**values, **_own(spec), **_platform(spec, spec.ca_port)}
+    return {**values, **_own(spec), **_platform(spec, spec.ca_port), **(gpu or {})}
 
 
 def _own(spec: LaunchSpec) -> dict[str, str]:

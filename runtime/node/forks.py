@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,9 +35,14 @@ class ZygoteDied(ForkError):
     """It is not known whether it forked before; it cannot any more."""
 
 
+class Refused(ForkError):
+    """What the function's import left behind cannot be forked; says what."""
+
+
 @dataclass(slots=True)
 class _Zygote:
-    popen: subprocess.Popen[bytes]
+    pid: int
+    reap: Callable[[], None]  # called once its socket is closed, without which it ends by itself
     socket: socket.socket
     ready: asyncio.Future[None]
 
@@ -51,17 +57,30 @@ class Forks:
         self._ids = itertools.count(1)
         self._forking: dict[int, asyncio.Future[Process]] = {}
         self._exits: dict[int, asyncio.Future[int | None]] = {}
+        self._starting = asyncio.Lock()
 
     @property
     def pid(self) -> int:
         """The zygote's, 0 while there is none."""
-        return self._zygote.popen.pid if self._zygote else 0
+        return self._zygote.pid if self._zygote else 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Can it fork at once?"""
+        ready = self._zygote.ready if self._zygote else None
+        return ready is not None and ready.done() and ready.exception() is None
+
+    @property
+    def children(self) -> int:
+        """Those that live."""
+        return len(self._exits)
 
     async def prepare(self) -> None:
         """Returns when the zygote has imported everything. Raises ForkError."""
-        if self._zygote is None:
-            self._zygote = self._start()
-        zygote = self._zygote
+        async with self._starting:
+            if self._zygote is None:
+                self._zygote = await self._start()
+            zygote = self._zygote
         try:
             async with asyncio.timeout(self._start_timeout_s):
                 await asyncio.shield(zygote.ready)
@@ -95,7 +114,7 @@ class Forks:
         self._forking[number] = forked
         try:
             async with asyncio.timeout(self._fork_timeout_s):
-                await _send(zygote.socket, packet, descriptors)
+                await send(zygote.socket, packet, descriptors)
                 return await forked
         finally:
             self._forking.pop(number, None)
@@ -107,25 +126,25 @@ class Forks:
 
     # -- the other side -----------------------------------------------------------------------------------------------
 
-    def _start(self) -> _Zygote:
-        loop = asyncio.get_running_loop()
+    async def _start(self) -> _Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
-        environment |= {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with theirs:
-            popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runtime.node.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-            )
-        ours.setblocking(False)
-        zygote = _Zygote(popen, ours, loop.create_future())
-        loop.add_reader(ours, self._on_packet, zygote)
-        log.info("zygote.started pid=%d", popen.pid)
+            ours.setblocking(False)
+            try:
+                pid, reap = await self._spawn(ours, theirs)
+            except BaseException:
+                ours.close()
+                raise
+        zygote = _Zygote(pid, reap, ours, asyncio.get_running_loop().create_future())
+        asyncio.get_running_loop().add_reader(ours, self._on_packet, zygote)
         return zygote
+
+    async def _spawn(self, ours: socket.socket, theirs: socket.socket) -> tuple[int, Callable[[], None]]:
+        """A zygote at the other end: its pid, and what to do when it is to end. Raises ForkError, OSError."""
+        del ours
+        popen = start_interpreter(theirs)
+        log.info("zygote.started pid=%d", popen.pid)
+        return popen.pid, lambda: reap_child(popen)
 
     def _on_packet(self, zygote: _Zygote) -> None:
         try:
@@ -142,12 +161,19 @@ class Forks:
     def _hear(self, zygote: _Zygote, message: dict[str, Any], descriptors: list[int]) -> None:
         if "ready" in message:
             zygote.ready.set_result(None)
+        elif "refused" in message:
+            self._drop(zygote, Refused(message["refused"]))
+        elif "joined" in message:
+            self._joined(message["joined"])
         elif "exited" in message:
             exit_status = self._exits.pop(message["exited"], None)
             if exit_status is not None and not exit_status.done():
                 exit_status.set_result(message["status"])
         else:
             self._hear_of_fork(message, descriptors)
+
+    def _joined(self, group: str) -> None:
+        """The zygote sits in this memory group."""
 
     def _hear_of_fork(self, message: dict[str, Any], descriptors: list[int]) -> None:
         forked = self._forking.get(message["id"])
@@ -187,10 +213,24 @@ class Forks:
             if not exited.done():
                 exited.set_result(None)
         self._exits.clear()
-        _reap(zygote.popen)
+        zygote.reap()
 
 
-def _reap(popen: subprocess.Popen[bytes]) -> None:
+def start_interpreter(theirs: socket.socket, *more: str) -> subprocess.Popen[bytes]:
+    """`runtime.node.zygote` in a fresh interpreter."""
+    environment = {name: os.environ[name] for name in _ENVIRONMENT_KEPT if name in os.environ}
+    environment |= {"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "runtime.node.zygote", str(theirs.fileno()), *more],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def reap_child(popen: subprocess.Popen[bytes]) -> None:
     """It closes its end within milliseconds; waited for here, it would leave no zombie but could hold up the loop."""
     loop = asyncio.get_running_loop()
 
@@ -204,7 +244,7 @@ def _reap(popen: subprocess.Popen[bytes]) -> None:
     look(40)
 
 
-async def _send(to: socket.socket, packet: bytes, descriptors: list[int]) -> None:
+async def send(to: socket.socket, packet: bytes, descriptors: list[int]) -> None:
     while True:
         try:
             socket.send_fds(to, [packet], descriptors)

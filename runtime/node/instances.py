@@ -7,23 +7,30 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import cgroups, launch, output, processes, reasons, records
-from runtime.node.devices import Devices
+from runtime.node.cards import Cards
+from runtime.node.devices import Devices, NoDevices
 from runtime.node.docker.launcher import DockerLauncher
+from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError, InvalidArgument, LaunchRefused, NotFound
+from runtime.node.gpu_share import GpuShare, is_over
 from runtime.node.launch import Place
 from runtime.node.launcher import Launcher
 from runtime.node.life import Instance
-from runtime.node.process_launcher import ProcessLauncher
+from runtime.node.mps import Mps
+from runtime.node.process_launcher import ProcessLauncher, short_folder
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
+from runtime.node.zygotes import Limits as ZygoteLimits
+from runtime.node.zygotes import Zygotes
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +45,21 @@ class Instances:
     def __init__(self, settings: NodeSettings, devices: Devices) -> None:
         self._settings = settings
         groups = cgroups.find() if settings.memory_limits == "auto" else None
-        self._processes = ProcessLauncher(settings, groups)
-        self._containers = DockerLauncher(settings, devices, self._lives_here)
+        self._environments = CodeEnvironments(settings)
+        limits = ZygoteLimits(
+            settings.function_zygotes_max,
+            settings.function_zygote_idle_s,
+            settings.zygote_start_timeout_s,
+            settings.fork_timeout_s,
+        )
+        self.zygotes = Zygotes(limits, groups)
+        self._processes = ProcessLauncher(settings, groups, self._environments, self.zygotes)
+        self._containers = DockerLauncher(settings, self._lives_here)
+        self.cards = Cards(devices, settings.gpu_sharing, Mps(self._mps_folder(), settings.path))
         self._boot = processes.boot_id()
         self._sampler = Sampler(devices)
-        self._sampling = asyncio.Lock()
+        self._sampling: asyncio.Task[None] | None = None
+        self._samples: list[InstanceSample] = []
         self._by_id: dict[str, Instance] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
@@ -54,18 +71,28 @@ class Instances:
         """Raises LaunchRefused for a runtime that is not launched here, CallError when the zygote does not start."""
         await self._launcher(runtime).prepare(runtime)
 
-    def launch(self, spec: LaunchSpec) -> None:
+    async def launch(self, spec: LaunchSpec) -> None:
         """Begin a life; it is on the disk when this returns. A known id does nothing. Raises LaunchRefused."""
-        if spec.instance_id in self._by_id:
-            return
+        if spec.instance_id not in self._by_id:
+            self._launch(spec)
+        # The life goes on meanwhile: a node that is killed leaves what was saved, and a machine that is leaves no life.
+        instance = self._by_id[spec.instance_id]
+        try:
+            await asyncio.to_thread(records.sync, instance.place.folder)
+        except OSError as error:
+            instance.ask_to_stop(0.0)
+            raise CallError(f"the instance's record cannot be kept: {error}") from error
+
+    def _launch(self, spec: LaunchSpec) -> None:
         if self._ending:
             raise LaunchRefused("the node is shutting down")
         launcher = self._launcher(spec.runtime)
         launcher.check(spec)
+        share = self._share(spec)
         try:
-            place = self._make_place(spec, launcher)
+            place = replace(self._make_place(spec, launcher), share=share)
             record = Record(spec, at_s=time.time(), address=place.address, boot=self._boot, group=place.group)
-            records.save(place.folder, record, durable=True)
+            records.save(place.folder, record)
         except OSError as error:
             raise CallError(f"the instance's folder cannot be made: {error}") from error
         instance = self._add(record, place)
@@ -108,9 +135,17 @@ class Instances:
             self._watchers.discard(queue)
 
     async def samples(self) -> list[InstanceSample]:
-        async with self._sampling:  # two at once would read the same counters twice
-            subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
-            return await asyncio.to_thread(self._sampler.sample, subjects)
+        """The newest; those of before, with their times, while the driver of a device does not answer."""
+        if self._sampling is None or self._sampling.done():  # two at once would read the same counters twice
+            self._sampling = asyncio.create_task(self._sample())
+        done, _ = await asyncio.wait([self._sampling], timeout=self._settings.sample_timeout_s)
+        for task in done:
+            task.result()
+        return self._samples
+
+    async def _sample(self) -> None:
+        subjects = [_subject(instance) for instance in self._by_id.values() if _is_running(instance)]
+        self._samples = await asyncio.to_thread(self._sampler.sample, subjects)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """Raises NotFound for an id that was never launched here, or so long ago that its output is gone."""
@@ -133,12 +168,22 @@ class Instances:
         if self._lives:
             await asyncio.wait(list(self._lives.values()))
         await self._processes.close()
+        await asyncio.to_thread(self.cards.stop)
+
+    async def environment(self, code_sha256: str, *, build: bool, wait_s: float) -> CodeEnvironment:
+        return await self._environments.look(code_sha256, build=build, wait_s=wait_s)
+
+    async def sweep_environments(self, code_in_use: Collection[str]) -> list[str]:
+        """Remove those that neither this code nor that of a known instance needs, after their grace."""
+        known = {instance.spec.code_sha256 for instance in self._by_id.values()}
+        return await self._environments.sweep(known.union(code_in_use))
 
     # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
 
     def adopt(self) -> None:
         """Find again what an earlier node on this data folder launched."""
         self._settings.instances.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.zygotes.remove_spares()
         for record in records.load_all(self._settings.instances):
             place = self._place_again(record)
             if record.state.is_final:
@@ -150,7 +195,7 @@ class Instances:
     def _find_again(self, record: Record, place: Place) -> None:
         if record.boot != self._boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
-            records.save(place.folder, record, durable=False)
+            records.save(place.folder, record)
             self._add(record, place)
             return
         launcher = self._launcher(record.spec.runtime)
@@ -169,6 +214,7 @@ class Instances:
         """Forever: outputs are kept small, and memory is watched where the kernel does not do it."""
         while True:
             await asyncio.sleep(self._settings.upkeep_period_s)
+            self.zygotes.reap()
             for instance in list(self._by_id.values()):
                 if _is_running(instance):
                     self._look_after(instance)
@@ -182,6 +228,40 @@ class Instances:
             used_mib = sum(processes.memory_mib(pid) for pid, _ in instance.family())
             if used_mib > instance.spec.memory_mib:
                 instance.blame(reasons.out_of_memory(instance.spec.memory_mib, instance.log_end()))
+
+    async def watch_devices(self) -> None:
+        """Forever: an instance whose device is gone, or that takes more of it than it asked for, becomes FAILED."""
+        if isinstance(self.cards.devices, NoDevices):
+            await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(self._settings.device_period_s)
+            placed = [i for i in list(self._by_id.values()) if i.spec.gpu_device and not i.record.state.is_final]
+            # In a thread: a driver whose card has just died may take its time.
+            held_mib = await asyncio.to_thread(self._look_at_devices, bool(placed))
+            gone = self.cards.gone([instance.spec.gpu_device for instance in placed])
+            stats = processes.all_stats() if held_mib else []
+            for instance in placed:
+                if reason := self._fault(instance, gone, held_mib, stats):
+                    instance.blame(reason)
+
+    def _fault(
+        self, instance: Instance, gone: Mapping[str, str], held_mib: Mapping[int, float], stats: list[processes.Stat]
+    ) -> str:
+        """Why it can go on no longer; "" if it can."""
+        device, share = instance.spec.gpu_device, instance.place.share
+        if device in gone:
+            return reasons.device_gone(device, gone[device])
+        if not held_mib or share is None or not _is_running(instance):
+            return ""
+        subject = _subject(instance)
+        family = processes.family(subject.pid, subject.start_ticks, stats, subject.known_pids)
+        used_mib = sum(held_mib.get(pid, 0.0) for pid, _ in family)
+        over = is_over(used_mib, share)
+        return reasons.out_of_gpu_memory(used_mib, share.memory_mib, instance.log_end()) if over else ""
+
+    def _look_at_devices(self, is_used: bool) -> dict[int, float]:
+        self.cards.look()
+        return self.cards.devices.held_mib() if is_used else {}
 
     async def close(self) -> None:
         """Let go of everything: instances live on, and the next node finds them."""
@@ -233,7 +313,20 @@ class Instances:
         spec, is_over = record.spec, record.state.is_final
         folder = self._folder(spec.instance_id)
         launcher = self._launcher(spec.runtime)
-        return launcher.place_again(spec, folder, record.address, record.group, is_over=is_over)
+        place = launcher.place_again(spec, folder, record.address, record.group, is_over=is_over)
+        if not is_over:
+            with suppress(LaunchRefused):  # `watch_devices` says what becomes of it
+                return replace(place, share=self._share(spec))
+        return place
+
+    def _share(self, spec: LaunchSpec) -> GpuShare | None:
+        """Raises LaunchRefused: nothing can be on that device."""
+        return self.cards.share(spec.gpu_device, spec.gpu_memory_mib) if spec.gpu_device else None
+
+    def _mps_folder(self) -> Path:
+        folder = self._settings.data / "mps"
+        # Below it come 14 bytes for a card's pipe folder, and in that sockets with names of up to 18.
+        return folder if launch.is_short(folder / ("x" * 32)) else short_folder(self._settings.data) / "mps"
 
     def _launcher(self, runtime: str) -> Launcher:
         return self._containers if runtime == CONTAINER else self._processes
@@ -248,6 +341,6 @@ def _is_running(instance: Instance) -> bool:
 
 
 def _subject(instance: Instance) -> Subject:
-    spec, record, group = instance.spec, instance.record, instance.place.group
-    known = frozenset(cgroups.members(Path(group))) if group else frozenset()
+    spec, record = instance.spec, instance.record
+    known = frozenset(instance.launcher.members(instance.place))
     return Subject(spec.instance_id, record.pid, record.start_ticks, spec.cpu, spec.gpu_memory_mib, known)

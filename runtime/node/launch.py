@@ -14,16 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec
+from runtime.contract import MODEL_HANDLER, LaunchSpec
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
-from runtime.node.forks import Forks
+from runtime.node.gpu_share import GpuShare, gpu_environment
 from runtime.node.process import Process
 from runtime.node.processes import Member
-from runtime.node.zygote import REPLACEABLE
+from runtime.node.zygote import BEFORE_FORKS, REPLACEABLE
+from runtime.node.zygotes import FunctionForks, Key, Template, Zygotes
 
 PID_FILE: Final = "pid"
+# Variables that differ from one instance of a function version to the next.
+OF_ONE_INSTANCE: Final = ("FC_INSTANCE_ID", "FC_SERVER_PORT", "HOME", "TMPDIR")
+OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT")
 INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
@@ -49,6 +53,8 @@ class Place:
     group: str = ""  # "" = no control group
     shut_in: tuple[str, ...] = ()  # what comes before a command (isolation.py)
     no_new_privileges: bool = True
+    site: str = ""  # where the packages of the function's environment lie; "" = it has none
+    share: GpuShare | None = None  # of a device
 
     @property
     def home(self) -> Path:
@@ -69,6 +75,11 @@ def noted_process(place: Place) -> Member | None:
     if stat is None or prints_into != str((place.folder / output.NAME).resolve()):
         return None
     return pid, stat.start_ticks
+
+
+def is_code(spec: LaunchSpec) -> bool:
+    """A Python handler, rather than a model or a server."""
+    return is_python(spec.runtime) and not MODEL_HANDLER.fullmatch(spec.handler)
 
 
 def is_python(runtime: str) -> bool:
@@ -104,9 +115,10 @@ def check_limits(spec: LaunchSpec) -> None:
 
 
 def _check_python(spec: LaunchSpec) -> None:
-    if not HANDLER.fullmatch(spec.handler):
+    if not HANDLER.fullmatch(spec.handler) and not MODEL_HANDLER.fullmatch(spec.handler):
         raise LaunchRefused(
-            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler'"
+            f"handler '{spec.handler}' of runtime '{spec.runtime}' must be 'module.attribute', such as 'app.handler', "
+            "or a model: 'model.onnx', or its folder, 'digits/'"
         )
     if not spec.code_sha256:
         raise LaunchRefused(f"runtime '{spec.runtime}' needs code, and the function has none")
@@ -115,14 +127,18 @@ def _check_python(spec: LaunchSpec) -> None:
 def socket_path(folder: Path, short_folder: Path) -> Path:
     """Where the built-in server of an instance listens: in its folder, or where the path is short enough."""
     path = folder / "instance.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
-        return path
-    return short_folder / f"{folder.name}.sock"
+    return path if is_short(path) else short_folder / f"{folder.name}.sock"
+
+
+def is_short(path: Path) -> bool:
+    """May a unix socket have this path?"""
+    return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX
 
 
 def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:
     port = place.port or spec.ca_port
-    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path)
+    gpu = None if place.share is None else gpu_environment(place.share)
+    return instance_environment(spec, port=port, code=place.code, home=place.home, path=place.path, gpu=gpu)
 
 
 def start_command(spec: LaunchSpec) -> Sequence[str]:
@@ -137,12 +153,50 @@ def log_end(place: Place) -> bytes:
     return output.tail(place.folder, _LOG_END_BYTES)
 
 
-async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, ready: int) -> Process:
-    """A built-in server: forked from the zygote, or in a fresh interpreter if the code brings its own big libraries.
+async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: int, ready: int) -> tuple[Process, str]:
+    """A built-in server: forked from the function's zygote if there is one, else from the plain one, or in a fresh
+    interpreter if the function brings its own big libraries. Gives the process and the memory group that it is in.
 
     The descriptors stay the caller's. Raises ForkError, OSError.
     """
-    order: dict[str, Any] = {
+    order = _order(spec, place)
+    if spec.import_before_fork:
+        key = _key(spec, place)
+        if (forks := zygotes.ready(key)) is not None:
+            return await _forked(forks, order, log, ready)
+        if refusal := zygotes.refusal(key):
+            os.write(log, f"stoke: each instance imports this function anew: {refusal}\n".encode())
+    if _brings_own(place):
+        return process.child(_fresh_interpreter(order, place.path, log, ready)), place.group
+    return await zygotes.plain.fork(order, log, ready), place.group
+
+
+async def _forked(forks: FunctionForks, order: dict[str, Any], log: int, ready: int) -> tuple[Process, str]:
+    """Born in a memory group if one is at hand, else it moves into the one of the order."""
+    group: str = order["group"]
+    spare = forks.take_spare() if group else ""
+    child = await forks.fork({**order, "group": ""} if spare else order, log, ready)
+    if group:
+        await forks.seek_spare()
+    return child, spare or group
+
+
+def template(spec: LaunchSpec, place: Place) -> Template | None:
+    """What the function's zygote would be made of; None if it may have none."""
+    module = spec.handler.replace("/", ".").rpartition(".")[0].replace(".", "/")
+    has_module = (place.code / f"{module}.py").is_file() or (place.code / module / "__init__.py").is_file()
+    if not (spec.import_before_fork and is_python(spec.runtime) and has_module):
+        return None
+    order = _order(spec, place)
+    # Nobody's own: who reads one of these at import gets no zygote.
+    order["of_one_instance"] = [*OF_ONE_INSTANCE, *(OF_ONE_DEVICE if spec.gpu_memory_mib else ())]
+    nobodys = {"FC_INSTANCE_ID": "", "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
+    order["environment"] = {**BEFORE_FORKS, **order["environment"], **nobodys}
+    return Template(_key(spec, place), order, _brings_own(place), spec.memory_mib)
+
+
+def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
+    return {
         "instance_id": spec.instance_id,
         "environment": environment(spec, place),
         "cwd": str(place.code),
@@ -151,9 +205,14 @@ async def start_python(spec: LaunchSpec, place: Place, forks: Forks, log: int, r
         "no_new_privileges": place.no_new_privileges,
         "config": instance_config(spec, place),
     }
-    if brings_own_libraries(place.code):
-        return process.child(_fresh_interpreter(order, place.path, log, ready))
-    return await forks.fork(order, log, ready)
+
+
+def _key(spec: LaunchSpec, place: Place) -> Key:
+    return (spec.service, spec.version, spec.function, spec.revision, spec.handler, spec.code_sha256, place.site)
+
+
+def _brings_own(place: Place) -> bool:
+    return any(brings_own_libraries(Path(folder)) for folder in (place.code, place.site) if folder)
 
 
 def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
@@ -163,8 +222,10 @@ def instance_config(spec: LaunchSpec, place: Place) -> dict[str, Any]:
         "initializer": spec.initializer,
         "pre_stop": spec.pre_stop,
         "code": str(place.code),
+        "site": place.site,
         "socket": place.address.removeprefix("unix:"),
         "instance_concurrency": spec.instance_concurrency,
+        "idle_mode": spec.idle_mode,
     }
 
 

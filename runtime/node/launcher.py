@@ -19,10 +19,11 @@ from runtime.node.ready import ReadyPipe
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What was started. `address` is "" where the place had it before."""
+    """What was started. `address` and `group` are None where the place has them already."""
 
     process: Process
-    address: str = ""
+    address: str | None = None
+    group: str | None = None
 
 
 class Launcher(Protocol):
@@ -40,9 +41,9 @@ class Launcher(Protocol):
     def place_again(self, spec: LaunchSpec, folder: Path, address: str, group: str, *, is_over: bool) -> Place:
         """The place of an instance that an earlier node launched."""
 
-    async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
-        """Bring here what the function needs and the machine has not. It may take long, and is no part of the launch;
-        `say` is told how far it is. Raises Failure."""
+    async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:
+        """Bring here what the function needs and the machine has not; gives the place with it. It may take long, and
+        is no part of the launch; `say` is told how far it is. Raises Failure."""
 
     async def start(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Started:
         """Start it; one that an earlier node has started already, and could not note, is taken on instead.
@@ -55,6 +56,9 @@ class Launcher(Protocol):
 
     def attach(self, spec: LaunchSpec, place: Place, pid: int, start_ticks: int) -> Process | None:
         """Watch an instance that an earlier node started; None when it is gone."""
+
+    def became_ready(self, spec: LaunchSpec, place: Place) -> None:
+        """It takes requests: what would make further starts of the function faster may be prepared now."""
 
     def members(self, place: Place) -> set[int]:
         """Processes known to be the instance's, besides those that descend from its first."""

@@ -25,10 +25,11 @@ from runtime.contract import (
     LaunchSpec,
 )
 from runtime.node import hooks, launch, processes, reasons, records
+from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
 from runtime.node.forks import ForkError
 from runtime.node.launch import Place
-from runtime.node.launcher import Launcher
+from runtime.node.launcher import Launcher, Started
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
@@ -126,7 +127,7 @@ class Instance:
     def _write(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
         try:
-            records.save(self.place.folder, self.record, durable=False)
+            records.save(self.place.folder, self.record)
         except OSError as error:  # a full disk ends no life; a restarted node would know an older state of it
             log.error("record.not_saved instance=%s error=%r", self.id, error)
 
@@ -143,22 +144,16 @@ class Instance:
             self.change(InstanceState.INITIALIZING)
             await self._unless(self._initialize())
         self.change(InstanceState.READY, was_ready=True)
+        self.launcher.became_ready(self.spec, self.place)
 
     async def _fetch(self) -> None:
         """What the launch needs is brought here, and who looks is told how far it is. A stop ends the wait."""
-        fetching = asyncio.ensure_future(self.launcher.fetch(self.spec, self._say))
-        asked = asyncio.ensure_future(self._stop_asked.wait())
-        try:
-            await asyncio.wait((fetching, asked), return_when=asyncio.FIRST_COMPLETED)
-            if asked.done():
-                raise StopAsked
-            await fetching
-            if self.record.reason:
-                self._say("")
-        finally:
-            for waiting in (fetching, asked):
-                waiting.cancel()
-            await asyncio.gather(fetching, asked, return_exceptions=True)
+        fetching = asyncio.ensure_future(self.launcher.fetch(self.spec, self.place, self._say))
+        if not await is_done_first(fetching, self._stop_asked):
+            raise StopAsked
+        self.place = fetching.result()
+        if self.record.reason:
+            self._say("")
 
     def _say(self, progress: str) -> None:
         """What it waits for, while it is LAUNCHING."""
@@ -185,13 +180,20 @@ class Instance:
                 await self._find_lost()
                 raise Failure(f"Function instance could not be started: {error}") from error
             self.process = started.process
-            self.place = replace(self.place, address=started.address or self.place.address)
-            self._write(pid=started.process.pid, start_ticks=started.process.start_ticks, address=self.place.address)
+            self._take_place(started)
             if launch.is_python(self.spec.runtime):
                 ready.given()
                 await self._unless(ready.wait())
         finally:
             ready.close()
+
+    def _take_place(self, started: Started) -> None:
+        """Where it lives may be known only now."""
+        address = self.place.address if started.address is None else started.address
+        group = self.place.group if started.group is None else started.group
+        self.place = replace(self.place, address=address, group=group)
+        process = started.process
+        self._write(pid=process.pid, start_ticks=process.start_ticks, address=address, group=group)
 
     async def _find_lost(self) -> None:
         """A process whose news was lost ends with this instance."""
@@ -261,11 +263,12 @@ class Instance:
     # -- while READY --------------------------------------------------------------------------------------------------
 
     async def _stay_healthy(self) -> None:
-        """With a health check: ask now and then. Raises Failure after too many failures in a row.
+        """With a health check: ask now and then. Raises Failure after too many failures in a row. Python handlers have
+        no paths of their own to ask; models do.
 
         A check without an answer in time does not count: a server with one thread is silent while it works.
         """
-        if not self.spec.health_path or launch.is_python(self.spec.runtime):
+        if not self.spec.health_path or launch.is_code(self.spec):
             await asyncio.Event().wait()
         failures = 0
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,11 @@ def memory_mib() -> int:
         with suppress(OSError, ValueError):  # absent in the other version; "max" is no number
             limits.append(int(Path(path).read_text()))
     return min(limits) // 2**20
+
+
+def disk_mib(folder: Path) -> int:
+    """What is free where `folder` is."""
+    return shutil.disk_usage(folder).free // 2**20
 
 
 def cpu() -> float:

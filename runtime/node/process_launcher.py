@@ -16,8 +16,9 @@ from typing import Final
 from runtime.contract import LaunchSpec
 from runtime.node import cgroups, isolation, launch, output, process, processes
 from runtime.node.cgroups import MemoryGroups
+from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError
-from runtime.node.forks import ForkError, Forks, ZygoteDied
+from runtime.node.forks import ForkError, ZygoteDied
 from runtime.node.launch import Place
 from runtime.node.launcher import Started
 from runtime.node.local_ports import LocalPorts
@@ -25,6 +26,7 @@ from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
+from runtime.node.zygotes import Zygotes
 
 _NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that made it has died
 
@@ -32,11 +34,14 @@ _NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that 
 class ProcessLauncher:
     """Fills `launcher.Launcher`."""
 
-    def __init__(self, settings: NodeSettings, groups: MemoryGroups | None) -> None:
+    def __init__(
+        self, settings: NodeSettings, groups: MemoryGroups | None, environments: CodeEnvironments, zygotes: Zygotes
+    ) -> None:
         """Raises ValueError when the machine has not what `sandbox` asks for."""
         self._settings = settings
         self._isolation = isolation.find(settings.sandbox)
-        self._forks = Forks(start_timeout_s=settings.zygote_start_timeout_s, fork_timeout_s=settings.fork_timeout_s)
+        self._environments = environments
+        self._zygotes = zygotes
         self._groups = groups
         self._ports = LocalPorts()
 
@@ -49,7 +54,7 @@ class ProcessLauncher:
         launch.check_runtime(runtime)
         if launch.is_python(runtime):
             try:
-                await self._forks.prepare()
+                await self._zygotes.plain.prepare()
             except ForkError as error:
                 raise CallError(str(error)) from error
 
@@ -57,7 +62,7 @@ class ProcessLauncher:
         (folder / launch.PID_FILE).unlink(missing_ok=True)
         group = str(self._groups.make(spec.instance_id, spec.memory_mib)) if self._groups is not None else ""
         if launch.is_python(spec.runtime):
-            address, port = f"unix:{launch.socket_path(folder, self._short_folder())}", 0
+            address, port = f"unix:{launch.socket_path(folder, short_folder(self._settings.data))}", 0
         else:
             port = self._ports.take()
             address = f"tcp:127.0.0.1:{port}"
@@ -75,17 +80,9 @@ class ProcessLauncher:
         shut_in = tuple(self._isolation.prefix(folder, code, place.home))
         return replace(place, shut_in=shut_in, no_new_privileges=self._isolation.no_new_privileges)
 
-    def _short_folder(self) -> Path:
-        """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
-        digest = hashlib.sha256(os.fsencode(self._settings.data.absolute())).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        return folder
-
-    async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
-        """Nothing: the code was unpacked when the function was deployed."""
+    async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:  # noqa: ARG002 - the port's
+        """The function's environment, which may have to be made first."""
+        return await self._environments.equip(spec, place)
 
     # -- the start ----------------------------------------------------------------------------------------------------
 
@@ -94,16 +91,19 @@ class ProcessLauncher:
             with _opened_output(place) as log:
                 return Started(launch.start_command_line(spec, place, log))
         try:
-            return Started(await self._fork(spec, place, ready))
+            return await self._fork(spec, place, ready)
         except ZygoteDied:
             await asyncio.sleep(_NEWS_S)
             if self.lost(place) is not None:
                 raise
-            return Started(await self._fork(spec, place, ready))
+            return await self._fork(spec, place, ready)
 
-    async def _fork(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Process:
+    async def _fork(self, spec: LaunchSpec, place: Place, ready: ReadyPipe) -> Started:
         with _opened_output(place) as log:
-            return await launch.start_python(spec, place, self._forks, log, ready.write_descriptor)
+            born, group = await launch.start_python(spec, place, self._zygotes, log, ready.write_descriptor)
+        if group != place.group:  # it was born in one with the same limit; the one that was made for it is not needed
+            asyncio.get_running_loop().run_in_executor(None, cgroups.remove, Path(place.group))
+        return Started(born, group=group)
 
     def lost(self, place: Place) -> Member | None:
         """A fork whose news was lost, as the zygote died, notes its pid first of all."""
@@ -112,10 +112,14 @@ class ProcessLauncher:
     def attach(self, spec: LaunchSpec, place: Place, pid: int, start_ticks: int) -> Process | None:  # noqa: ARG002 - the port's
         return process.found_again(pid, start_ticks) if pid else None
 
+    def became_ready(self, spec: LaunchSpec, place: Place) -> None:
+        if (template := launch.template(spec, place)) is not None:
+            self._zygotes.warm(template)
+
     # -- while it lasts -----------------------------------------------------------------------------------------------
 
     def members(self, place: Place) -> set[int]:
-        return cgroups.members(Path(place.group)) if place.group else set()
+        return cgroups.members(Path(place.group)) - self._zygotes.pids if place.group else set()
 
     def watches_memory(self, place: Place) -> bool:
         return bool(place.group)
@@ -142,7 +146,8 @@ class ProcessLauncher:
         return ", ".join(["process", memory, *self._isolation.words])
 
     async def close(self) -> None:
-        self._forks.close()
+        await self._zygotes.close()
+        await self._environments.close()
 
 
 @contextmanager
@@ -152,3 +157,13 @@ def _opened_output(place: Place) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def short_folder(data: Path) -> Path:
+    """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
+    digest = hashlib.sha256(os.fsencode(data.absolute())).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder

@@ -26,6 +26,17 @@ def out_of_memory(limit_mib: int, log_end: bytes) -> str:
     return f"Function instance ran out of memory: it is over its limit of {limit_mib} MiB. Logs: {last_lines(log_end)}"
 
 
+def out_of_gpu_memory(used_mib: float, limit_mib: int, log_end: bytes) -> str:
+    return (
+        f"Function instance ran out of GPU memory: it holds {used_mib:.0f} MiB of the device, and its gpuMemorySize is "
+        f"{limit_mib} MiB. Logs: {last_lines(log_end)}"
+    )
+
+
+def device_gone(uuid: str, reason: str) -> str:
+    return f"Function instance lost its GPU {uuid}: {reason}"
+
+
 def not_listening(port: int, health_path: str, timeout_s: float, last_error: str, log_end: bytes) -> str:
     check = f"GET {health_path}" if health_path else "a connect"
     return (

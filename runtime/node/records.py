@@ -1,8 +1,13 @@
-"""What a node keeps of each instance on disk, so that the next node finds it: one JSON file, replaced as a whole."""
+"""What a node keeps of each instance on disk, so that the next node finds it: JSON lines, of which the last one counts.
+
+A line is added with each change, by one write. Replacing the file would have some file systems write it out first, and
+that on the way of every launch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -38,18 +43,27 @@ class Record:
         return InstanceStatus(self.spec.instance_id, self.state, self.address, self.pid, self.at_s, self.reason)
 
 
-def save(folder: Path, record: Record, *, durable: bool) -> None:
-    """Replace the record. With `durable` it is on the disk when this returns, and so is the folder's name."""
-    scratch = folder / f"{NAME}.new"
-    with open(scratch, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(record), file)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(scratch, folder / NAME)
-    if durable:
-        _sync(folder)
-        _sync(folder.parent)
+def save(folder: Path, record: Record) -> None:
+    """The record from now on: a node that is killed leaves the one before or this one. `sync` has it outlive the
+    machine."""
+    line = b"\n" + json.dumps(dataclasses.asdict(record)).encode()
+    descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        written = os.write(descriptor, line)
+        if written < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / NAME))
+    finally:
+        os.close(descriptor)
+
+
+def sync(folder: Path) -> None:
+    """What was saved is on the disk when this returns, and so is the folder's name."""
+    for path in (folder / NAME, folder, folder.parent):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove(folder: Path) -> None:
@@ -61,10 +75,21 @@ def load_all(instances: Path) -> list[Record]:
     found = []
     for path in sorted(instances.glob(f"*/{NAME}")):
         try:
-            found.append(_from_dict(json.loads(path.read_text(encoding="utf-8"))))
+            found.append(_last(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.error("record.unreadable path=%s error=%r", path, error)
     return found
+
+
+def _last(text: str) -> Record:
+    """Of the last whole line: a disk that was full, or a machine that went away, may have left a part of one."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    for line in reversed(lines[1:]):
+        try:
+            return _from_dict(json.loads(line))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return _from_dict(json.loads(lines[0] if lines else ""))
 
 
 def _from_dict(values: dict[str, Any]) -> Record:
@@ -73,11 +98,3 @@ def _from_dict(values: dict[str, Any]) -> Record:
     values["spec"] = LaunchSpec.from_dict(values["spec"])
     values["state"] = InstanceState(values["state"])
     return Record(**values)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -81,6 +81,7 @@ class Sampler:
             gpu_encoder_utilization=gpu.encoder_utilization if gpu else None,
             gpu_decoder_utilization=gpu.decoder_utilization if gpu else None,
             simulated=gpu is not None and self._devices.simulated,
+            gpu_at_s=None if gpu is None else gpu.at_s if gpu.at_s is not None else at_s,
         )
 
 
@@ -94,6 +95,7 @@ def together(uses: Sequence[GpuUse]) -> GpuUse:
         _sum([use.encoder_utilization for use in uses], at_most=1.0),
         _sum([use.decoder_utilization for use in uses], at_most=1.0),
         _sum([use.memory_mib for use in uses]),
+        min((use.at_s for use in uses if use.at_s is not None), default=None),  # as old as the oldest of them
     )
 
 

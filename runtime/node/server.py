@@ -9,6 +9,9 @@ A request is `{"id", "op", …}`; its answer `{"id", "ok": true, "result"}` or `
 | `prepare`  | `runtime`                             | null, when launches of it will be fast             |
 | `launch`   | `spec` (LaunchSpec)                   | null, when it is on the disk; a known id: nothing  |
 | `stop`     | `instance_id`, `grace_s`              | null, at once; an unknown or ended id: nothing     |
+| `environment` | `code_sha256`, `build`, `wait_s`   | CodeEnvironment, as it is or has become in `wait_s` |
+| `sweep_environments` | `code_in_use` ([sha256])    | [id] of those removed: no code needs them          |
+| `zygotes`  |                                       | [{"function", "pid", "children", "refused"}]       |
 | `forget`   | `instance_id`                         | null; only if it has ended; its output stays       |
 | `list`     |                                       | [InstanceStatus]                                   |
 | `samples`  |                                       | [InstanceSample], of what runs                     |
@@ -35,6 +38,7 @@ import errno
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -50,6 +54,7 @@ log = logging.getLogger(__name__)
 
 Arguments = dict[str, Any]
 Say = Callable[[dict[str, Any]], Awaitable[None]]
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _GRACE_S: Final = 10.0
 _TAIL_BYTES: Final = 64 * 1024
 _TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -70,6 +75,9 @@ class Server:
             "launch": self._launch,
             "stop": self._stop,
             "forget": self._forget,
+            "environment": self._environment,
+            "sweep_environments": self._sweep_environments,
+            "zygotes": self._zygotes,
             "list": self._list,
             "samples": self._samples,
             "shutdown": self._shutdown,
@@ -170,7 +178,8 @@ class Server:
         isolation = self._instances.isolation()
         has_engine = not isolation["container"].startswith("none")  # an engine may come and go
         runtimes = [*self._info.runtimes, *(["custom-container"] if has_engine else [])]
-        return dataclasses.asdict(dataclasses.replace(self._info, runtimes=runtimes, isolation=isolation))
+        gpus = self._instances.cards.described()
+        return dataclasses.asdict(dataclasses.replace(self._info, runtimes=runtimes, isolation=isolation, gpus=gpus))
 
     async def _prepare(self, request: Arguments) -> None:
         await self._instances.prepare(_text(request, "runtime"))
@@ -180,13 +189,29 @@ class Server:
             spec = LaunchSpec.from_dict(request["spec"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgument(f"spec is not a LaunchSpec: {error}") from error
-        self._instances.launch(spec)
+        await self._instances.launch(spec)
 
     async def _stop(self, request: Arguments) -> None:
         self._instances.stop(_text(request, "instance_id"), _number(request, "grace_s", _GRACE_S, 3600.0))
 
     async def _forget(self, request: Arguments) -> None:
         self._instances.forget(_text(request, "instance_id"))
+
+    async def _environment(self, request: Arguments) -> Any:
+        wait_s = _number(request, "wait_s", 0.0, 3600.0)
+        build = request.get("build", False) is True
+        return _plain(
+            await self._instances.environment(_sha256(request.get("code_sha256")), build=build, wait_s=wait_s)
+        )
+
+    async def _sweep_environments(self, request: Arguments) -> Any:
+        in_use = request.get("code_in_use")
+        if not isinstance(in_use, list):
+            raise InvalidArgument(f"code_in_use {in_use!r} must be a list of SHA-256")
+        return await self._instances.sweep_environments([_sha256(one) for one in in_use])
+
+    async def _zygotes(self, _: Arguments) -> Any:
+        return self._instances.zygotes.listing()
 
     async def _list(self, _: Arguments) -> Any:
         return [_plain(status) for status in self._instances.statuses()]
@@ -212,6 +237,12 @@ def _text(request: Arguments, name: str) -> str:
     value = request.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidArgument(f"{name} {value!r} must be a text")
+    return value
+
+
+def _sha256(value: Any) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise InvalidArgument(f"code_sha256 {value!r} must be 64 hex digits")
     return value
 
 

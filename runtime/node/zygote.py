@@ -9,8 +9,17 @@
     ← {"id", "error"}
     ← {"exited": pid, "status"}                         as subprocess has it: negative for a signal
 
-It ends when the node closes the socket; its children live on. Nothing here may start a thread, open a session or touch
-a GPU before the fork: none of that can be forked.
+    → {"join": group}                                   move into this memory group: the next child is born in it
+    ← {"joined": group}                                 "" if it could not
+
+An order with `"template": true` has a socket in place of the ready pipe: the child imports the function of the order
+and becomes a zygote too, with that socket (runtime/instance/template.py). There it says, in place of ready:
+
+    ← {"refused": reason}                               what was imported cannot be forked; it ends
+
+`python -m runtime.node.zygote FD own` has not imported what a function may bring itself; it carries out one such
+order, the first, in itself. It ends when the node closes the socket; its children live on. Nothing here may start a
+thread, open a session or touch a GPU before the fork: none of that can be forked.
 """
 
 from __future__ import annotations
@@ -23,6 +32,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -41,26 +51,39 @@ PRELOADED: Final = (
     "starlette.responses",
     "starlette.routing",
     "runtime.instance.birth",
+    "runtime.instance.template",
+    # Of what serves models only this: the rest needs packages that functions may bring themselves.
+    "runtime.models.batching",
+    "runtime.models.bound",
+    "runtime.models.routes",
     "numpy",
     "onnxruntime",
 )
+BEFORE_FORKS: Final = {
+    "OPENBLAS_NUM_THREADS": "1",  # its pool would start threads at import
+    "ORT_DISABLE_TELEMETRY": "1",  # so would this, with a database that all forks would share
+}
 # A function that brings its own copy of one of these needs an interpreter in which ours was not imported.
 REPLACEABLE: Final = ("numpy", "onnxruntime")
+_WITHOUT_OWN: Final = tuple(n for n in PRELOADED if n not in REPLACEABLE and not n.startswith("runtime.models"))
 
 
 def main() -> None:
     node = socket.socket(fileno=int(sys.argv[1]))
+    is_for_own = "own" in sys.argv[2:]
     compiled.use()
-    preload()
-    node.send(json.dumps({"ready": True}).encode())
-    Zygote(node).serve()
+    preload(_WITHOUT_OWN if is_for_own else PRELOADED)
+    zygote = Zygote(node)
+    if is_for_own:
+        zygote.carry_out_in_itself()
+    zygote.say_ready()
+    zygote.serve()
     os._exit(0)  # nothing here needs the usual way out, and libraries take their time on it
 
 
-def preload() -> None:
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its pool would start threads at import
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # so would this, with a database that all forks would share
-    for name in PRELOADED:
+def preload(names: Sequence[str] = PRELOADED) -> None:
+    os.environ.update(BEFORE_FORKS)
+    for name in names:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise write to every page that it shares with the others
@@ -70,6 +93,27 @@ class Zygote:
     def __init__(self, node: socket.socket) -> None:
         self._node = node
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Held here: once a function was imported, ours are not to be found by name any more.
+        self._birth = importlib.import_module("runtime.instance.birth")
+        self._template = importlib.import_module("runtime.instance.template")
+
+    def say_ready(self) -> None:
+        self._say({"ready": True})
+
+    def carry_out_in_itself(self) -> None:
+        """Take the first order, a template's, and become it. Ends the process if that cannot be."""
+        packet, descriptors, _, _ = socket.recv_fds(self._node, PACKET_BYTES_MAX, 2)
+        if not packet:
+            os._exit(0)
+        log, *others = descriptors
+        for descriptor in others:
+            os.close(descriptor)
+        self.become_template(json.loads(packet), log)
+
+    def become_template(self, order: dict[str, Any], log: int) -> None:
+        if reason := self._template.prepare(order, log):
+            self._say({"refused": reason})
+            os.killpg(0, signal.SIGKILL)  # and what the import has started
 
     def serve(self) -> None:
         """Until the node is gone."""
@@ -98,10 +142,16 @@ class Zygote:
                 self._say({"exited": ended[0], "status": os.waitstatus_to_exitcode(ended[1])})
 
     def _answer_one(self) -> bool:
-        packet, descriptors, _, _ = socket.recv_fds(self._node, PACKET_BYTES_MAX, 2)
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(self._node, PACKET_BYTES_MAX, 2)
+        except ConnectionResetError:  # the node is gone, with news from here that it has not read
+            return False
         if not packet:
             return False
         order = json.loads(packet)
+        if "join" in order:
+            self._join(order["join"])
+            return True
         try:
             self._fork(order, *descriptors)
         except OSError as error:
@@ -113,6 +163,8 @@ class Zygote:
 
     def _fork(self, order: dict[str, Any], log: int, ready: int) -> None:
         pid = os.fork()
+        if pid == 0 and order.get("template"):
+            self._become_zygote(order, log, ready)
         if pid == 0:
             self._become_instance(order, log, ready)
         pidfd = os.pidfd_open(pid)  # nobody else waits for the child, so the pid is its own
@@ -123,17 +175,39 @@ class Zygote:
         finally:
             os.close(pidfd)
 
+    def _join(self, group: str) -> None:
+        try:
+            (Path(group) / "cgroup.procs").write_text("0")
+        except OSError:
+            group = ""
+        self._say({"joined": group})
+
+    def _become_zygote(self, order: dict[str, Any], log: int, node: int) -> None:
+        try:
+            self._leave()
+            zygote = Zygote(socket.socket(fileno=node))
+            os.set_inheritable(node, False)
+            zygote.become_template(order, log)
+            zygote.say_ready()
+            zygote.serve()
+        finally:
+            os._exit(0)
+
+    def _leave(self) -> None:
+        """A child is nobody's zygote, and has a session of its own."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        self._node.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
     def _become_instance(self, order: dict[str, Any], log: int, ready: int) -> None:
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            os.setsid()
-            self._node.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            status = importlib.import_module("runtime.instance.birth").become_instance(order, log, ready)
+            self._leave()
+            status = self._birth.become_instance(order, log, ready)
         except BaseException as error:  # a child must never return into the zygote's loop
             print(f"the instance could not be started: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
         finally:

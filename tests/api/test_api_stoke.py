@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from control_plane.explain import Explained, Inputs, PolicyExplained
+from control_plane.node_views import DeviceView, NodeView
 from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
 from runtime.contract import InstanceSample, InstanceState, NodeInfo
@@ -35,6 +36,19 @@ async def test_status_names_the_devices_and_says_which_are_simulated(api: Api) -
     api.fleet.machine = NodeInfo("local", 1, 4096, 2.0, gpus=[card])
     _, status = await api.send("GET", "/stoke/v1/status")
     assert status["node"]["gpus"] == [card]
+
+
+async def test_nodes_are_shown_with_their_devices_and_what_is_on_them(api: Api) -> None:
+    assert await api.send("GET", "/stoke/v1/nodes") == (200, {"nodes": []})
+    gpu = {"index": 0, "uuid": "GPU-0", "name": "card", "memory_mib": 16384, "simulated": True}
+    node = NodeInfo("local", 1, 4096, 2.0, gpus=[gpu], disk_mib=9, labels={"zone": "a"})
+    api.fleet.machines = [NodeView(node, 512, 0.5, 0, 1, (DeviceView(gpu, "ampere", 8192, ("c-1",)),))]
+    _, answer = await api.send("GET", "/stoke/v1/nodes")
+    (shown,) = answer["nodes"]
+    assert (shown["memory_mib"], shown["memory_promised_mib"], shown["instances"]) == (4096, 512, 1)
+    assert shown["labels"] == {"zone": "a"}
+    assert shown["devices"] == [{**gpu, "family": "ampere", "promised_mib": 8192, "instances": ["c-1"]}]
+    assert "gpus" not in shown
 
 
 async def test_instances_are_shown_with_what_they_use(api: Api) -> None:

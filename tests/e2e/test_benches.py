@@ -46,16 +46,31 @@ def test_a_container_is_launched_beside_one_that_is_made_by_hand(tmp_path: Path)
     assert found["ratio"] > 0
 
 
+def test_the_phases_of_a_cold_start_add_up_for_each_way_to_start(tmp_path: Path) -> None:
+    found = run("coldstart_phases", tmp_path / "p.json", "--rounds", "1", "--functions", "digits", "mlp")
+    for launches in found.values():
+        assert list(launches) == ["function's zygote", "plain zygote", "fresh interpreter"]
+        assert all(min(value for name, value in one.items() if name != "rest_s") >= 0 for (one,) in launches.values())
+        assert all(one["session_s"] > 0 and one["ratio"] > 1 for (one,) in launches.values())
+        assert launches["function's zygote"][0]["import_s"] == 0
+
+
 def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
     found = run("fleet", tmp_path / "l.json", "--functions", "20", "--instances", "60", "--repetitions", "2")
     assert (found["functions"], found["instances"]) == (20, 60)
     assert [cost["functions"] for cost in found["ticks"].values()] == [0, 1, 20]
 
 
-def test_the_whole_path_is_measured_for_both_kinds_of_handler(tmp_path: Path) -> None:
+def test_the_whole_path_is_measured_for_both_kinds_of_handler_and_a_model(tmp_path: Path) -> None:
     found = run("path", tmp_path / "p.json", "--rounds", "1", "--seconds", "1")
-    assert {"stoke", "stoke, sync handler"} <= set(found["median"])
+    assert {"stoke", "stoke, sync handler", "stoke, model"} <= set(found["median"])
     assert all(each["requests_per_s"] > 0 for each in found["median"].values())
+
+
+def test_batching_is_compared_with_a_bare_loop_by_the_batches_that_came_about(tmp_path: Path) -> None:
+    found = run("batching", tmp_path / "b.json", "--rounds", "1", "--seconds", "1")
+    assert found["mean_batch"] > 1
+    assert min(found["ratio_to_loop"], found["ratio_to_best_loop"], found["requests_per_s"]) > 0
 
 
 def test_ten_times_the_load_is_answered_with_what_fits_and_refusals_that_say_when_to_come_back(tmp_path: Path) -> None:
@@ -102,3 +117,15 @@ def test_several_gateways_are_measured_beside_one(tmp_path: Path) -> None:
     found = run("gateways", tmp_path / "g.json", *small)
     assert set(found["median"]) == {"1", "2"}
     assert all(each["requests_per_s"] > 0 and each["gateway_cpu_us_each"] >= 0 for each in found["median"].values())
+
+
+def test_added_latency_is_told_for_each_way_beside_the_straight_one(tmp_path: Path) -> None:
+    found = run("latency", tmp_path / "l.json", "--rounds", "1", "--seconds", "1", "--per-s", "50")
+    assert {"gateway", "gateway, 200 functions"} <= set(found["added_ms"])
+    assert all(each["p99_ms"] >= each["p50_ms"] > 0 for each in found["median"].values())
+
+
+def test_large_bodies_are_measured_each_way_with_the_most_memory(tmp_path: Path) -> None:
+    found = run("bodies", tmp_path / "b.json", "--rounds", "1", "--seconds", "0.2", "--stream-mib", "16")
+    assert set(found["cases"]) == {"1 MiB up", "1 MiB down", "16 MiB stream up", "16 MiB stream down"}
+    assert 0 < found["peak_resident_mib"]["gateway"] < 150

@@ -23,9 +23,10 @@ from starlette.responses import Response
 
 from control_plane.cli import main, parts
 from control_plane.explain import Explained, Inputs, PolicyExplained
+from control_plane.node_views import DeviceView, NodeView
 from control_plane.ports import ProvisionStatus
 from control_plane.testing import instance_view
-from runtime.contract import InstanceSample
+from runtime.contract import InstanceSample, NodeInfo
 from tests.support.api_server import ApiServer, api_server
 
 ROOT = Path(__file__).parents[2]
@@ -293,6 +294,18 @@ def test_instances_are_a_table_or_json(stoke: Stoke, server: ApiServer) -> None:
     assert second.startswith("i-2")
     chosen = stoke("instances", "-o", "json", "--service-name", "s", "--function-name", "g").json
     assert [item["instance_id"] for item in chosen] == ["i-2"]
+
+
+def test_nodes_are_a_table_or_json(stoke: Stoke, server: ApiServer) -> None:
+    assert stoke("nodes").out == "no node has been reached yet\n"
+    gpu = {"index": 0, "uuid": "simulated-0", "name": "simulated", "memory_mib": 16384, "simulated": True}
+    node = NodeInfo("local", 1, 4096, 2.0, gpus=[gpu])
+    server.fleet.machines = [NodeView(node, 512, 0.0, 0, 1, (DeviceView(gpu, "", 8192, ("i-1",)),))]
+    head, machine, device = stoke("nodes").out.splitlines()
+    assert head.split() == ["node", "device", "memory", "promised", "instances", "health"]
+    assert machine.split() == ["local", "(machine)", "4096", "MiB", "512", "MiB", "1", "-"]
+    assert device.split() == ["local", "0", "simulated", "16384", "MiB", "8192", "MiB", "1", "healthy"]
+    assert stoke("nodes", "-o", "json").json[0]["devices"][0]["instances"] == ["i-1"]
 
 
 def test_no_instances_are_said_to_be_none(stoke: Stoke) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -93,6 +95,49 @@ async def test_a_deleted_functions_figures_go_with_it(w: World) -> None:
     await w.write(ROUTES_KEY, "function/s/LATEST/f", "")
     await w.settle()
     assert await count(w, "stoke_requests_total", function="f") == 0
+
+
+async def test_instances_that_are_held_back_and_requests_over_a_rate_are_counted(store_url: str) -> None:
+    limits = ["--outlier-failures", "2", "--outlier-least-s", "60", "--key-requests-per-s", "0.01"]
+    async with world(store_url, *limits) as w:
+
+        async def broken(request: Request, writer: asyncio.StreamWriter) -> None:
+            writer.write(plain(b"no", "500 Internal Server Error"))
+
+        await w.start_instance("good")
+        await w.start_instance("bad", broken)
+        gone = w.directory / "gone.sock"
+        await w.put_instance("gone", f"unix:{gone}")
+        await w.settle()
+
+        async def asked() -> bool:
+            await asyncio.gather(*(w.ask("POST", f"{TRIGGER}/") for _ in range(3)))
+            return await count(w, "stoke_instances_left_out") == 1
+
+        await w.until(asked)
+        assert await count(w, "stoke_instance_ejections_total", function="f", reason="outlier") == 1
+        assert await count(w, "stoke_instances_unreachable", function="f", version="LATEST") == 1
+        assert await count(w, "stoke_instance_ejections_total", reason="unreachable") == 1
+        assert await count(w, "stoke_upstream_errors_total", kind="refused") >= 1
+        assert [(await w.ask("POST", INVOKE)).status for _ in range(3)] == [200, 429, 429]
+        assert await count(w, "stoke_key_rate_limit_refusals_total", key=KEY_ID) == 2
+        assert await count(w, "stoke_rate_limit_refusals_total") == 0
+        await w.put_function(requests_per_s=0.01)
+        await w.settle()
+        assert [(await w.ask("POST", f"{TRIGGER}/")).status for _ in range(2)] == [200, 429]
+        assert await count(w, "stoke_rate_limit_refusals_total", function="f") == 1
+
+
+async def test_promtool_finds_nothing_to_complain_about(w: World) -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("no promtool on this machine: Debian's package prometheus has it")
+    await w.start_instance("i1")
+    await w.ask("POST", f"{TRIGGER}/")
+    text = (await w.ask("GET", METRICS, basic(KEY_ID, SECRET))).body
+    command = [program, "check", "metrics"]
+    done = await asyncio.to_thread(subprocess.run, command, input=text, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 async def test_the_access_log_has_a_line_for_each_request_and_follows_a_rotation(w: World, log_path: Path) -> None:

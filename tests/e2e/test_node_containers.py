@@ -8,6 +8,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from loadtests import engine as engines
 from loadtests.engine import IMAGE, PrivateEngine
 from runtime.contract import InstanceState, LaunchSpec
+from runtime.node import records
 from runtime.node.client import NodeError
 from runtime.shell import ShellOrder
 from tests.conformance.backend_beds import SERVER
@@ -173,11 +175,12 @@ async def test_a_container_that_was_started_by_a_node_that_died_before_it_knew_i
     function = server(instance_id="c-taken-on")
     await node.launched(function)
     (before,) = engine.containers()
-    record = node.data / "instances" / function.instance_id / "record.json"
     node.end(signal.SIGKILL)
     # As it stood before the engine had answered: no process, no address.
-    values = json.loads(record.read_text()) | {"state": "LAUNCHING", "pid": 0, "start_ticks": 0, "address": ""}
-    record.write_text(json.dumps(values))
+    (known,) = (r for r in records.load_all(node.data / "instances") if r.spec.instance_id == function.instance_id)
+    early = replace(known, state=LAUNCHING, pid=0, start_ticks=0, address="")
+    file = node.data / "instances" / function.instance_id / records.NAME
+    file.write_text(json.dumps(asdict(early)) + "\n")
     await node.start()
     status = await node.until(function.instance_id, READY)
     (after,) = engine.containers()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
 from runtime.contract import InstanceState
 from runtime.node import cgroups, processes
-from tests.support.node import NodeProcess, eventually, http, running_node
+from tests.support.node import DEADLINE_S, NodeProcess, eventually, http, running_node
 
 FAILED, READY, STOPPED = InstanceState.FAILED, InstanceState.READY, InstanceState.STOPPED
 
@@ -233,8 +236,17 @@ async def test_control_groups_of_ended_instances_are_removed(node: NodeProcess) 
     groups = cgroups.find()
     if groups is None:
         pytest.skip("no control group with a memory limit can be made here")
-    status = await node.launched(node.python(ECHO))
-    assert (groups.parent / f"stoke-{status.instance_id}").exists()
-    await node.client.stop(status.instance_id, 5.0)
-    await node.until(status.instance_id, STOPPED)
-    assert not (groups.parent / f"stoke-{status.instance_id}").exists()
+    function = node.python(ECHO, function="grouped")
+    first = await node.launched(function)
+    async with asyncio.timeout(DEADLINE_S):
+        while "grouped" not in str(await node.client.zygotes()):  # its children are born in groups that it has left
+            await asyncio.sleep(0.01)
+    later = await node.launched(replace(function, instance_id="c-grouped-later"))
+    for status in (first, later):
+        record = (node.data / "instances" / status.instance_id / "record.json").read_text()
+        group = Path(json.loads(record.splitlines()[-1])["group"])
+        assert cgroups.members(group) >= {status.pid}
+        assert int((group / groups.limit_file).read_text()) == function.memory_mib * 2**20
+        await node.client.stop(status.instance_id, 5.0)
+        await node.until(status.instance_id, STOPPED)
+        assert group.name not in os.listdir(groups.parent)

@@ -235,7 +235,8 @@ async def test_what_can_never_run_is_refused_naming_the_field(
 async def test_a_launch_is_on_the_disk_when_it_is_answered_and_a_second_one_does_nothing(node: NodeProcess) -> None:
     function = node.python(ECHO)
     await node.client.launch(function)
-    record = json.loads((node.data / "instances" / function.instance_id / "record.json").read_text())
+    written = (node.data / "instances" / function.instance_id / "record.json").read_text()
+    record = json.loads(written.splitlines()[-1])
     assert record["spec"] == dataclasses.asdict(function)
     ready = await node.until(function.instance_id, READY)
     await node.client.launch(function)

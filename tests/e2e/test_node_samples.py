@@ -82,10 +82,9 @@ async def test_an_idle_instance_takes_less_than_25_mib_of_its_own(node: NodeProc
 
 async def test_simulated_cards_are_listed_and_marked(node: NodeProcess) -> None:
     gpus = (await node.client.hello()).gpus
-    assert gpus == [
-        {"index": 0, "name": "simulated", "memory_mib": 1000, "simulated": True},
-        {"index": 1, "name": "simulated", "memory_mib": 1000, "simulated": True},
-    ]
+    shown = [(gpu["index"], gpu["uuid"], gpu["name"], gpu["memory_mib"], gpu["simulated"]) for gpu in gpus]
+    assert shown == [(0, "simulated-0", "simulated", 1000, True), (1, "simulated-1", "simulated", 1000, True)]
+    assert {gpu["sharing"] for gpu in gpus} == {"time-slicing"}
 
 
 async def test_simulated_gpu_use_follows_the_cpu_and_the_memory_of_the_instance_and_is_marked(

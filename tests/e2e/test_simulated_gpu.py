@@ -49,9 +49,28 @@ def test_gpu_load_scales_out_and_every_figure_is_marked_as_simulated(stoke: Stok
     assert all(sample["simulated"] and sample["gpu_sm_utilization"] is not None for sample in samples)
 
 
+def test_an_instance_on_a_card_that_is_lost_is_replaced_on_another_and_that_is_seen(tmp_path: Path) -> None:
+    stoke = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0", "--simulated-gpu", "2:16384").up()
+    try:
+        stoke.deploy("g", {"app.py": BUSY}, instanceType="fc.gpu.tesla.1", gpuMemorySize=4096)
+        stoke.provision("g", 1)
+        stoke.await_current("g", 1)
+        (before,) = stoke.ready("g")
+        assert (before["device"], before["gpu_memory_mib"]) == ("simulated-0", 4096)
+        (tmp_path / "data" / "simulated-gpu-0.lost").touch()
+        (after,) = eventually(lambda: (r := stoke.ready("g")) and r[0]["device"] == "simulated-1" and r, "another one")
+        (node,) = stoke.call("GET", "/stoke/v1/nodes")["nodes"]
+        shown = [(d["is_healthy"], d["simulated"], d["promised_mib"], d["instances"]) for d in node["devices"]]
+        assert shown == [(False, True, 0, []), (True, True, 4096, [after["instance_id"]])]
+    finally:
+        stoke.down()
+
+
 def test_more_gpu_memory_than_the_cards_have_is_said(stoke: Stoke) -> None:
     stoke.deploy("g", {"app.py": BUSY}, instanceType="fc.gpu.tesla.1", gpuMemorySize=8192)
     stoke.provision("g", 3)
     stoke.await_current("g", 2)
     error = eventually(lambda: stoke.status("g")["currentError"], "a currentError")
-    assert error == "no room for 1 more instances: 8192 MiB of GPU memory asked for, 0 of 16384 MiB left"
+    assert error == (
+        "no room for 1 more instances: 8192 MiB of GPU memory asked for; device 0 (simulated): 0 of 16384 MiB left"
+    )

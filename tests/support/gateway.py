@@ -134,6 +134,7 @@ class Instance:
         self._answer = answer or self.answer_ok
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def answer_ok(self, request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(plain(request.body or b"ok"))
@@ -147,12 +148,18 @@ class Instance:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # What a gateway that does not read leaves unsent would keep a connection open, and its loop might end before.
+        for writer in self._writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
         self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.append(writer)
         self.connections += 1
         number = self.connections
         try:

@@ -6,8 +6,8 @@ import math
 
 from control_plane.fleet.attention import Attention
 from control_plane.fleet.ledger import Ledger
-from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST, Unsaved
-from control_plane.fleet.placement import Need
+from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST, SAVED_AT_ONCE_MOST, Unsaved
+from control_plane.fleet.placement import Need, Taken
 
 A, B = ("s", "LATEST", "a"), ("s", "LATEST", "b")
 
@@ -55,13 +55,15 @@ def test_what_is_forgotten_is_neither_awake_nor_at_rest() -> None:
 def test_the_ledger_adds_up_what_is_there_now() -> None:
     ledger = Ledger()
     ledger.put(A, 3, Need(512, 1000))
-    ledger.put(B, 2, Need(100))
-    assert ledger.taken == Need(1736, 3000)
+    ledger.put(B, 2, Need(100, cpu=0.05, disk_mib=512))
+    assert ledger.taken({}) == Taken(1736, 0.1, 1024)
+    assert set(ledger.gpu_sizes) == {1000}
     ledger.put(A, 1, Need(1024, 0))
-    assert ledger.taken == Need(1224)
+    assert ledger.taken({}) == Taken(1224, 0.1, 1024)
+    assert set(ledger.gpu_sizes) == set()
     ledger.put(B, 7, None)
     ledger.put(A, 0, Need(1024))
-    assert ledger.taken == Need(0)
+    assert ledger.taken({}) == Taken()
 
 
 def test_a_memory_is_saved_once_it_is_old_enough_the_oldest_first() -> None:
@@ -94,3 +96,17 @@ def test_without_a_time_between_everything_is_saved_at_once() -> None:
     for name in range(SAVED_AT_ONCE_LEAST * 3):
         unsaved.note(name, 0.0)
     assert len(unsaved.due(0.0)) == SAVED_AT_ONCE_LEAST * 3
+
+
+def test_however_many_are_due_a_tick_saves_no_more_than_its_most_and_all_have_their_turn() -> None:
+    unsaved: Unsaved[int] = Unsaved(every_s=5.0, tick_s=1.0)
+    many = SAVED_AT_ONCE_MOST * 8
+    for name in range(many):
+        unsaved.note(name, 0.0)
+    saved: list[int] = []
+    for now in range(5, 40):
+        due = unsaved.due(float(now))
+        assert len(due) <= SAVED_AT_ONCE_MOST
+        unsaved.saved(due)
+        saved += due
+    assert sorted(saved) == list(range(many))

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from loadtests.bench import bodies, latency
 from loadtests.bench.gateway import Round, summary
+from loadtests.bench.open_loop import Latency, answer_end, moments
 from loadtests.bench.wire import Load, Seen, parse_wrk
 
 WRK = """Running 2s test @ http://127.0.0.1:33119/
@@ -51,4 +53,38 @@ def test_a_proxy_that_was_not_busy_and_a_missing_nginx_are_said() -> None:
         "gateway was busy for 50% of its core: the load was the limit, compare processor time instead",
         "nginx is not installed: nothing to compare with",
         "haproxy is not installed: nothing to compare with",
+    ]
+
+
+def test_requests_by_the_clock_come_at_the_same_moments_for_the_same_seed() -> None:
+    due = list(moments(1000.0, 2.0, 7))
+    assert due == list(moments(1000.0, 2.0, 7))
+    assert due == sorted(due)
+    assert 1850 < len(due) < 2150
+    assert due[-1] < 2.0
+
+
+def test_an_answer_ends_where_its_length_says() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    assert answer_end(head[:-1]) == answer_end(head + b"o") == 0
+    assert answer_end(head + b"ok") == answer_end(head + b"ok and more") == len(head) + 2
+    with pytest.raises(ValueError, match="without content-length"):
+        answer_end(b"HTTP/1.1 200 OK\r\n\r\n")
+
+
+def test_what_a_proxy_adds_is_told_by_rounds_that_were_beside_each_other() -> None:
+    def taken(*p50_ms: float) -> list[Latency]:
+        return [Latency(100, each, 2 * each, 0.0, 0.0, 0) for each in p50_ms]
+
+    found: dict[str, Any] = latency.summary({"straight": taken(1, 5, 1), "gateway": taken(1.5, 5.2, 1.3)}, 1000.0)
+    assert found["added_ms"] == {"gateway": {"p50": 0.3, "p99": 0.6}}
+
+
+def test_bodies_are_compared_by_bytes_and_by_processor_time() -> None:
+    measured = {"1 MiB up": {"gateway": [bodies.Round(300.0, 0.5, 0.95)], "nginx": [bodies.Round(400.0, 0.4, 0.5)]}}
+    found: dict[str, Any] = bodies.summary(measured)
+    assert found["ratio_to_nginx"] == {"1 MiB up": 0.75}
+    assert found["cases"]["1 MiB up"]["cpu_ratio_to_nginx"] == 0.8
+    assert found["notes"] == [
+        "1 MiB up: nginx was busy for 50% of its core: the load was the limit, see processor time"
     ]

@@ -99,24 +99,24 @@ def test_more_traffic_than_before_gives_more_within_the_window() -> None:
 
 
 def test_a_rate_is_kept_over_time_with_its_burst_at_once() -> None:
-    bucket = Bucket("f", 10.0, 20.0, 0.0)
+    bucket = Bucket(("s", "1", "f"), "f", 10.0, 20.0, 0.0)
     assert sum(bucket.take(0.0) for _ in range(100)) == 20
     assert sum(bucket.take(n / 100) for n in range(1000)) in (99, 100)
 
 
 def test_retry_after_is_when_there_is_room_again() -> None:
-    bucket = Bucket("f", 0.25, 1.0, 0.0)
+    bucket = Bucket(("s", "1", "f"), "f", 0.25, 1.0, 0.0)
     assert bucket.take(0.0)
     assert not bucket.take(1.0)
     assert bucket.retry_after_s == 3
     assert bucket.take(4.0)
-    slow = Bucket("f", 0.001, 1.0, 0.0)
+    slow = Bucket(("s", "1", "f"), "f", 0.001, 1.0, 0.0)
     assert slow.take(0.0)
     assert slow.retry_after_s == 60
 
 
 def test_a_clock_that_steps_back_gives_nothing() -> None:
-    bucket = Bucket("f", 1.0, 1.0, 10.0)
+    bucket = Bucket(("s", "1", "f"), "f", 1.0, 1.0, 10.0)
     assert bucket.take(10.0)
     assert not bucket.take(5.0)
     assert not bucket.take(10.5)
@@ -131,3 +131,16 @@ def test_a_limit_that_changes_begins_anew_and_one_that_does_not_goes_on() -> Non
     assert buckets.bucket(("key", "k"), 1.0, 1.0, 0.0).about == "access key 'k'"
     buckets.forget(("key", "k"))
     buckets.forget(("key", "unknown"))
+
+
+@pytest.mark.parametrize("gateways", [1, 2, 3, 64])
+def test_a_limit_holds_over_all_gateways(gateways: int) -> None:
+    shares = [Buckets(gateways).bucket(("key", "k"), 96.0, 192.0, 0.0) for _ in range(gateways)]
+    assert sum(share.take(0.0) for share in shares for _ in range(500)) == 192
+    assert 0.9 * 960 <= sum(share.take(n / 100) for n in range(1000) for share in shares for _ in range(2)) <= 960
+
+
+def test_a_refusal_of_one_of_several_gateways_says_whose_share_is_used_up() -> None:
+    share = Buckets(4).bucket(("s", "1", "f"), 10.0, 1.0, 0.0)
+    assert share.about == "function 'f' version '1', of which this is one of 4 gateways' share,"
+    assert (share.per_s, share.burst) == (2.5, 1.0), "one at once at least, or nothing would ever be served"

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.gateway.access_log import Record, line_of
-from runtime.gateway.metrics import BOUNDS_S, Level, Metrics
+from runtime.gateway.metrics import BOUNDS_S, OUTLIER, Level, Metrics
 from runtime.gateway.resolve import Names
 
 NAMES = Names("s", "LATEST", "f")
@@ -59,6 +59,23 @@ def test_errors_refusals_and_levels_are_said_by_kind() -> None:
     version = frozenset({"service": "s", "version": "1", "function": "f"}.items())
     assert (samples["stoke_requests_in_flight", version], samples["stoke_requests_queued", version]) == (3, 4)
     assert samples["process_resident_memory_bytes", frozenset()] == 4096
+
+
+def test_refusals_by_rate_and_instances_that_are_held_back_are_counted_by_whose_they_are() -> None:
+    metrics = Metrics()
+    version = ("s", "1", "f")
+    metrics.throttled[version] += 2
+    metrics.throttled["key", 'a"k\\'] += 3
+    metrics.ejected[version, OUTLIER] += 1
+    samples = told(metrics, (Level(*version, in_flight=0, queued=0, left_out=1, unreachable=2),))
+    labels = {"service": "s", "version": "1", "function": "f"}
+    assert samples["stoke_rate_limit_refusals_total", frozenset(labels.items())] == 2
+    assert samples["stoke_key_rate_limit_refusals_total", frozenset({"key": 'a"k\\'}.items())] == 3
+    assert samples["stoke_instance_ejections_total", frozenset({**labels, "reason": "outlier"}.items())] == 1
+    assert samples["stoke_instances_left_out", frozenset(labels.items())] == 1
+    assert samples["stoke_instances_unreachable", frozenset(labels.items())] == 2
+    metrics.forget_version(version)
+    assert 'function="f"' not in metrics.text((), 0.0, 0)
 
 
 def test_what_is_no_more_is_forgotten() -> None:

@@ -33,6 +33,9 @@ def test_arguments_count_before_the_environment_and_that_before_defaults() -> No
         ),
         ([*NEEDED, "--store", "http://x"], "--store 'http://x': redis://"),
         ([*NEEDED, "--control-plane", "x"], "--control-plane 'x': unix:PATH"),
+        ([*NEEDED, "--otlp-endpoint", "collector:4318"], "--otlp-endpoint 'collector:4318': http://HOST"),
+        ([*NEEDED, "--otlp-endpoint", "http://:1x"], "--otlp-endpoint 'http://:1x': http://HOST"),
+        ([*NEEDED, "--otlp-share", "2"], "--otlp-share 2.0: 0 to 1 is allowed"),
         (NEEDED[2:], "--listen or --listen-fd is needed"),
     ],
 )
@@ -58,7 +61,7 @@ def test_the_servers_limits_are_the_settings() -> None:
 def test_the_limits_are_in_the_docs_with_their_defaults() -> None:
     page = (Path(__file__).parents[2] / "docs" / "design" / "01-invocation.md").read_text()
     told_elsewhere = {"listen", "listen_fd", "store", "control_plane", "data", "id", "access_log", "sockets"}
-    told_elsewhere |= {"tls_certificate", "tls_key"}
+    told_elsewhere |= {"tls_certificate", "tls_key", "otlp_endpoint"}
     missing = [
         each.name
         for each in dataclasses.fields(GatewaySettings)

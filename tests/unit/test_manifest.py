@@ -39,6 +39,17 @@ def problems(folder: Path, text: str, **environment: str) -> list[str]:
     return [line.removeprefix(f"{folder}/s.yaml:") for line in str(caught.value).splitlines()]
 
 
+def test_stokes_own_settings_of_a_function_are_read_in_either_edition_and_wrong_ones_named(tmp_path: Path) -> None:
+    own = "stoke: {importBeforeFork: false, queueWaitSeconds: 2}"
+    props = f"{{region: cn-local, functionName: fn, runtime: custom, {own}}}"
+    third = f"edition: 3.0.0\nname: app\nresources: {{one: {{component: fc3, props: {props}}}}}"
+    for text in (MINIMAL.replace("handler: not-used", own), third):
+        (plan,) = read(tmp_path, text).plans
+        assert plan.function["stoke"] == {"importBeforeFork": False, "queueWaitSeconds": 2}
+    wrong = MINIMAL.replace("handler: not-used", "stoke: {importBeforeForks: false}")
+    assert any("importBeforeForks" in line for line in problems(tmp_path, wrong))
+
+
 # -- files that are right -------------------------------------------------------------------------------------------
 
 

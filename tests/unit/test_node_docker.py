@@ -14,6 +14,7 @@ from runtime.contract import LaunchSpec
 from runtime.node.docker.asked import Containment, Frames, ShmSizeError, address_of, create_body, shm_size_bytes
 from runtime.node.docker.pulls import PullProgress, read_credentials, registry_of, repository_and_tag
 from runtime.node.environment import container_environment
+from runtime.node.gpu_share import GpuShare
 from runtime.node.kind_options import kind_arguments, kind_settings
 
 
@@ -25,8 +26,8 @@ def spec(**values: Any) -> LaunchSpec:
     return LaunchSpec(**(known | values))
 
 
-def body(containment: Containment | None = None, gpus: tuple[str, ...] = (), **values: Any) -> dict[str, Any]:
-    return create_body(spec(**values), "owner", containment or Containment(), gpus)
+def body(containment: Containment | None = None, share: GpuShare | None = None, **values: Any) -> dict[str, Any]:
+    return create_body(spec(**values), "owner", containment or Containment(), share)
 
 
 def test_a_container_is_shut_in_by_default() -> None:
@@ -62,13 +63,25 @@ def test_the_user_of_the_settings_is_for_images_that_name_none() -> None:
     assert "User" not in create_body(spec(), "o", Containment(), image={"Config": {"User": ""}})
 
 
-def test_cards_are_asked_for_by_name() -> None:
-    (request,) = body(gpus=("GPU-1",), gpu_memory_mib=1024)["HostConfig"]["DeviceRequests"]
+def test_its_card_is_asked_for_by_name_and_the_instance_is_told_its_share() -> None:
+    share = GpuShare("GPU-1", 1024, 25, mps_pipe="/data/mps/1")
+    asked = body(share=share, gpu_memory_mib=1024)
+    (request,) = asked["HostConfig"]["DeviceRequests"]
     assert request == {"Driver": "nvidia", "DeviceIDs": ["GPU-1"], "Capabilities": [["gpu"]]}
+    assert "CUDA_VISIBLE_DEVICES=GPU-1" in asked["Env"]
+    assert not any(entry.startswith("CUDA_MPS") for entry in asked["Env"])
+
+
+def test_a_simulated_card_is_none_that_could_be_shown() -> None:
+    asked = body(share=GpuShare("simulated-0", 1024, 25, simulated=True), gpu_memory_mib=1024)
+    assert "DeviceRequests" not in asked["HostConfig"]
+    assert "CUDA_VISIBLE_DEVICES=" in asked["Env"]
 
 
 def test_cards_may_be_asked_for_by_the_container_device_interface() -> None:
-    (request,) = body(Containment(gpus="cdi"), ("GPU-1",), gpu_memory_mib=1024)["HostConfig"]["DeviceRequests"]
+    (request,) = body(Containment(gpus="cdi"), GpuShare("GPU-1", 1024, 25), gpu_memory_mib=1024)["HostConfig"][
+        "DeviceRequests"
+    ]
     assert request == {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-1"]}
 
 

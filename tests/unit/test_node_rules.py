@@ -157,7 +157,10 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     folder.mkdir()
     spec = dataclasses.replace(SPEC, environment={"A": "b"}, command=["x"])
     record = Record(spec, InstanceState.READY, 1.5, "", "unix:/x", 10, 50, "boot", "/group", False, True)
-    records.save(folder, record, durable=True)
+    for state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING):
+        records.save(folder, dataclasses.replace(record, state=state))
+    records.save(folder, record)
+    records.sync(folder)
     assert records.load_all(tmp_path) == [record]
     records.remove(folder)
     assert records.load_all(tmp_path) == []
@@ -166,11 +169,22 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_a_record_of_a_newer_node_is_read_and_a_broken_one_passed_over(tmp_path: Path) -> None:
     for name in ("c-1", "c-2"):
         (tmp_path / name).mkdir()
-    records.save(tmp_path / "c-1", Record(SPEC), durable=False)
+    records.save(tmp_path / "c-1", Record(SPEC))
     path = tmp_path / "c-1" / records.NAME
     path.write_text(json.dumps({**json.loads(path.read_text()), "unheard_of": 1}))
     (tmp_path / "c-2" / records.NAME).write_text("{")
     assert records.load_all(tmp_path) == [Record(SPEC)]
+
+
+def test_of_a_record_that_was_cut_off_the_one_before_counts(tmp_path: Path) -> None:
+    (tmp_path / "c-1").mkdir()
+    records.save(tmp_path / "c-1", Record(SPEC))
+    records.save(tmp_path / "c-1", Record(SPEC, InstanceState.READY))
+    path = tmp_path / "c-1" / records.NAME
+    path.write_bytes(path.read_bytes()[:-10])
+    assert records.load_all(tmp_path) == [Record(SPEC)]
+    records.save(tmp_path / "c-1", Record(SPEC, InstanceState.READY))
+    assert records.load_all(tmp_path) == [Record(SPEC, InstanceState.READY)]
 
 
 # -- outputs ----------------------------------------------------------------------------------------------------------

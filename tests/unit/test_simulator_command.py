@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.cli import main as stoke
-from loadtests.simulator.__main__ import main, make_parser
+from loadtests.simulator.__main__ import devices_of, main, make_parser
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "provision" / "examples" / "default.json")
@@ -138,3 +138,14 @@ def test_a_recorded_launch_time_counts_where_no_option_says_otherwise(
     for more, launch_s in (([], 2.5), (["--launch-seconds", "1"], 1.0)):
         assert main(["--trace", str(path), "--config", CONFIG, "--history-seconds", "0", "-o", "json", *more]) == 0
         assert json.loads(capsys.readouterr().out)["scenario"]["launch_s"] == launch_s
+
+
+def test_devices_are_given_by_number_and_memory() -> None:
+    assert devices_of("") == ()
+    assert devices_of("2:16384,1:81920") == (16_384, 16_384, 81_920)
+
+
+@pytest.mark.parametrize("text", ["1", "1:", ":1", "0:5", "a:b", "-1:5", "2000:5"])
+def test_devices_that_are_spelled_wrong_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="N:MEMORY_MIB is allowed, with N from 1 to 1024"):
+        devices_of(text)

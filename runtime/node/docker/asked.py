@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec
 from runtime.node.environment import container_environment
+from runtime.node.gpu_share import GpuShare, gpu_environment
 
 NAME_PREFIX: Final = "stoke-"
 LABEL_INSTANCE: Final = "stoke.instance"
@@ -48,16 +49,19 @@ def create_body(
     spec: LaunchSpec,
     owner: str,
     containment: Containment,
-    gpus: Sequence[str] = (),
+    share: GpuShare | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`. `gpus` are uuids of cards; `image` is what the engine says of the image.
+    """The body of `POST /containers/create`. `image` is what the engine says of the image. A container shares its card
+    by time: MPS would have to be reached in it.
 
     Raises ShmSizeError.
     """
+    gpu = gpu_environment(replace(share, mps_pipe="")) if share is not None else None
+    gpus = [share.uuid] if share is not None and not share.simulated else []
     body: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in container_environment(spec).items()],
+        "Env": [f"{name}={value}" for name, value in container_environment(spec, gpu).items()],
         "Labels": {
             LABEL_INSTANCE: spec.instance_id,
             LABEL_OWNER: owner,

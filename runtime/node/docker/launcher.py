@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from runtime.contract import LaunchSpec
 from runtime.node import launch, process, processes, reasons
-from runtime.node.devices import Devices
 from runtime.node.docker import asked
 from runtime.node.docker.engine import Engine, EngineAway, EngineError
 from runtime.node.docker.images import FILE_NAME, FILE_PREFIX, Images
@@ -41,9 +40,8 @@ _LOG_END_S: Final = 2.0  # and to the last of what it printed
 class DockerLauncher:
     """Fills `launcher.Launcher`. `lives` tells of an instance id whether its life goes on here."""
 
-    def __init__(self, settings: NodeSettings, devices: Devices, lives: Callable[[str], bool]) -> None:
+    def __init__(self, settings: NodeSettings, lives: Callable[[str], bool]) -> None:
         self._settings = settings
-        self._devices = devices
         self._engine = Engine(settings.engine)
         self._images = Images(self._engine, settings.images, settings.image_pull, settings.registry_credentials)
         self._containment = asked.Containment(
@@ -103,8 +101,9 @@ class DockerLauncher:
         self._tidy.ask()
         return Place(folder, folder, address, self._settings.path, spec.ca_port)
 
-    async def fetch(self, spec: LaunchSpec, say: Callable[[str], None]) -> None:
+    async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:
         self._images_seen[spec.instance_id] = await self._images.ensure(spec.image, say)
+        return place
 
     # -- the start ----------------------------------------------------------------------------------------------------
 
@@ -121,7 +120,7 @@ class DockerLauncher:
         try:
             found = await self._started_before(name)
             if found is None:
-                await self._create(spec, name)
+                await self._create(spec, place, name)
                 await self._engine.call("POST", f"/containers/{name}/start")
                 found = await self._engine.call("GET", f"/containers/{name}/json")
         except EngineError as error:
@@ -149,17 +148,11 @@ class DockerLauncher:
         await self._engine.call("DELETE", f"/containers/{name}", force=1, v=1)
         return None
 
-    async def _create(self, spec: LaunchSpec, name: str) -> None:
+    async def _create(self, spec: LaunchSpec, place: Place, name: str) -> None:
         image = self._images_seen.pop(spec.instance_id, {})
-        body = asked.create_body(spec, self._owner, self._containment, self._gpus(spec), image)
+        body = asked.create_body(spec, self._owner, self._containment, place.share, image)
         body["Image"] = image.get("Id") or spec.image  # what was looked at, even if the name has moved on since
         await self._engine.call("POST", "/containers/create", body, name=name)
-
-    def _gpus(self, spec: LaunchSpec) -> list[str]:
-        """Cards to show to the container; simulated ones are nothing that could be shown."""
-        if not spec.gpu_memory_mib:
-            return []
-        return [str(gpu.index) for gpu in self._devices.inventory() if not gpu.simulated]
 
     def _follow_log(self, instance_id: str, place: Place) -> ContainerLog:
         if instance_id not in self._logs:
@@ -210,6 +203,9 @@ class DockerLauncher:
             return known[0] if known else None
 
         return exit_status
+
+    def became_ready(self, spec: LaunchSpec, place: Place) -> None:
+        """Nothing: an engine starts every container alike."""
 
     # -- while it lasts -----------------------------------------------------------------------------------------------
 

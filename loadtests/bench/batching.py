@@ -1,0 +1,206 @@
+"""What dynamic batching leaves of a model's speed: requests through the gateway against its session in a bare loop.
+
+The loop runs batches of every size up to the connections, one after the other, with as many threads. It is compared by
+the batch sizes that the instance came to, as its log tells at its end, and by the loop's best size. The requests have
+one row each. The load and the gateway are on core 1; the instance and the loop may use both. Rounds are interleaved.
+The two `cpu_…` ratios compare the loop's processor time with the instance's: they hold on a busy machine, too.
+
+    python -m loadtests.bench.batching --json FILE [--model model.onnx] [--connections 32]
+
+Without `--model` it is a perceptron of 33 MB with weights from a seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import yaml
+
+from loadtests.bench.footprint import instance_pids, parts
+from loadtests.bench.path import pin
+from loadtests.bench.rivals import LOAD_CORE, cpu_s
+from loadtests.bench.wire import Load, measure
+from loadtests.local import LocalStoke
+from loadtests.onnx_graph import write_mlp
+from runtime.models import warm_up
+from runtime.models.batch_rules import powers_of_two
+from runtime.models.session import Opened, SessionOptions, open_session
+from runtime.models.spec import WarmUp
+
+SERVICE, FUNCTION = "bench", "model"
+WIDTH, LAYERS, INPUTS = 1024, 8, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Of the loop by batch size. The two p50 are of one row, one at a time."""
+
+    loop_rows_per_s: dict[int, float]
+    loop_cpu_us_per_row: dict[int, float]
+    requests_per_s: float
+    cpu_us_per_request: float  # of the instance
+    loop_p50_ms: float
+    request_p50_ms: float
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.batching", description=__doc__)
+    parser.add_argument("--json", type=Path, required=True, help="where to write the result")
+    parser.add_argument("--model", type=Path, help="an ONNX file with a free first axis")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each part of a round")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.seconds <= 0 or options.connections < 1:
+        parser.error("at least 1 round, 1 connection, above 0 s")
+    with tempfile.TemporaryDirectory(prefix="stoke-b-", ignore_cleanup_errors=True) as folder:
+        model = options.model or write_mlp(Path(folder) / "mlp.onnx", WIDTH, LAYERS, inputs=INPUTS)
+        result = run(Path(folder), model, options.connections, options.rounds, options.seconds)
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float) -> dict[str, Any]:
+    load = Load.found()
+    opened = open_session(model, SessionOptions(threads=1))
+    row = warm_up.row(opened.inputs, WarmUp(), model.parent, has_batch_axis=True)
+    body = json.dumps({"inputs": {name: array.tolist() for name, array in row.items()}}).encode()
+    sizes = powers_of_two(connections)
+    measured: list[Round] = []
+    singles = 0  # requests that came one at a time
+    with start_model(folder, model, connections) as (port, path, pid):
+        for number in range(rounds + 1):  # the first warms up, and does not count
+            span_s = seconds if number else min(1.0, seconds)
+            loop = {size: looped(opened, row, size, span_s / len(sizes)) for size in sizes}
+            before_s = cpu_s(pid)
+            many = measure(load, port, path, connections, span_s, LOAD_CORE, body)
+            used_s = cpu_s(pid) - before_s
+            one = measure(load, port, path, 1, span_s / 2, LOAD_CORE, body)
+            singles += one.requests
+            if many.failed or one.failed:
+                raise SystemExit(f"{many.failed + one.failed} requests failed: nothing to compare")
+            alone_ms = 1000 * p50_s(opened, row, span_s / 2)
+            if number:
+                rows = {size: each[0] for size, each in loop.items()}
+                cpu_us = {size: each[1] for size, each in loop.items()}
+                each_us = 1e6 * used_s / many.requests
+                measured.append(Round(rows, cpu_us, many.requests_per_s, each_us, alone_ms, one.p50_ms))
+    batches = batches_in(folder / "data")
+    batches[1] = batches.get(1, 0) - singles
+    rates = {size: statistics.median(each.loop_rows_per_s[size] for each in measured) for size in sizes}
+    loop_us = {size: statistics.median(each.loop_cpu_us_per_row[size] for each in measured) for size in sizes}
+    requests_per_s = statistics.median(each.requests_per_s for each in measured)
+    request_us = statistics.median(each.cpu_us_per_request for each in measured)
+    run_rows = sum(size * count for size, count in batches.items())
+    # What the loop would take for the batches that the instance has run.
+    same_s = _taken({size: size / rate for size, rate in rates.items()}, batches)
+    same_us = _taken({size: size * us for size, us in loop_us.items()}, batches)
+    return {
+        "model": model.name,
+        "model_bytes": model.stat().st_size,
+        "connections": connections,
+        "request_bytes": len(body),
+        "loop_rows_per_s": rates,
+        "requests_per_s": requests_per_s,
+        "loop_cpu_us_per_row": loop_us,
+        "cpu_us_per_request": request_us,
+        "cpu_ratio_to_loop": round(same_us / run_rows / request_us, 3),
+        "cpu_ratio_to_best_loop": round(min(loop_us.values()) / request_us, 3),
+        "batches": batches,
+        "mean_batch": round(run_rows / sum(batches.values()), 2),
+        "ratio_to_loop": round(requests_per_s / (run_rows / same_s), 3),
+        "ratio_to_best_loop": round(requests_per_s / max(rates.values()), 3),
+        "loop_p50_ms": statistics.median(each.loop_p50_ms for each in measured),
+        "request_p50_ms": statistics.median(each.request_p50_ms for each in measured),
+        "added_p50_ms": round(statistics.median(each.request_p50_ms - each.loop_p50_ms for each in measured), 3),
+        "rounds": [asdict(each) for each in measured],
+    }
+
+
+def _taken(by_size: dict[int, float], batches: dict[int, int]) -> float:
+    """What so many batches take by what one of each measured size takes."""
+    sizes = sorted(by_size)
+    values = [by_size[size] for size in sizes]
+    return sum(count * float(np.interp(size, sizes, values)) for size, count in batches.items())
+
+
+def batches_in(data: Path) -> dict[int, int]:
+    """How many batches of each size the instance has run, by its log."""
+    for output in data.rglob("*"):
+        if output.is_file() and output.suffix in ("", ".log", ".txt"):
+            found = re.search(rb"model\.ended .* batches=\{(.*)\}", output.read_bytes())
+            if found is not None:
+                pairs = (pair.split(b":") for pair in found[1].split(b", "))
+                return {int(size): int(count) for size, count in pairs}
+    raise SystemExit("the instance's log does not tell of its batches")
+
+
+def looped(opened: Opened, row: dict[str, Any], size: int, seconds: float) -> tuple[float, float]:
+    """A bare loop with batches of one size: rows in a second, and microseconds of processor time for each."""
+    inputs, outputs = warm_up.repeated(row, size), [spec.name for spec in opened.outputs]
+    runs, began_s, cpu_began_s = 0, perf_counter(), process_time()
+    while perf_counter() < began_s + seconds or not runs:
+        opened.runner.run(outputs, inputs)
+        runs += 1
+    rows = runs * size
+    return rows / (perf_counter() - began_s), 1e6 * (process_time() - cpu_began_s) / rows
+
+
+def p50_s(opened: Opened, row: dict[str, Any], seconds: float) -> float:
+    """Of single rows in a bare loop."""
+    outputs, began_s = [spec.name for spec in opened.outputs], perf_counter()
+    took_s: list[float] = []
+    while perf_counter() < began_s + seconds or not took_s:
+        at_s = perf_counter()
+        opened.runner.run(outputs, row)
+        took_s.append(perf_counter() - at_s)
+    return statistics.median(took_s)
+
+
+@contextlib.contextmanager
+def start_model(folder: Path, model: Path, concurrency: int) -> Iterator[tuple[int, str, int]]:
+    """A Stoke with one provisioned instance of a function that is the model: its port, the path of its trigger, and the
+    instance's pid."""
+    code = folder / "code"
+    code.mkdir()
+    shutil.copy(model, code / "model.onnx")
+    function = {
+        "name": FUNCTION,
+        "runtime": "python3.11",
+        "codeUri": str(code),
+        "handler": "model.onnx",
+        "memorySize": 2048,
+        "timeout": 60,
+        "instanceConcurrency": concurrency,
+    }
+    trigger = {"name": "http", "type": "http", "config": {"authType": "anonymous", "methods": ["POST"]}}
+    props = {"region": "cn-local", "service": {"name": SERVICE}, "function": function, "triggers": [trigger]}
+    manifest = folder / "s.yaml"
+    services = {FUNCTION: {"component": "fc", "props": props}}
+    manifest.write_text(yaml.safe_dump({"edition": "1.0.0", "name": "bench", "services": services}))
+    with LocalStoke(folder / "data") as stoke:
+        stoke.stoke("deploy", "-t", str(manifest), "-y")
+        names = ("--service-name", SERVICE, "--function-name", FUNCTION)
+        stoke.stoke("provision", "put", "--target", "1", "-t", str(manifest), *names)
+        for pid in parts(stoke).values():
+            pin(pid, LOAD_CORE)
+        [pid] = instance_pids(stoke, SERVICE, FUNCTION).values()
+        yield int(stoke.endpoint.rpartition(":")[2]), f"/2016-08-15/proxy/{SERVICE}/{FUNCTION}/", pid
+
+
+if __name__ == "__main__":
+    sys.exit(main())

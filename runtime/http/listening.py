@@ -1,0 +1,71 @@
+"""A listening socket whose burst of connects is taken in a few rounds of the loop.
+
+uvloop accepts one connection of a socket in each round. A round of a busy server takes milliseconds, so the last of
+four hundred clients that come together would wait for seconds, and so would whoever comes after them. So with each
+connection that the loop accepts the next ones are asked for, which costs one that comes alone a refused call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+ACCEPTED_IN_A_ROUND: Final = 16
+
+
+class Listener:
+    """Serves at one listening socket from `begin` to `close`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        **tls: Any,
+    ) -> None:
+        """`connection` makes a protocol for each client; `tls` are `create_server`'s options of that name."""
+        self._loop = loop
+        self._connection = connection
+        self._sock = sock
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._opening: set[asyncio.Task[Any]] = set()
+
+    async def begin(self, backlog: int) -> None:
+        self._sock.setblocking(False)
+        self._server = await self._loop.create_server(self._accepted, sock=self._sock, backlog=backlog, **self._tls)
+
+    def close(self) -> None:
+        """Nobody is let in any more. Those who are stay, and close themselves."""
+        if self._server is not None:
+            self._server.close()
+
+    def _accepted(self) -> asyncio.BaseProtocol:
+        for _ in range(ACCEPTED_IN_A_ROUND - 1):
+            try:
+                client, _ = self._sock.accept()
+            except OSError:  # nobody waits; or there are no descriptors left, which the loop finds out by itself
+                break
+            task = self._loop.create_task(self._open(client))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+        return self._connection()
+
+    async def _open(self, client: socket.socket) -> None:
+        client.setblocking(False)
+        with contextlib.suppress(OSError):  # a unix socket has none
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await self._loop.connect_accepted_socket(self._connection, client, **self._tls)
+        except OSError as error:  # its handshake failed, as a TLS error is one of these too, or it has gone
+            client.close()
+            log.debug("connect-failed reason=%r", str(error))
+        except asyncio.CancelledError:  # the process ends
+            client.close()
+            raise

@@ -1,0 +1,284 @@
+"""Runs the requests of one model: together, as many as wait and `batch_rules` allow, each time a session is free.
+
+A run that takes less than a change to another thread costs is made right here in the loop; longer ones in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
+from time import perf_counter_ns
+from typing import Final, Protocol
+
+import numpy as np
+
+from runtime.models.batch_rules import BatchRules, RunTimes, how_many
+from runtime.models.errors import InferenceFailed, ModelError, ModelUnavailable
+from runtime.models.statistics import Statistics
+from runtime.models.tensors import Array
+
+# Below this the loop may be held up by a run: two changes of threads and the wake-ups cost about 0.1 ms, and a request
+# that arrives meanwhile would wait for the session anyway.
+INLINE_S_MAX: Final = 0.001
+WAITING_MAX: Final = 4096  # requests; the gateway's slots keep it far below
+
+
+class Runner(Protocol):
+    """A session: runs the model, once at a time."""
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, Array]) -> list[Array]:
+        """The named outputs. Blocks. Raises whatever the runtime raises."""
+
+    def close(self) -> None:
+        """Give back what it holds of the device. Nothing may be run any more."""
+
+
+class Job:
+    """One request. `done` is called once, with this, when `results` or `error` is there; not if it was cancelled."""
+
+    __slots__ = ("cancelled", "done", "error", "inputs", "outputs", "results", "rows", "signature", "since_ns")
+
+    def __init__(
+        self,
+        inputs: dict[str, Array],
+        outputs: tuple[str, ...],
+        rows: int,
+        signature: Hashable,
+        done: Callable[[Job], None],
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.rows = rows
+        self.signature = signature  # only jobs of the same one can be run together
+        self.done = done
+        self.since_ns = 0
+        self.cancelled = False
+        self.results: dict[str, Array] | None = None
+        self.error: ModelError | None = None
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more: it leaves the queue; one that runs already is run to its end."""
+        self.cancelled = True
+
+
+class Batcher:
+    """`submit` from the loop's thread only. Without runners (`use`) everything waits."""
+
+    def __init__(self, rules: BatchRules, statistics: Statistics, executor: Executor) -> None:
+        self.times = RunTimes(rules)
+        self._rules = rules
+        self._statistics = statistics
+        self._executor = executor
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[Hashable, deque[Job]] = {}
+        self._idle: list[Runner] = []
+        self._runners: tuple[Runner, ...] = ()
+        self._looks = False  # a look at what waits is due already
+        self._running = 0
+        self._drained = asyncio.Event()  # set when nothing waits or runs any more, if somebody waits for that
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running and not self._queues
+
+    async def drain(self) -> None:
+        """Returns when nothing waits or runs. Nothing may be submitted meanwhile."""
+        self._drained.clear()
+        if not self.is_idle:
+            await self._drained.wait()
+
+    def use(self, runners: Sequence[Runner]) -> None:
+        """From now on run on these; none = everything waits. Nothing may be running on others."""
+        assert not self._running, "runners are changed when none of them is in use"
+        self._runners = tuple(runners)
+        self._idle = list(runners)
+        self._look_soon()
+
+    def submit(self, job: Job) -> None:
+        """Raises ModelUnavailable: too many wait already."""
+        statistics = self._statistics
+        if statistics.pending >= WAITING_MAX:
+            statistics.failed("REJECTED", 0)
+            raise ModelUnavailable(f"{statistics.pending} requests wait for this model: at most {WAITING_MAX} may")
+        job.since_ns = perf_counter_ns()
+        statistics.pending += 1
+        queue = self._queues.get(job.signature)
+        if queue is None:
+            queue = self._queues[job.signature] = deque()
+        queue.append(job)
+        if self._idle and not self._looks:
+            self._look_soon()
+
+    def fail_all(self, error: ModelError) -> None:
+        """Answer everything that waits with this."""
+        queues, self._queues = self._queues, {}
+        for job in [job for queue in queues.values() for job in queue]:
+            self._statistics.pending -= 1
+            job.error = error
+            self._finish(job, perf_counter_ns())
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _look_soon(self) -> None:
+        """Not at once: what else has come in this turn of the loop shall be in the same batch."""
+        self._looks = True
+        self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looks = False
+        while self._idle and self._queues:
+            jobs = self._take()
+            if not jobs:
+                continue
+            runner = self._idle.pop()
+            least_s = self.times.least_s(sum([job.rows for job in jobs]))
+            if least_s is not None and least_s <= INLINE_S_MAX:
+                run = _Run(runner, jobs, self._rules)
+                run.execute()
+                self._idle.append(runner)
+                self._executed(run)
+                if self._queues and not self._looks:
+                    self._look_soon()  # after what has arrived meanwhile
+                return
+            self._running += 1
+            run = _Run(runner, jobs, self._rules)
+            future = self._loop.run_in_executor(self._executor, run.execute)
+            future.add_done_callback(functools.partial(self._returned, run))
+
+    def _take(self) -> list[Job]:
+        """The next batch: of the signature whose first request has waited longest."""
+        queues = self._queues
+        if len(queues) == 1:
+            (signature,) = queues
+        else:
+            signature = min(queues, key=lambda each: queues[each][0].since_ns)
+        queue = queues[signature]
+        cancelled = [job for job in queue if job.cancelled]
+        if cancelled:
+            now_ns = perf_counter_ns()
+            for job in cancelled:
+                queue.remove(job)
+                self._statistics.failed("CANCELED", now_ns - job.since_ns)
+        count = how_many([job.rows for job in queue], self.times.rows_allowed()) if len(queue) > 1 else len(queue)
+        jobs = [queue.popleft() for _ in range(count)]
+        if not queue:
+            del queues[signature]
+        self._statistics.pending -= len(jobs) + len(cancelled)
+        return jobs
+
+    def _returned(self, run: _Run, future: asyncio.Future[None]) -> None:
+        self._running -= 1
+        future.result()  # `execute` raises nothing
+        if run.runner in self._runners:
+            self._idle.append(run.runner)
+        self._executed(run)
+        if self._queues and not self._looks:
+            self._look_soon()
+
+    def _executed(self, run: _Run) -> None:
+        statistics = self._statistics
+        for rows, requests, input_ns, infer_ns, output_ns in run.executions:
+            statistics.executed(rows=rows, requests=requests, input_ns=input_ns, infer_ns=infer_ns, output_ns=output_ns)
+            self.times.note(rows, (input_ns + infer_ns + output_ns) / 1e9)
+        now_ns = perf_counter_ns()
+        for job in run.jobs:
+            statistics.queue.add(run.began_ns - job.since_ns)
+            self._finish(job, now_ns)
+        if not self._running and not self._queues:
+            self._drained.set()
+
+    def _finish(self, job: Job, now_ns: int) -> None:
+        took_ns = now_ns - job.since_ns
+        if job.cancelled:
+            self._statistics.failed("CANCELED", took_ns)
+            return
+        if job.error is None:
+            self._statistics.success.add(took_ns)
+        else:
+            self._statistics.failed("BACKEND" if isinstance(job.error, InferenceFailed) else "OTHER", took_ns)
+        job.done(job)
+
+
+class _Run:
+    """Jobs that are run together on one runner; one by one, if together they fail."""
+
+    __slots__ = ("_rules", "began_ns", "executions", "jobs", "runner")
+
+    def __init__(self, runner: Runner, jobs: list[Job], rules: BatchRules) -> None:
+        self.runner = runner
+        self.jobs = jobs
+        self._rules = rules
+        self.began_ns = perf_counter_ns()
+        self.executions: list[tuple[int, int, int, int, int]] = []  # rows, requests, ns in, infer, out
+
+    def execute(self) -> None:
+        """Every job has results or an error after it. Raises nothing; may run in a thread."""
+        try:
+            self._together(self.jobs)
+        except Exception as error:
+            if len(self.jobs) == 1:
+                self.jobs[0].error = _failed(error)
+                return
+            for job in self.jobs:
+                try:
+                    self._together([job])
+                except Exception as error:
+                    job.error = _failed(error)
+
+    def _together(self, jobs: list[Job]) -> None:
+        began_ns = perf_counter_ns()
+        outputs = jobs[0].outputs
+        if len(jobs) > 1:
+            for job in jobs:
+                if job.outputs != outputs:
+                    outputs = tuple(dict.fromkeys(name for each in jobs for name in each.outputs))
+                    break
+            rows = sum([job.rows for job in jobs])
+        else:
+            rows = jobs[0].rows
+        filled = self._rules.bucket(rows) - rows if self._rules.pads else 0
+        inputs = stacked([job.inputs for job in jobs], filled)
+        ready_ns = perf_counter_ns()
+        results = self.runner.run(outputs, inputs)
+        ran_ns = perf_counter_ns()
+        if len(jobs) == 1 and not filled:
+            jobs[0].results = dict(zip(outputs, results, strict=True))
+        else:
+            _split(jobs, outputs, results, rows + filled)
+        done_ns = perf_counter_ns()
+        self.executions.append((rows, len(jobs), ready_ns - began_ns, ran_ns - ready_ns, done_ns - ran_ns))
+
+
+def stacked(each: Sequence[dict[str, Array]], filled: int = 0) -> dict[str, Array]:
+    """The inputs one below the other, and the last row again `filled` times."""
+    if len(each) == 1 and not filled:
+        return each[0]
+    inputs = {}
+    for name, last in each[-1].items():
+        arrays = [one[name] for one in each]
+        if filled:
+            arrays.append(np.repeat(last[-1:], filled, axis=0))
+        inputs[name] = np.concatenate(arrays)
+    return inputs
+
+
+def _split(jobs: list[Job], outputs: tuple[str, ...], results: list[Array], rows: int) -> None:
+    for name, result in zip(outputs, results, strict=True):
+        if result.ndim == 0 or result.shape[0] != rows:
+            raise InferenceFailed(
+                f"output '{name}' has the shape {list(result.shape)} for a batch of {rows}: it has no batch axis; "
+                "maxBatchSize 0 in model.yaml runs requests one by one"
+            )
+    at = 0
+    for job in jobs:
+        end = at + job.rows
+        found = dict(zip(outputs, [result[at:end] for result in results], strict=True))
+        job.results = found if job.outputs == outputs else {name: found[name] for name in job.outputs}
+        at = end
+
+
+def _failed(error: Exception) -> ModelError:
+    return error if isinstance(error, ModelError) else InferenceFailed(f"the model failed: {error}")

@@ -1,0 +1,138 @@
+"""Runs a session on a GPU by IO binding: buffers on the card that are made once for each set of shapes.
+
+ONNX Runtime is a port here (`Device` makes its values), so what is bound, copied and used again is tested on the CPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from runtime.models.tensors import Array
+
+# Of shapes whose buffers are kept. A model with more shapes than this gains little from keeping any.
+PLANS_MAX: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where buffers are. `value_of` copies an array there; `pin` locks an array's memory, so that copies of it are
+    made by the card itself; `run_options` gives those of one graph that was captured."""
+
+    name: str  # as ONNX Runtime calls it: "cuda", "cpu"
+    value_of: Callable[[Array], Any]
+    pin: Callable[[Array], bool]
+    run_options: Callable[[int], Any]
+    index: int = 0
+
+
+class BoundSession:
+    """Once at a time. With `keeps_outputs` the results' buffers are kept as well, which captured CUDA graphs need: the
+    shapes of the outputs must then follow from those of the inputs."""
+
+    def __init__(self, session: Any, device: Device, *, keeps_outputs: bool = False) -> None:
+        self._session = session
+        self._device = device
+        self._keeps_outputs = keeps_outputs
+        self._plans: OrderedDict[Any, _Plan] = OrderedDict()
+        self._planned = 0
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, Array]) -> list[Array]:
+        key = (tuple(outputs), tuple([(name, array.shape) for name, array in inputs.items()]))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._plan(outputs, inputs)
+            if len(self._plans) > PLANS_MAX:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+            plan.fill(inputs)
+        return plan.run(self._session, self._device.run_options(plan.number) if self._keeps_outputs else None)
+
+    def close(self) -> None:
+        self._plans.clear()
+        self._session = None
+
+    def _plan(self, outputs: Sequence[str], inputs: dict[str, Array]) -> _Plan:
+        binding, device = self._session.io_binding(), self._device
+        self._planned += 1
+        values = {}
+        for name, array in inputs.items():
+            staged = np.array(array, order="C")
+            device.pin(staged)
+            value = device.value_of(staged)
+            binding.bind_ortvalue_input(name, value)
+            values[name] = (staged, value)
+        for name in outputs:
+            binding.bind_output(name, device.name, device.index)
+        return _Plan(self._planned, binding, values, tuple(outputs), keeps_outputs=self._keeps_outputs)
+
+
+class _Plan:
+    """One set of shapes: its buffers, bound."""
+
+    def __init__(
+        self,
+        number: int,
+        binding: Any,
+        values: dict[str, tuple[Array, Any]],
+        outputs: tuple[str, ...],
+        *,
+        keeps_outputs: bool,
+    ) -> None:
+        self.number = number
+        self._binding = binding
+        self._values = values
+        self._outputs = outputs
+        self._keeps_outputs = keeps_outputs
+        self._outputs_are_bound = False
+
+    def fill(self, inputs: dict[str, Array]) -> None:
+        for name, array in inputs.items():
+            staged, value = self._values[name]
+            np.copyto(staged, array)
+            value.update_inplace(staged)
+
+    def run(self, session: Any, run_options: Any) -> list[Array]:
+        session.run_with_iobinding(self._binding, run_options)
+        found: list[Array] = self._binding.copy_outputs_to_cpu()
+        if self._keeps_outputs and not self._outputs_are_bound:
+            self._outputs_are_bound = True
+            for name, value in zip(self._outputs, self._binding.get_outputs(), strict=True):
+                self._binding.bind_ortvalue_output(name, value)
+        return found
+
+
+def gpu_device(onnxruntime: Any) -> Device:
+    """The card that this process sees first: the node shows an instance no other."""
+
+    def value_of(array: Array) -> Any:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array, "cuda", 0)
+
+    def run_options(graph: int) -> Any:
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(graph))
+        return options
+
+    return Device("cuda", value_of, _pin, run_options)
+
+
+def _pin(array: Array) -> bool:
+    """Whether the array's memory is locked now; without CUDA's library it is not, and copies are slower."""
+    for library in ("libcudart.so.13", "libcudart.so.12"):
+        try:
+            runtime = ctypes.CDLL(library)
+        except OSError:
+            continue
+        address = ctypes.c_void_p(array.ctypes.data)
+        if runtime.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), 0) != 0:
+            return False
+        weakref.finalize(array, runtime.cudaHostUnregister, address)  # before its memory is used for something else
+        return True
+    return False

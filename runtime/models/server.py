@@ -1,0 +1,344 @@
+"""Serves a model on the instance's socket, by the gateway's own protocol code.
+
+A plain JSON request makes no task and no future: its body is read where it arrives, waits in the model's queue with
+what came in the same turn of the loop, and its answer is one write. Other protocols are `routes`, each request a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import math
+import os
+import signal
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from runtime.contract import (
+    CONTROL_PATH_HTTP,
+    HEADER_BASE_PATH,
+    HEADER_CONTROL_PATH,
+    HEADER_ERROR_TYPE,
+    HEADER_LOG_RESULT,
+    HEADER_LOG_TYPE,
+    HEADER_REQUEST_ID,
+    PATH_INITIALIZE,
+    PATH_INVOKE,
+    PATH_PRE_STOP,
+)
+from runtime.http.exchange import Exchange
+from runtime.http.framing import CRLF, status_line
+from runtime.http.head import Request as Head
+from runtime.http.server import Server, ServerLimits
+from runtime.models import json_api
+from runtime.models.batching import Job
+from runtime.models.errors import ModelError
+from runtime.models.model import Model
+from runtime.models.routes import Answer, Handler, Request, Routes
+
+log = logging.getLogger(__name__)
+
+_BACKLOG: Final = 1024
+# The gateway keeps its connections, and closes them when it wants to.
+_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf, remembers_beginnings=True)
+_JSON: Final = [("content-type", "application/json")]
+_OK_JSON: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+_UNHANDLED: Final = "UnhandledInvocationError"  # FC's word for a failure that is the function's own
+_JOINED_BYTES_MAX: Final = 65_536  # above it, pieces go out one by one: copying would cost more than it saves
+_MARKS_MAX: Final = 256  # lines of the log held back, at most
+
+
+class ModelServer:
+    """Serves until SIGTERM, then until what is inside is answered."""
+
+    def __init__(
+        self, model: Model, routes: Routes, path: str, drain_s: float, on_ready: Callable[[], None], *, warms_up: bool
+    ) -> None:
+        """With `warms_up` the model is ready before `on_ready`, else when POST /initialize has come."""
+        self.model = model
+        self.routes = routes
+        self._path = path
+        self._drain_s = drain_s
+        self._on_ready = on_ready
+        self._warms_up = warms_up
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._marks: list[str] = []
+        self._model_paths = {
+            f"/v1/models/{model.name}:predict",
+            f"/v1/models/{model.name}/versions/{model.version}:predict",
+        }
+        self.started = False
+
+    async def serve(self) -> None:
+        """Raises OSError: nothing can listen at the path. Raises ModelUnusable."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await (self.model.load() if self._warms_up else self.model.open())
+        json_api.refuse_overflow()
+        server = Server(loop, self.take, _LIMITS)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        listener = await loop.create_unix_server(server.connection, self._path, backlog=_BACKLOG)
+        os.chmod(self._path, 0o600)
+        self.started = True
+        self._on_ready()
+        await stop.wait()
+        listener.close()
+        await server.drain(self._drain_s)
+        self.write_marks()
+        log.info("model.ended %s", self._counted())
+
+    def _counted(self) -> str:
+        """How batches came out, for who reads the log; what was run to warm up is among them."""
+        statistics = self.model.statistics
+        batches = {rows: batch.compute_infer.count for rows, batch in sorted(statistics.batches.items())}
+        return f"name={self.model.name} requests={statistics.success.count} batches={batches}"
+
+    def take(self, exchange: Exchange) -> None:
+        """One request."""
+        if exchange.problem is not None:
+            _answer(exchange, Answer(exchange.problem.status, [], [exchange.problem.message.encode()]))
+            return
+        head = exchange.request
+        way = head.note
+        if way is None:
+            way = head.note = self._way(head)
+        call: _Plain | _Routed
+        call = _Plain(self, exchange, way) if way.handler is None else _Routed(self, exchange, way, way.handler)
+        if head.expects_continue:
+            exchange.send_continue()
+        call.body_arrived()
+
+    def begin(self, call: _Routed) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(call.run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def mark(self, name: str, request_id: str, *, failed: bool) -> str:
+        """Function Compute's two lines in the log, around a request: written together, as a model prints nothing in
+        between, and with those of other requests."""
+        error = ", Error: Unhandled function error" if failed else ""
+        lines = f"FC {name} Start RequestId: {request_id}\nFC {name} End RequestId: {request_id}{error}\n"
+        marks = self._marks
+        if not marks:
+            asyncio.get_running_loop().call_soon(self.write_marks)
+        marks.append(lines)
+        if len(marks) >= _MARKS_MAX:
+            self.write_marks()
+        return lines
+
+    def write_marks(self) -> None:
+        if self._marks:
+            print("".join(self._marks), end="", flush=True)  # noqa: T201
+            self._marks = []
+
+    def _way(self, head: Head) -> _Way:
+        headers = headers_of(head)
+        control_path = headers.get(HEADER_CONTROL_PATH, "")
+        raw_path, _, _ = head.target.partition(b"?")
+        path = _within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
+        wants_log = HEADER_LOG_TYPE in headers
+        if control_path == PATH_INITIALIZE:
+            return _Way(self._initialize, path, "Initialize", False, wants_log)
+        if control_path == PATH_PRE_STOP:
+            return _Way(_nothing, path, "PreStop", False, wants_log)
+        is_http = control_path != PATH_INVOKE
+        handler = self.routes.find(path) if is_http else None
+        if handler is not None:
+            return _Way(handler, path, "Invoke", False, wants_log)
+        as_tensorflow = is_http and path in self._model_paths
+        if is_http and not as_tensorflow and path not in ("/", "/predict", CONTROL_PATH_HTTP):
+            return _Way(self._not_found, path, "Invoke", False, wants_log)
+        if head.method != b"POST":
+            return _Way(_wrong_method, path, "Invoke", False, wants_log)
+        return _Way(None, path, "Invoke", as_tensorflow, wants_log)
+
+    async def _initialize(self, request: Request) -> Answer:  # noqa: ARG002 - a handler's
+        try:
+            await self.model.load()
+        except ModelError as error:
+            return Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(str(error))])
+        return Answer()
+
+    async def _not_found(self, request: Request) -> Answer:
+        allowed = ", ".join(("/", "/predict", *sorted(self._model_paths)))
+        return Answer(404, list(_JSON), [json_api.error(f"path {request.path}: {allowed} are served")])
+
+
+async def _nothing(request: Request) -> Answer:  # noqa: ARG001 - a handler's
+    return Answer()
+
+
+async def _wrong_method(request: Request) -> Answer:
+    return Answer(405, [("allow", "POST"), *_JSON], [json_api.error(f"method {request.method}: POST is allowed")])
+
+
+class _Way(NamedTuple):
+    """What a head decides: kept with it, for the next request that has the same."""
+
+    handler: Handler | None  # None: plain JSON
+    path: str  # below the function's URL
+    mark: str
+    as_tensorflow: bool
+    wants_log: bool
+
+
+class _Plain:
+    """One plain JSON request, as an exchange's owner."""
+
+    __slots__ = ("_by_row", "_exchange", "_job", "_server", "_way")
+
+    def __init__(self, server: ModelServer, exchange: Exchange, way: _Way) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._way = way
+        self._by_row = False
+        self._job: Job | None = None
+        exchange.owner = self
+
+    def body_arrived(self) -> None:
+        exchange = self._exchange
+        if not exchange.complete:
+            return
+        pieces = exchange.take_body()
+        model = self._server.model
+        try:
+            asked = json_api.read(pieces[0] if len(pieces) == 1 else b"".join(pieces), model.inputs)
+            self._by_row = asked.by_row
+            self._job = model.submit(asked.inputs, self._done)
+        except ModelError as error:
+            self._refuse(error)
+
+    def client_gone(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self._server.mark("Invoke", request_id_of(self._exchange.request), failed=False)
+
+    def client_paused(self) -> None: ...
+
+    def client_resumed(self) -> None: ...
+
+    def _done(self, job: Job) -> None:
+        if job.error is not None:
+            self._refuse(job.error)
+            return
+        assert job.results is not None, "a job without an error has results"
+        exchange, way = self._exchange, self._way
+        body = json_api.write(job.results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
+        lines = self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
+        if exchange.keep_alive and not way.wants_log:
+            exchange.write([_OK_JSON % (len(body), body)])
+            exchange.finish()
+        else:
+            _answer(exchange, _with_log(Answer(200, list(_JSON), [body]), way, lines))
+
+    def _refuse(self, error: ModelError) -> None:
+        failed = error.status >= 500
+        lines = self._server.mark("Invoke", request_id_of(self._exchange.request), failed=failed)
+        headers = [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON] if failed else list(_JSON)
+        answer = Answer(error.status, headers, [json_api.error(str(error))])
+        _answer(self._exchange, _with_log(answer, self._way, lines))
+
+
+class _Routed:
+    """One request of another protocol."""
+
+    __slots__ = ("_exchange", "_handler", "_server", "_task", "_way")
+
+    def __init__(self, server: ModelServer, exchange: Exchange, way: _Way, handler: Handler) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._way = way
+        self._handler = handler
+        self._task: asyncio.Task[None] | None = None
+        exchange.owner = self
+
+    def body_arrived(self) -> None:
+        if self._exchange.complete:
+            self._task = self._server.begin(self)
+
+    def client_gone(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def client_paused(self) -> None: ...
+
+    def client_resumed(self) -> None: ...
+
+    async def run(self) -> None:
+        exchange, head = self._exchange, self._exchange.request
+        _, _, query = head.target.partition(b"?")
+        request = Request(
+            head.method.decode("latin-1"),
+            self._way.path,
+            query.decode("latin-1"),
+            headers_of(head),
+            exchange.take_body(),
+        )
+        request_id = request.headers.get(HEADER_REQUEST_ID, "-")
+        try:
+            answer = await self._handler(request)
+        except asyncio.CancelledError:
+            self._server.mark(self._way.mark, request_id, failed=False)
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            answer = Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(repr(error))])
+        lines = self._server.mark(self._way.mark, request_id, failed=answer.status >= 500)
+        if self._way.mark != "Invoke":
+            self._server.write_marks()  # who has the answer to a hook finds its lines in the log
+        _answer(exchange, _with_log(answer, self._way, lines))
+
+
+def _within(path: str, base_path: str) -> str:
+    """What of a path is below the function's URL: some forms of it have a beginning that names the function."""
+    if base_path and (path + "/").startswith(base_path.rstrip("/") + "/"):
+        path = path[len(base_path.rstrip("/")) :]
+    return path or "/"
+
+
+def headers_of(head: Head) -> dict[str, str]:
+    """By lower-case name; values of the same name are joined by a comma."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in head.fields:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def request_id_of(head: Head) -> str:
+    wanted = HEADER_REQUEST_ID.encode()
+    for name, value in reversed(head.fields):  # the gateway says it at the end
+        if name == wanted:
+            return value.decode("latin-1")
+    return "-"
+
+
+def _with_log(answer: Answer, way: _Way, lines: str) -> Answer:
+    if way.wants_log:
+        answer.headers.append((HEADER_LOG_RESULT, base64.b64encode(lines.encode()).decode()))
+    return answer
+
+
+def _answer(exchange: Exchange, answer: Answer) -> None:
+    """Does nothing once the client is gone."""
+    parts = [status_line(answer.status)]
+    for name, value in answer.headers:
+        parts += (name.encode("latin-1"), b": ", value.encode("latin-1"), CRLF)
+    length = sum(map(len, answer.body))
+    parts.append(b"content-length: %d\r\n" % length)
+    if not exchange.keep_alive or not exchange.complete:
+        exchange.keep_alive = False
+        parts.append(b"connection: close\r\n")
+    parts.append(CRLF)
+    body = answer.body if exchange.method != b"HEAD" else []
+    if length <= _JOINED_BYTES_MAX:
+        exchange.write([b"".join((*parts, *body))])
+    else:
+        exchange.write([b"".join(parts), *body])  # type: ignore[list-item] # a transport takes any buffer
+    exchange.finish()

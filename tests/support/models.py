@@ -1,0 +1,45 @@
+"""Small models that tests serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from loadtests.onnx_graph import Node, Tensor, write, write_mlp
+
+ROWS = np.array([[1, 10], [2, 20], [3, 30]], dtype=np.float32)
+
+
+def picks(path: Path) -> Path:
+    """`row` [n], a number from 0 to 2, gives `values` [n, 2] of ROWS; any other number fails."""
+    given, got = Tensor("row", "int64", ["n"]), Tensor("values", "float32", ["n", 2])
+    return write(path, [Node("Gather", ["table", "row"], ["values"])], [given], [got], {"table": ROWS})
+
+
+def uniques(path: Path) -> Path:
+    """`x` [n] gives `y` [m], the numbers in it without repetition: no batch, though all of its axes are free."""
+    given, got = Tensor("x", "float32", ["n"]), Tensor("y", "float32", ["m"])
+    return write(path, [Node("Unique", ["x"], ["y"])], [given], [got])
+
+
+def echoes(path: Path) -> Path:
+    """`text` [n] gives `said` [n], the same."""
+    nodes = [Node("Identity", ["text"], ["said"])]
+    return write(path, nodes, [Tensor("text", "str", ["n"])], [Tensor("said", "str", ["n"])])
+
+
+def fixed(path: Path) -> Path:
+    """`x` [4, 2] gives `y` [4, 2], twice as much; never another number of rows."""
+    nodes = [Node("Add", ["x", "x"], ["y"])]
+    return write(path, nodes, [Tensor("x", "float32", [4, 2])], [Tensor("y", "float32", [4, 2])])
+
+
+def sequences(path: Path) -> Path:
+    """`x` [n, length] gives `y`, the same doubled."""
+    nodes = [Node("Add", ["x", "x"], ["y"])]
+    given, got = Tensor("x", "float32", ["n", "length"]), Tensor("y", "float32", ["n", "length"])
+    return write(path, nodes, [given], [got])
+
+
+__all__ = ["ROWS", "echoes", "fixed", "picks", "sequences", "uniques", "write_mlp"]

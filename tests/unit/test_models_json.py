@@ -1,0 +1,125 @@
+"""Tensors as plain JSON: what is read, what is answered, and what is refused by its name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.models import json_api
+from runtime.models.errors import InvalidInput
+from runtime.models.tensors import TensorSpec
+
+IMAGE = TensorSpec("image", "FP32", (-1, 2))
+COUNT = TensorSpec("count", "INT64", (-1,))
+SMALL = TensorSpec("small", "UINT8", (-1,))
+HALF = TensorSpec("half", "FP16", (-1,))
+FLAG = TensorSpec("flag", "BOOL", (-1,))
+TEXT = TensorSpec("text", "BYTES", (-1,))
+
+
+def read(asked: Any, *specs: TensorSpec) -> dict[str, Any]:
+    body = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
+    return {name: array.tolist() for name, array in json_api.read(body, specs).inputs.items()}
+
+
+def refused(asked: Any, *specs: TensorSpec) -> str:
+    with pytest.raises(InvalidInput) as error:
+        read(asked, *specs)
+    return str(error.value)
+
+
+def test_inputs_are_read_by_name_with_the_types_of_the_model() -> None:
+    asked = {"inputs": {"image": [[1, 2.5]], "count": [3], "flag": [True], "text": ["a"]}}
+    found = json_api.read(json.dumps(asked).encode(), (IMAGE, COUNT, FLAG, TEXT)).inputs
+    assert {name: array.tolist() for name, array in found.items()} == asked["inputs"]
+    assert [array.dtype.name for array in found.values()] == ["float32", "int64", "bool", "object"]
+
+
+def test_a_model_with_one_input_needs_no_name() -> None:
+    assert read({"inputs": [[1, 2]]}, IMAGE) == {"image": [[1.0, 2.0]]}
+    assert read({"instances": [[1, 2], [3, 4]], "signature_name": "x"}, IMAGE) == {"image": [[1.0, 2.0], [3.0, 4.0]]}
+
+
+def test_instances_are_rows() -> None:
+    asked = {"instances": [{"image": [1, 2], "count": 5}, {"image": [3, 4], "count": 6}]}
+    assert read(asked, IMAGE, COUNT) == {"image": [[1.0, 2.0], [3.0, 4.0]], "count": [5, 6]}
+
+
+def test_texts_may_come_in_base64() -> None:
+    assert read({"instances": [{"b64": "w6Q="}]}, TEXT) == {"text": ["ä"]}
+    assert "no UTF-8 text in base64" in refused({"inputs": {"text": [{"b64": "%"}]}}, TEXT)
+
+
+def test_whole_numbers_may_be_written_as_floats() -> None:
+    assert read({"inputs": {"count": [1.0, 2.0]}}, COUNT) == {"count": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "message"),
+    [
+        (IMAGE, [["1", 2]], "input 'image' has \"1\": numbers (FP32) are allowed"),
+        (IMAGE, [[None, 2]], "input 'image' has null: numbers (FP32) are allowed"),
+        (IMAGE, [[True, False]], "input 'image' has true: numbers (FP32) are allowed"),
+        (IMAGE, [[1, 2], [3]], "input 'image' is ragged: lists of equal lengths are allowed"),
+        (IMAGE, [[1e300, 1]], "input 'image' has 1e+300: FP32 up to 3.40282e+38 is allowed"),
+        (HALF, [70000], "input 'half' has 70000: FP16 up to 65504 is allowed"),
+        (COUNT, [1.5], "input 'count' has 1.5: INT64, whole numbers from"),
+        (COUNT, [2**70], f"input 'count' has {2**70}: whole numbers (INT64) are allowed"),
+        (SMALL, [256], "input 'small' has 256: UINT8, whole numbers from 0 to 255, is allowed"),
+        (SMALL, [-1], "input 'small' has -1: UINT8, whole numbers from 0 to 255, is allowed"),
+        (FLAG, [1], "input 'flag' has 1: true and false (BOOL) are allowed"),
+        (TEXT, [1], "input 'text' has 1: texts and"),
+        (TEXT, ["a", ["b"]], "input 'text' is ragged"),
+    ],
+)
+def test_nothing_is_rounded_cut_or_guessed(spec: TensorSpec, value: Any, message: str) -> None:
+    assert message in refused({"inputs": {spec.name: value}}, spec)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"inputs": {"image": [[1, NaN]]}}', "input 'image'[0][1] is NaN: JSON has no such number"),
+        (b'{"instances": [[1, -Infinity]]}', "instances[0][1] is -Infinity"),
+        (b'{"inputs": ', "the body is not JSON"),
+        (b"", "the body is not JSON"),
+        (b"[1]", "the body is [1]: an object with 'inputs' or 'instances' is allowed"),
+        (b"{}", "the body has nothing: either 'inputs' or 'instances' is allowed"),
+        (b'{"inputs": [], "instances": []}', "either 'inputs' or 'instances' is allowed"),
+        (b'{"inputs": [], "data": 1}', "the body has 'data': inputs, instances, signature_name are allowed"),
+        (b'{"inputs": {"img": []}}', "input 'img' is not one of the model's: image are"),
+        (b'{"instances": []}', "instances is []: a list of one instance or more is allowed"),
+        (b'{"instances": [{"image": 1}, {}]}', "instances[1] is {}: an object as instances[0] is allowed"),
+        (b"[" * 5000, "the body is not JSON"),
+        (b"\xff", "the body is not JSON"),
+    ],
+)
+def test_a_body_that_is_no_such_json_is_refused(body: bytes, message: str) -> None:
+    assert message in refused(body, IMAGE)
+
+
+def test_several_inputs_need_names() -> None:
+    assert "an object of image, count is allowed" in refused({"inputs": [1]}, IMAGE, COUNT)
+    assert "an object of image, count is allowed" in refused({"instances": [1]}, IMAGE, COUNT)
+
+
+def test_answers_are_by_column_or_by_row_as_was_asked() -> None:
+    one = {"y": np.array([[1.0], [2.0]], dtype=np.float32)}
+    two = {**one, "z": np.array([3, 4])}
+
+    def answer(results: Any, **how: bool) -> Any:
+        return json.loads(json_api.write(results, **{"by_row": False, "as_tensorflow": False, **how}))
+
+    assert answer(one) == {"outputs": {"y": [[1.0], [2.0]]}}
+    assert answer(one, as_tensorflow=True) == {"outputs": [[1.0], [2.0]]}
+    assert answer(two, as_tensorflow=True) == {"outputs": {"y": [[1.0], [2.0]], "z": [3, 4]}}
+    assert answer(one, by_row=True) == {"predictions": [[1.0], [2.0]]}
+    assert answer(two, by_row=True) == {"predictions": [{"y": [1.0], "z": 3}, {"y": [2.0], "z": 4}]}
+
+
+def test_what_is_no_number_in_an_output_is_null() -> None:
+    body = json_api.write({"y": np.array([np.nan, np.inf, 1.0])}, by_row=False, as_tensorflow=False)
+    assert json.loads(body) == {"outputs": {"y": [None, None, 1.0]}}

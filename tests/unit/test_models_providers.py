@@ -1,0 +1,167 @@
+"""What a session runs on and with which options, and how one is bound to a GPU: with written stand-ins for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.models.bound import PLANS_MAX, BoundSession, Device
+from runtime.models.errors import ModelUnusable
+from runtime.models.providers import CPU, CUDA, TENSORRT, Machine, Wish, choose, uses_gpu
+from runtime.models.session import SessionOptions, session_settings
+
+BUILD = (TENSORRT, CUDA, CPU)
+BARE = Machine(BUILD)
+CARD = Machine(BUILD, has_card=True)
+FULL = Machine(BUILD, has_card=True, has_tensorrt=True)
+
+
+@pytest.mark.parametrize(
+    ("machine", "wish", "names"),
+    [
+        (BARE, Wish(), [CPU]),
+        (BARE, Wish(gpu_memory_mib=1024), [CPU]),
+        (FULL, Wish(), [CPU]),  # who asked for no GPU memory gets no GPU
+        (CARD, Wish(gpu_memory_mib=1024), [CUDA, CPU]),
+        (FULL, Wish(gpu_memory_mib=1024), [TENSORRT, CUDA, CPU]),
+        (FULL, Wish(gpu_memory_mib=1024, providers=["cuda"]), [CUDA, CPU]),
+        (FULL, Wish(gpu_memory_mib=1024, providers=["cpu"]), [CPU]),
+        (BARE, Wish(gpu_memory_mib=1024, providers=["cuda", "cpu"]), [CPU]),
+        (Machine((CPU,), has_card=True), Wish(gpu_memory_mib=1024), [CPU]),
+    ],
+)
+def test_the_best_that_is_there_is_chosen(machine: Machine, wish: Wish, names: list[str]) -> None:
+    chosen = choose(machine, wish)
+    assert [name for name, _ in chosen] == names
+    assert uses_gpu(chosen) is (names != [CPU])
+
+
+def test_providers_that_are_asked_for_and_not_there_are_an_error() -> None:
+    with pytest.raises(ModelUnusable, match=r"providers is \['cuda'\]: this instance has cpu \(gpuMemorySize is 0\)"):
+        choose(FULL, Wish(providers=["cuda"]))
+
+
+def test_sessions_share_the_gpu_memory_of_the_function() -> None:
+    options = dict(choose(FULL, Wish(gpu_memory_mib=1024, sessions=2, cuda_graphs=True, cache_folder="/tmp/x")))
+    assert options[CUDA] == {
+        "gpu_mem_limit": str(512 * 2**20),
+        "arena_extend_strategy": "kSameAsRequested",
+        "do_copy_in_default_stream": "1",
+        "enable_cuda_graph": "1",
+    }
+    assert options[TENSORRT]["trt_max_workspace_size"] == str(256 * 2**20)
+    assert options[TENSORRT]["trt_engine_cache_path"] == "/tmp/x"
+    assert options[TENSORRT]["trt_cuda_graph_enable"] == "True"
+
+
+class FakeSettings:
+    def __init__(self) -> None:
+        self.intra_op_num_threads = self.inter_op_num_threads = 0
+        self.enable_cpu_mem_arena = True
+        self.entries: dict[str, str] = {}
+
+    def add_session_config_entry(self, name: str, value: str) -> None:
+        self.entries[name] = value
+
+
+@pytest.mark.parametrize(
+    ("share", "on_gpu", "prepacks"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_sessions_have_the_functions_threads_and_are_quiet_while_idle(
+    share: bool, on_gpu: bool, prepacks: bool
+) -> None:
+    settings = session_settings(FakeSettings(), SessionOptions(3, share_weights=share), on_gpu=on_gpu)
+    assert (settings.intra_op_num_threads, settings.inter_op_num_threads) == (3, 1)
+    assert settings.enable_cpu_mem_arena is False
+    assert settings.entries["session.intra_op.allow_spinning"] == "0"
+    assert ("session.disable_prepacking" not in settings.entries) is bool(prepacks)
+
+
+# -- bound to a card ---------------------------------------------------------------------------------------------------
+
+
+class FakeValue:
+    def __init__(self, array: Any) -> None:
+        self.array = np.array(array)
+
+    def update_inplace(self, array: Any) -> None:
+        self.array[...] = array
+
+
+class FakeBinding:
+    def __init__(self) -> None:
+        self.inputs: dict[str, FakeValue] = {}
+        self.outputs: dict[str, Any] = {}
+        self.results: list[Any] = []
+
+    def bind_ortvalue_input(self, name: str, value: FakeValue) -> None:
+        self.inputs[name] = value
+
+    def bind_output(self, name: str, device: str, index: int) -> None:
+        self.outputs[name] = (device, index)
+
+    def bind_ortvalue_output(self, name: str, value: FakeValue) -> None:
+        self.outputs[name] = value
+
+    def copy_outputs_to_cpu(self) -> list[Any]:
+        return [value.array.copy() for value in self.results]
+
+    def get_outputs(self) -> list[FakeValue]:
+        return self.results
+
+
+class FakeSession:
+    """Doubles x."""
+
+    def __init__(self) -> None:
+        self.bindings: list[FakeBinding] = []
+        self.options: list[Any] = []
+
+    def io_binding(self) -> FakeBinding:
+        self.bindings.append(FakeBinding())
+        return self.bindings[-1]
+
+    def run_with_iobinding(self, binding: FakeBinding, options: Any) -> None:
+        self.options.append(options)
+        binding.results = [FakeValue(binding.inputs["x"].array * 2)]
+
+
+def bound(session: FakeSession, pinned: list[Any], **more: Any) -> BoundSession:
+    def pin(array: Any) -> bool:
+        pinned.append(array)
+        return True
+
+    return BoundSession(session, Device("gpu", FakeValue, pin, str), **more)
+
+
+def test_buffers_are_made_once_for_each_set_of_shapes_and_filled_again() -> None:
+    session, pinned = FakeSession(), list[Any]()
+    runner = bound(session, pinned)
+    for value, rows in ((1.0, 2), (2.0, 2), (3.0, 1), (4.0, 2)):
+        [found] = runner.run(["y"], {"x": np.full((rows, 3), value, np.float32)})
+        assert found.tolist() == [[2 * value] * 3] * rows
+    assert len(session.bindings) == len(pinned) == 2
+    assert session.bindings[0].outputs == {"y": ("gpu", 0)}
+    assert session.options == [None] * 4
+
+
+def test_a_captured_graph_keeps_the_buffers_of_its_results_and_has_a_number_of_its_own() -> None:
+    session = FakeSession()
+    runner = bound(session, [], keeps_outputs=True)
+    for rows in (1, 1, 2):
+        runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
+    assert session.options == ["1", "1", "2"]
+    assert isinstance(session.bindings[0].outputs["y"], FakeValue)
+
+
+def test_of_many_shapes_the_last_ones_are_kept() -> None:
+    session = FakeSession()
+    runner = bound(session, [])
+    for rows in range(1, PLANS_MAX + 2):
+        runner.run(["y"], {"x": np.ones((rows, 1), np.float32)})
+    runner.run(["y"], {"x": np.ones((2, 1), np.float32)})
+    assert len(session.bindings) == PLANS_MAX + 1
+    runner.run(["y"], {"x": np.ones((1, 1), np.float32)})
+    assert len(session.bindings) == PLANS_MAX + 2
