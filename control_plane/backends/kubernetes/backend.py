@@ -160,8 +160,8 @@ class KubernetesBackend:
         running = [life for life in self._lives.values() if life.status.state is InstanceState.READY]
         hosts = {str((life.pod.get("status") or {}).get("hostIP") or "") for life in running} - {""}
         usages = self._gauges.newest(hosts)
-        now_s = self._clock.utc_s()
-        return [sample(life.id, now_s, usages.get(life.name), life.spec.cpu) for life in running]
+        at_s = self._gauges.read_at_s
+        return [sample(life.id, at_s, usages.get(life.name), life.spec.cpu) for life in running]
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         life = self._lives.get(instance_id)
