@@ -87,6 +87,20 @@ async def test_calls_that_are_lost_or_refused_leave_nothing_behind() -> None:
 
 
 @in_virtual_time
+async def test_a_pod_that_could_not_be_let_go_of_is_let_go_of_soon() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(1)
+    (name,) = cluster.api.pods
+    lost = iter(["before"])
+    cluster.kubelet.end_s = 0.5
+    cluster.api.set_status(name, phase="Failed", reason="Evicted", message="low on memory")
+    cluster.api.sever = lambda method, path: next(lost, "") if method == "PATCH" else ""
+    await until(lambda: name not in cluster.api.pods, 10.0)
+    await plane.crash()
+
+
+@in_virtual_time
 async def test_an_api_server_that_is_away_costs_no_instance() -> None:
     cluster = Cluster()
     plane = await cluster.begin()

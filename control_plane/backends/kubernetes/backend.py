@@ -133,7 +133,11 @@ class KubernetesBackend:
         life = self._lives.get(instance_id)
         if life is None or not life.status.state.is_final:
             return
-        await self._asked(life.release())
+        try:
+            await self._asked(life.release())
+        except Unavailable:
+            self._end_watches()  # whoever asked has no record of it any more, and finds it when it looks at all
+            raise
         self._lives.pop(instance_id, None)
         if not life.is_gone:
             self._forgotten.add(life.uid)
