@@ -25,19 +25,25 @@ class PodmanEngine(PrivateEngine):
         configuration = self.folder / "containers.conf"
         if not configuration.exists():
             self._configure(configuration)
-        folders = ["--root", f"{self.folder}/data", "--runroot", f"{self.folder}/run", "--tmpdir", f"{self.folder}/tmp"]
+        folders = ["--root", f"{self.folder}/data", "--runroot", f"{self.folder}/run", "--tmpdir", f"{self.folder}/lib"]
         return ["podman", *folders, "system", "service", "--time=0", f"unix://{self.socket}"], {
             "CONTAINERS_CONF": str(configuration),
+            "CONTAINERS_REGISTRIES_CONF": str(self.folder / "registries.conf"),
             "TMPDIR": str(self.folder),
         }
 
     def _configure(self, file: Path) -> None:
+        # As Docker has it by itself: a registry of this machine may speak HTTP.
+        registries = (
+            'unqualified-search-registries = ["docker.io"]\n[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n'
+        )
+        (self.folder / "registries.conf").write_text(registries)
         networks = self.folder / "networks"
         networks.mkdir()
         (networks / "87-podman.conflist").write_text(json.dumps(_bridge(self.folder)))
         limits = [_limit("nofile", 1_048_576), _limit("nproc", 32_768)]
         plugins = [folder for folder in _CNI_PLUGINS if Path(folder).is_dir()]
-        tables = {
+        tables: dict[str, dict[str, str | list[str]]] = {
             "containers": {"default_ulimits": limits},
             "engine": {
                 "runtime": "runc",
@@ -84,7 +90,7 @@ def why_not_podman() -> str:
     """Why Podman cannot be had here, "" when it can."""
     for program in ("podman", "conmon", "runc", "ip"):
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            return f"there is no {program}: Podman's own tests need podman, conmon and runc (Debian: apt-get install podman runc)"
+            return f"there is no {program}: tests over Podman need podman, conmon, runc and iproute2"
     if not any(Path(folder, "bridge").exists() for folder in _CNI_PLUGINS):
-        return "there is no CNI bridge plugin (Debian: containernetworking-plugins)"
+        return "there is no CNI plugin 'bridge': tests over Podman need containernetworking-plugins"
     return why_no_network()

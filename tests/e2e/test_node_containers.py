@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from loadtests import engine as engines
 from loadtests.engine import IMAGE, PrivateEngine
-from loadtests.podman import PodmanEngine, why_not_podman
 from runtime.contract import InstanceState, LaunchSpec
 from runtime.node import records
 from runtime.node.client import NodeError
@@ -27,24 +25,14 @@ from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
 from runtime.shell import ShellOrder
 from tests.conformance.backend_beds import SERVER
+from tests.support.container_engine import engine
 from tests.support.node import NodeProcess, http, running_node, spec
 from tests.support.registry_server import PASSWORD, USER, RegistryServer, running_registry
 
 NET_RAW, SYS_ADMIN, MKNOD = 13, 21, 27  # linux/capability.h
 FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, InstanceState.READY
 
-
-@pytest.fixture(scope="module", params=["docker", pytest.param("podman", marks=pytest.mark.long)])
-def engine(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
-    kind, why_not = {
-        "docker": (PrivateEngine, engines.why_not),
-        "podman": (PodmanEngine, why_not_podman),
-    }[request.param]
-    if why := why_not():
-        pytest.skip(why)
-    engine = engines.shared_engine(kind)
-    with engine.network():
-        yield engine
+__all__ = ["engine"]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +166,7 @@ async def test_a_card_that_the_engine_cannot_give_is_the_reason(engine: PrivateE
     ready = ReadyPipe()
     try:
         await launcher.fetch(function, place, lambda _: None)
-        with pytest.raises(Failure, match="device driver|took no notice of the GPU GPU-nobody"):
+        with pytest.raises(Failure, match=r"device driver|took no notice of the GPU GPU-nobody"):
             await launcher.start(function, place, ready)
     finally:
         ready.close()
