@@ -49,6 +49,7 @@ class PodmanEngine(PrivateEngine):
                 "runtime": "runc",
                 "cgroup_manager": "cgroupfs",
                 "events_logger": "file",
+                "lock_type": "file",  # else locks are shared with every Podman of the machine, and freed at a start
                 "init_path": next((path for path in _INITS if Path(path).exists()), _INITS[0]),
             },
             "network": {

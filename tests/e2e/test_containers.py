@@ -19,6 +19,8 @@ from tests.support.stoke import Load, Stoke, eventually
 
 __all__ = ["engine"]
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def stoke(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
