@@ -104,14 +104,17 @@ class FunctionForks(Forks):
         return popen.pid, lambda: self._let_go_of_child(popen)
 
     def _let_go(self, process: Process) -> None:
-        """One that is still importing does not see that its socket is closed, and may never."""
-        if not self._has_imported and not process.died.done():
-            processes.signal_each({(process.pid, process.start_ticks)}, signal.SIGKILL)
+        """One that is still importing does not see that its socket is closed, and may never. It goes with what its
+        import has started: what says why it refuses may be killed here before it has done so itself."""
+        if not self._has_imported:
+            family = processes.family(process.pid, process.start_ticks, processes.all_stats())
+            processes.signal_each(family, signal.SIGKILL)
         process.close()
 
     def _let_go_of_child(self, popen: subprocess.Popen[bytes]) -> None:
         if not self._has_imported:
-            popen.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(popen.pid, signal.SIGKILL)  # it leads a session of its own
         reap_child(popen)
 
     async def prepare(self) -> None:
