@@ -2,12 +2,13 @@
 
 The loop runs batches of every size up to the connections, one after the other, with as many threads. It is compared by
 the batch sizes that the instance came to, as its log tells at its end, and by the loop's best size. The requests have
-one row each. The load and the gateway are on core 1; the instance and the loop may use both. Rounds are interleaved.
+one row each. The load and the gateway are on core 1; the instance and the loop may use both, and each has a session of
+one thread. Rounds are interleaved.
 The two `cpu_…` ratios compare the loop's processor time with the instance's: they hold on a busy machine, too.
 
-    python -m loadtests.bench.batching --json FILE [--model model.onnx] [--connections 32]
+    python -m loadtests.bench.batching --json FILE [--model mlp | resnet50 | FILE.onnx] [--connections 32]
 
-Without `--model` it is a perceptron of 33 MB with weights from a seed.
+mlp is a perceptron of 30 MB, resnet50 the sample function with its model.yaml; the weights of both come from a seed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,10 +40,11 @@ from loadtests.onnx_graph import write_mlp
 from runtime.models import warm_up
 from runtime.models.batch_rules import powers_of_two
 from runtime.models.session import Opened, SessionOptions, open_session
-from runtime.models.spec import WarmUp
+from runtime.models.spec import FILE_NAME, WarmUp
 
 SERVICE, FUNCTION = "bench", "model"
 WIDTH, LAYERS, INPUTS = 1024, 8, 64
+RESNET50 = Path(__file__).parents[2] / "functions" / "resnet50"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Round:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.batching", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, help="where to write the result")
-    parser.add_argument("--model", type=Path, help="an ONNX file with a free first axis")
+    parser.add_argument("--model", default="mlp", help="mlp, resnet50, or an ONNX file with a free first axis")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each part of a round")
@@ -67,11 +70,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.rounds < 1 or options.seconds <= 0 or options.connections < 1:
         parser.error("at least 1 round, 1 connection, above 0 s")
     with tempfile.TemporaryDirectory(prefix="stoke-b-", ignore_cleanup_errors=True) as folder:
-        model = options.model or write_mlp(Path(folder) / "mlp.onnx", WIDTH, LAYERS, inputs=INPUTS)
+        model = found_model(options.model, Path(folder))
         result = run(Path(folder), model, options.connections, options.rounds, options.seconds)
     options.json.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
     return 0
+
+
+def found_model(name: str, folder: Path) -> Path:
+    """The file of that name, or one that is made in the folder."""
+    if name == "mlp":
+        return write_mlp(folder / "mlp.onnx", WIDTH, LAYERS, inputs=INPUTS)
+    if name == "resnet50":
+        subprocess.run([sys.executable, str(RESNET50 / "make.py"), "--out", str(folder / "resnet50.onnx")], check=True)
+        shutil.copy(RESNET50 / FILE_NAME, folder)
+        return folder / "resnet50.onnx"
+    return Path(name)
 
 
 def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float) -> dict[str, Any]:
@@ -177,12 +191,15 @@ def start_model(folder: Path, model: Path, concurrency: int) -> Iterator[tuple[i
     instance's pid."""
     code = folder / "code"
     code.mkdir()
-    shutil.copy(model, code / "model.onnx")
+    shutil.copy(model, code)
+    if model.with_name(FILE_NAME).is_file():
+        shutil.copy(model.with_name(FILE_NAME), code)
     function = {
         "name": FUNCTION,
         "runtime": "python3.11",
         "codeUri": str(code),
-        "handler": "model.onnx",
+        "handler": model.name,
+        "cpu": 1,  # as many threads as the loop's session has
         "memorySize": 2048,
         "timeout": 60,
         "instanceConcurrency": concurrency,

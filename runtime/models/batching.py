@@ -1,12 +1,14 @@
 """Runs the requests of one model: together, as many as wait and `batch_rules` allow, each time a session is free.
 
 A run that takes less than a change to another thread costs is made right here in the loop; longer ones in threads.
+Such a thread goes on by itself with what waits by then: the session need not wait until the loop, which has answers to
+write, lets it have the next batch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
+import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
@@ -65,7 +67,10 @@ class Job:
 
 
 class Batcher:
-    """`submit` from the loop's thread only. Without runners (`use`) everything waits."""
+    """All methods are for the loop's thread. Without runners (`use`) everything waits.
+
+    What threads take from, `_queues`, `_idle` and `pending` of the statistics, is changed under `_lock` only.
+    """
 
     def __init__(self, rules: BatchRules, statistics: Statistics, executor: Executor) -> None:
         self.times = RunTimes(rules)
@@ -73,11 +78,12 @@ class Batcher:
         self._statistics = statistics
         self._executor = executor
         self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
         self._queues: dict[Hashable, deque[Job]] = {}
         self._idle: list[Runner] = []
         self._runners: tuple[Runner, ...] = ()
         self._looks = False  # a look at what waits is due already
-        self._running = 0
+        self._running = 0  # threads that have a runner, or have not told of their last run yet
         self._drained = asyncio.Event()  # set when nothing waits or runs any more, if somebody waits for that
 
     @property
@@ -93,8 +99,9 @@ class Batcher:
     def use(self, runners: Sequence[Runner]) -> None:
         """From now on run on these; none = everything waits. Nothing may be running on others."""
         assert not self._running, "runners are changed when none of them is in use"
-        self._runners = tuple(runners)
-        self._idle = list(runners)
+        with self._lock:
+            self._runners = tuple(runners)
+            self._idle = list(runners)
         self._look_soon()
 
     def submit(self, job: Job) -> None:
@@ -104,19 +111,23 @@ class Batcher:
             statistics.failed("REJECTED", 0)
             raise ModelUnavailable(f"{statistics.pending} requests wait for this model: at most {WAITING_MAX} may")
         job.since_ns = perf_counter_ns()
-        statistics.pending += 1
-        queue = self._queues.get(job.signature)
-        if queue is None:
-            queue = self._queues[job.signature] = deque()
-        queue.append(job)
-        if self._idle and not self._looks:
+        with self._lock:
+            statistics.pending += 1
+            queue = self._queues.get(job.signature)
+            if queue is None:
+                queue = self._queues[job.signature] = deque()
+            queue.append(job)
+            looks = self._idle and not self._looks
+        if looks:
             self._look_soon()
 
     def fail_all(self, error: ModelError) -> None:
         """Answer everything that waits with this."""
-        queues, self._queues = self._queues, {}
-        for job in [job for queue in queues.values() for job in queue]:
-            self._statistics.pending -= 1
+        with self._lock:
+            jobs = [job for queue in self._queues.values() for job in queue]
+            self._queues.clear()
+            self._statistics.pending -= len(jobs)
+        for job in jobs:
             job.error = error
             self._finish(job, perf_counter_ns())
 
@@ -129,27 +140,40 @@ class Batcher:
 
     def _look(self) -> None:
         self._looks = False
-        while self._idle and self._queues:
-            jobs = self._take()
-            if not jobs:
-                continue
-            runner = self._idle.pop()
-            least_s = self.times.least_s(sum([job.rows for job in jobs]))
-            if least_s is not None and least_s <= INLINE_S_MAX:
-                run = _Run(runner, jobs, self._rules)
+        while True:
+            with self._lock:
+                if not self._idle or not self._queues:
+                    return
+                run = self._take(self._idle.pop())
+            if run.jobs and self._is_quick(run):
                 run.execute()
-                self._idle.append(runner)
+                self._give_back(run.runner)
                 self._executed(run)
-                if self._queues and not self._looks:
-                    self._look_soon()  # after what has arrived meanwhile
+                self._look_again()  # after what has arrived meanwhile
                 return
-            self._running += 1
-            run = _Run(runner, jobs, self._rules)
-            future = self._loop.run_in_executor(self._executor, run.execute)
-            future.add_done_callback(functools.partial(self._returned, run))
+            if run.jobs:
+                self._running += 1
+                self._loop.run_in_executor(self._executor, self._work, run).add_done_callback(self._returned)
+            else:
+                self._give_back(run.runner)
+                self._executed(run)
 
-    def _take(self) -> list[Job]:
-        """The next batch: of the signature whose first request has waited longest."""
+    def _look_again(self) -> None:
+        if self._queues and self._idle and not self._looks:
+            self._look_soon()
+
+    def _is_quick(self, run: _Run) -> bool:
+        least_s = self.times.least_s(sum([job.rows for job in run.jobs]))
+        return least_s is not None and least_s <= INLINE_S_MAX
+
+    def _give_back(self, runner: Runner) -> None:
+        with self._lock:
+            if runner in self._runners:
+                self._idle.append(runner)
+
+    def _take(self, runner: Runner) -> _Run:
+        """The next batch, which may turn out to have no jobs: of the signature whose first request has waited longest.
+        Under the lock."""
         queues = self._queues
         if len(queues) == 1:
             (signature,) = queues
@@ -157,26 +181,34 @@ class Batcher:
             signature = min(queues, key=lambda each: queues[each][0].since_ns)
         queue = queues[signature]
         cancelled = [job for job in queue if job.cancelled]
-        if cancelled:
-            now_ns = perf_counter_ns()
-            for job in cancelled:
-                queue.remove(job)
-                self._statistics.failed("CANCELED", now_ns - job.since_ns)
+        for job in cancelled:
+            queue.remove(job)
         count = how_many([job.rows for job in queue], self.times.rows_allowed()) if len(queue) > 1 else len(queue)
         jobs = [queue.popleft() for _ in range(count)]
         if not queue:
             del queues[signature]
         self._statistics.pending -= len(jobs) + len(cancelled)
-        return jobs
+        return _Run(runner, jobs, self._rules, cancelled)
 
-    def _returned(self, run: _Run, future: asyncio.Future[None]) -> None:
+    def _work(self, run: _Run) -> _Run:
+        """In a thread: this run, and what waits when it is done, until nothing does. Gives the last run: the loop has
+        been told of the others."""
+        while True:
+            run.execute()
+            with self._lock:
+                # What is quick is left to the loop, which makes such runs itself.
+                if not self._queues or run.runner not in self._runners or self._is_quick(run):
+                    if run.runner in self._runners:
+                        self._idle.append(run.runner)
+                    return run
+                following = self._take(run.runner)
+            self._loop.call_soon_threadsafe(self._executed, run)
+            run = following
+
+    def _returned(self, future: asyncio.Future[_Run]) -> None:
         self._running -= 1
-        future.result()  # `execute` raises nothing
-        if run.runner in self._runners:
-            self._idle.append(run.runner)
-        self._executed(run)
-        if self._queues and not self._looks:
-            self._look_soon()
+        self._executed(future.result())
+        self._look_again()
 
     def _executed(self, run: _Run) -> None:
         statistics = self._statistics
@@ -187,7 +219,9 @@ class Batcher:
         for job in run.jobs:
             statistics.queue.add(run.began_ns - job.since_ns)
             self._finish(job, now_ns)
-        if not self._running and not self._queues:
+        for job in run.cancelled:
+            statistics.failed("CANCELED", now_ns - job.since_ns)
+        if self.is_idle:
             self._drained.set()
 
     def _finish(self, job: Job, now_ns: int) -> None:
@@ -205,17 +239,20 @@ class Batcher:
 class _Run:
     """Jobs that are run together on one runner; one by one, if together they fail."""
 
-    __slots__ = ("_rules", "began_ns", "executions", "jobs", "runner")
+    __slots__ = ("_rules", "began_ns", "cancelled", "executions", "jobs", "runner")
 
-    def __init__(self, runner: Runner, jobs: list[Job], rules: BatchRules) -> None:
+    def __init__(self, runner: Runner, jobs: list[Job], rules: BatchRules, cancelled: list[Job]) -> None:
         self.runner = runner
         self.jobs = jobs
+        self.cancelled = cancelled  # taken from the queue with them, and not run
         self._rules = rules
         self.began_ns = perf_counter_ns()
         self.executions: list[tuple[int, int, int, int, int]] = []  # rows, requests, ns in, infer, out
 
     def execute(self) -> None:
         """Every job has results or an error after it. Raises nothing; may run in a thread."""
+        if not self.jobs:
+            return
         try:
             self._together(self.jobs)
         except Exception as error:

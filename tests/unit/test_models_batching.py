@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
-from typing import Any
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from runtime.models.batch_rules import BatchRules, powers_of_two
 from runtime.models.batching import WAITING_MAX, Batcher, Job
 from runtime.models.errors import InferenceFailed, ModelUnavailable
 from runtime.models.statistics import Statistics
+
+WAIT_S: Final = 5.0
 
 
 class Doubling:
@@ -256,3 +259,58 @@ async def test_a_drain_ends_with_the_last_answer() -> None:
     assert not drained.done()
     await world.run_one()
     assert drained.done()
+
+
+class Meeting:
+    """A session whose second run tells that it has begun."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.may_end = threading.Event()
+        self.second_began = threading.Event()
+
+    def run(self, outputs: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
+        self.runs += 1
+        if self.runs == 2:
+            self.second_began.set()
+        assert self.may_end.wait(WAIT_S)
+        return [inputs["x"] for _ in outputs]
+
+    def close(self) -> None: ...
+
+
+async def test_the_next_batch_begins_while_the_loop_writes_the_answers_of_the_one_before() -> None:
+    began_before_answered: list[bool] = []
+    both = asyncio.Event()
+    session = Meeting()
+
+    def answered(_: Job) -> None:  # holds the loop up, as writing many answers does
+        began_before_answered.append(session.second_began.wait(WAIT_S))
+        if len(began_before_answered) == 2:
+            both.set()
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher = Batcher(BatchRules((1,)), Statistics(), executor)
+        batcher.use([session])
+        for _ in range(2):
+            batcher.submit(Job({"x": np.ones(1, np.float32)}, ("y",), 1, (), answered))
+        await asyncio.sleep(0)  # the first one is in its thread
+        session.may_end.set()
+        await asyncio.wait_for(both.wait(), WAIT_S)
+    assert began_before_answered == [True, True]
+    assert batcher.is_idle
+
+
+async def test_a_request_that_left_while_a_thread_ran_is_not_run_by_it() -> None:
+    world = World(BatchRules((1,)))
+    world.ask(1)
+    await world.turn()
+    gone, last = world.ask(2), world.ask(3)
+    gone.cancel()
+    world.executor.run_one()  # takes what waits along
+    await world.turn()
+    assert world.runners[0].batches == [[1.0], [3.0]]
+    assert last.results is not None
+    assert world.statistics.failures["CANCELED"] == 1
+    assert world.statistics.pending == 0
+    await world.batcher.drain()
