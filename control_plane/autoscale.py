@@ -217,6 +217,8 @@ class Autoscaler:
             return
         if there.starting or there.on_demand_starting or there.provisioned != want.provisioned:
             return
+        if self._keeper.is_off_pools(key, want):
+            return
         if not there.revisions <= {want.revision} or not self._usage.is_even(key):
             return
         until = self._keeper.idle_until(key, want) if there.on_demand else math.inf

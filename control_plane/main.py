@@ -23,6 +23,7 @@ from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.node import NodeBackend, NodeEnvironments, NodeShells
+from control_plane.backends.pools import read_pools
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
@@ -34,6 +35,7 @@ from control_plane.fleet.lease_store import RedisLeaseStore
 from control_plane.fleet.lessor import Lessor
 from control_plane.fleet.memories import RedisMemoryStore
 from control_plane.fleet.placement import Rule
+from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
@@ -91,7 +93,8 @@ class ControlPlane:
         self.clock = SystemClock()
         self.usage = UsageBook()
         node = NodeClient(settings.node.removeprefix("unix:"))
-        self.backend = NodeBackend(node)
+        pools = read_pools(settings.pools) if settings.pools else None
+        self.backend = NodeBackend(node, pools)
         self.environments = NodeEnvironments(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
@@ -112,6 +115,7 @@ class ControlPlane:
             new_instance_id,
             Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
             on_change=self._instances_changed,
+            pooling=Pooling(pools, settings.drain_timeout_s, settings.stop_grace_s),
         )
         self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
         self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)

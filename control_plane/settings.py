@@ -48,6 +48,7 @@ class ControlPlaneSettings(BaseSettings):
     usage_days_kept_s: int = Field(default=34_560_000, ge=86_400, le=315_360_000)
     recorded_kept_s: int = Field(default=21_600, ge=60, le=1_209_600)  # of a busy function 330 kB an hour
     prices: Path | None = None
+    pools: Path | None = None  # pools.yaml: pools of nodes, and how instances are shared out between them
     memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store
 
     @property

@@ -1,5 +1,8 @@
-"""Node pools: what an operator says of them in `pools.yaml`, read and checked. Which pool a launch goes to is decided in
-`control_plane.fleet.pools`; how a pool is asked for is the backend's: a Pod gets its node selector and tolerations."""
+"""Node pools: what an operator says of them in `pools.yaml`, read and checked.
+
+Which pool a launch goes to is decided in `control_plane.fleet.pools`; how a pool is asked for is the backend's: a Pod
+gets its node selector and tolerations, a plain node is asked whether it has the labels.
+"""
 
 from __future__ import annotations
 

@@ -5,12 +5,12 @@ The rules, for each function version by itself:
 1. Of `n` instances `on_demand_share` are in on-demand pools: the base, and of what is above it a percentage, rounded to
    the nearest whole number, halves up (20 at 30 %: 6; 5 at 30 %: 1.5, so 2). The rest are in spot pools.
 2. Within a kind the cheapest pool that is not out of stock gets the instance; of two at one price the first listed.
-3. While every spot pool is out, on-demand pools take what they would have had, if compensation is on: else those launches
-   are held. While every on-demand pool is out, spot pools take theirs: an instance that may be reclaimed serves better
-   than none.
-4. Compensation is not remembered but seen: it is what on-demand pools have above their share. Once a spot pool is not out,
-   `rebalance` names instances of the kind that has too many, a few at a time. They are treated as of an older revision:
-   they serve until what replaces them is ready.
+3. While every spot pool is out, on-demand pools take what they would have had, if compensation is on: else those
+   launches are held. While every on-demand pool is out, spot pools take theirs: an instance that may be reclaimed
+   serves better than none.
+4. Compensation is not remembered but seen: it is what on-demand pools have above their share. Once a spot pool is not
+   out, `rebalance` names instances of the kind that has too many, a few at a time. They are treated as of an older
+   revision: they serve until what replaces them is ready.
 5. A reclaim notice works alike: the replacement is launched at once, and the instance drains when it is ready, at the
    latest so early that the drain is over before the notice is.
 6. What leaves when the target becomes smaller is taken from the kind that would be above its share (`leaving_order`).
