@@ -104,6 +104,11 @@ class Autoscaler:
             self._stale |= services
         self._alarm.set()
 
+    def read_everything(self) -> None:
+        """What has changed in the registry is not known."""
+        self._stale = None
+        self._alarm.set()
+
     def hurry(self, keys: Iterable[VersionKey]) -> None:
         """Look at these function versions at once."""
         urgent = set(keys)
