@@ -106,6 +106,8 @@ class ToLeader:
             log.info("leader.unreachable address=%s error=%s", leader.leader_address, error)
             return await self._app(scope, receive, send)
         except (httpx.HTTPError, ConnectionError) as error:
+            if scope["method"] in ("GET", "HEAD"):
+                return await self._app(scope, receive, send)
             message = f"the control plane that leads went away before it answered: {error!r}; it may have done it"
             return await failed(Unavailable(message), str(uuid.uuid4()))(scope, receive, send)
         return await _pass_on(answer, send)

@@ -68,6 +68,7 @@ class ControlPlanes(Stoke):
 
     def ask(self, name: str) -> None:
         """From now on `call` goes to this one."""
+        self.client.close()
         self.client = self._client(name)
         self.client.auth = self.auth
 
