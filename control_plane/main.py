@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from redis.asyncio import Redis
@@ -30,7 +30,7 @@ from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.credentials import write_secret_key
 from control_plane.environments import EnvironmentBook, sweep_for_ever
-from control_plane.errors import Unavailable
+from control_plane.errors import InvalidArgument, Unavailable
 from control_plane.explanations import Explanations
 from control_plane.fleet.fencing import FencedBackend, FencedMemoryStore, FencedRecordStore
 from control_plane.fleet.keeper import FleetKeeper, Limits
@@ -48,7 +48,7 @@ from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
-from control_plane.ports import Backend, Fleet
+from control_plane.ports import Backend, Fleet, Shells
 from control_plane.prometheus import Prometheus
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
@@ -67,6 +67,9 @@ from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
 from runtime.leasing import LEASE_CHANNEL, LeaseReport
 from runtime.node.client import NodeClient
+
+if TYPE_CHECKING:
+    from control_plane.backends.kubernetes.backend import KubernetesBackend
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +108,15 @@ class ControlPlane:
             if (lease_s := settings.leader_lease_s)
             else None
         )
-        self.backend = self._fenced(NodeBackend(node, pools))
         self._tasks: list[asyncio.Task[None]] = []
+        self.cluster: KubernetesBackend | None = None
+        self.shells: Shells = NodeShells(node)
+        if settings.backend == "kubernetes":
+            from control_plane.backends.kubernetes.assemble import cluster_of  # which others need not carry
+            from control_plane.backends.kubernetes.shells import NoShells
+
+            self.cluster, self.shells = cluster_of(settings, self.clock, pools), NoShells()
+        self.backend = self._fenced(self.cluster or NodeBackend(node, pools))
         self.environments = NodeEnvironments(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
@@ -162,7 +172,7 @@ class ControlPlane:
                 AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
             ),
             accounts=self.accounts,
-            shells=NodeShells(node),
+            shells=self.shells,
             environments=EnvironmentBook(self.environments, settings.environment_wait_s),
         )
         self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
@@ -220,6 +230,8 @@ class ControlPlane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keeper.close()
+        if self.cluster is not None:
+            await self.cluster.close()
         await self.prometheus.close()
         if self.leadership is None or self.leadership.holds:
             await self._write_down()
@@ -263,6 +275,7 @@ class ControlPlane:
             ("accounts", self.accounts.run()),
             ("explanations", self.explanations.run()),
             ("environments", self._sweep_environments()),
+            *((("cluster", self.cluster.run()),) if self.cluster is not None else ()),
         ):
             self._begin(name, work)
 
@@ -338,6 +351,10 @@ def parse(arguments: Sequence[str]) -> ControlPlaneSettings:
     parser.add_argument("--node", metavar="unix:PATH")
     parser.add_argument("--listen", metavar="HOST:PORT")
     parser.add_argument("--public-url", metavar="URL")
+    parser.add_argument("--backend", metavar="kubernetes")
+    parser.add_argument("--kubeconfig", metavar="FILE")
+    parser.add_argument("--namespace", metavar="NAME")
+    parser.add_argument("--kubernetes-settings", type=Path, metavar="FILE")
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     return ControlPlaneSettings(**given)
 
@@ -346,7 +363,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
-    asyncio.run(ControlPlane(settings).run())
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call would be most of the log
+    try:
+        plane = ControlPlane(settings)
+    except InvalidArgument as error:
+        sys.exit(f"stoke control-plane: {error.message}")
+    asyncio.run(plane.run())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from control_plane.credentials import has_key
 from runtime import store
 
 GATEWAYS_MAX: Final = 64
-BACKENDS: Final = ("auto", "process", "docker")
+BACKENDS: Final = ("auto", "process", "docker", "kubernetes")
 ENGINE: Final = "unix:///var/run/docker.sock"
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -35,6 +35,20 @@ class Options:
     tls_key: str = ""
     backend: str = "auto"  # one of BACKENDS
     engine: str = ""  # unix://PATH; "" = as the node finds it
+    kubeconfig: str = ""  # these three are for the backend kubernetes
+    namespace: str = ""
+    kubernetes_settings: str = ""
+
+    def cluster_arguments(self) -> list[str]:
+        """For whoever speaks to the cluster; none for other backends."""
+        if self.backend != "kubernetes":
+            return []
+        given = {
+            "--kubeconfig": self.kubeconfig,
+            "--namespace": self.namespace,
+            "--kubernetes-settings": self.kubernetes_settings,
+        }
+        return ["--backend", self.backend, *(part for name, value in given.items() if value for part in (name, value))]
 
 
 def will_have_key(data: Path, environment: Mapping[str, str]) -> bool:
@@ -56,6 +70,11 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--gateways", default="1", metavar="N")
     parser.add_argument("--backend", default=os.environ.get("STOKE_BACKEND", "auto"), metavar="|".join(BACKENDS))
     parser.add_argument("--engine", default=os.environ.get("STOKE_ENGINE", ""), metavar="unix://PATH")
+    parser.add_argument("--kubeconfig", default=os.environ.get("STOKE_KUBECONFIG", ""), metavar="FILE")
+    parser.add_argument("--namespace", default=os.environ.get("STOKE_NAMESPACE", ""), metavar="NAME")
+    parser.add_argument(
+        "--kubernetes-settings", default=os.environ.get("STOKE_KUBERNETES_SETTINGS", ""), metavar="FILE"
+    )
     given = parser.parse_args(arguments)
     host, colon, port = given.listen.rpartition(":")
     host = host.strip("[]")
@@ -81,10 +100,16 @@ def parse(arguments: list[str]) -> Options:
         parser.error(problem)
     if problem := _wrong_with_backend(given.backend, given.engine):
         parser.error(problem)
+    files = [
+        str(Path(path).expanduser().absolute()) if path else ""
+        for path in (given.kubeconfig, given.kubernetes_settings)
+    ]
+    if problem := _wrong_with_cluster(given.backend, given.namespace, *files):
+        parser.error(problem)
     gateways, (certificate, key) = int(given.gateways), tls
     return Options(
         data, host, int(port), given.store, given.public_url, given.simulated_gpu, gateways, certificate, key,
-        given.backend, given.engine,
+        given.backend, given.engine, files[0], given.namespace, files[1],
     )  # fmt: skip
 
 
@@ -107,6 +132,19 @@ def _wrong_with_backend(backend: str, engine: str) -> str:
         except OSError as error:
             return f"--backend is 'docker', and no container engine answers at {path}: {error}"
     return "" if b" 200 " in answer else f"--backend is 'docker', and what answers at {path} is no container engine"
+
+
+def _wrong_with_cluster(backend: str, namespace: str, kubeconfig: str, settings: str) -> str:
+    """What is wrong with --kubeconfig, --namespace and --kubernetes-settings; "" if nothing is."""
+    given = {"--kubeconfig": kubeconfig, "--namespace": namespace, "--kubernetes-settings": settings}
+    if backend != "kubernetes":
+        return next((f"{n} is {v!r}; allowed is it with --backend kubernetes alone" for n, v in given.items() if v), "")
+    for name in ("--kubeconfig", "--kubernetes-settings"):
+        if given[name] and not Path(given[name]).is_file():
+            return f"{name} is {given[name]!r}; allowed is a file that is there"
+    if namespace and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
+        return f"--namespace is {namespace!r}; allowed are up to 63 small letters, digits and hyphens"
+    return ""
 
 
 def _wrong_with(certificate: str, key: str) -> str:

@@ -19,6 +19,10 @@ class ControlPlaneSettings(BaseSettings):
     socket: Path = Path("control-plane.sock")
     node: str = ""  # unix:PATH
     listen: str = ""  # HOST:PORT, instead of the socket
+    backend: str = Field(default="auto", pattern="^(auto|process|docker|kubernetes)$")
+    kubeconfig: str = ""  # "" = the Pod's own service account, else KUBECONFIG or ~/.kube/config
+    namespace: str = ""  # of the cluster; "" = that of the kubeconfig's context or of the service account
+    kubernetes_settings: Path | None = None  # YAML; docs/kubernetes.md has its table
     public_url: str = "http://127.0.0.1:9000"
     region: str = "cn-local"
     account_id: str = "1000000000000000"

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -74,16 +75,18 @@ class Supervisor:
         control_plane = self._sockets / "control-plane.sock"
         node = self._sockets / "node.sock"
         gpu = ["--simulated-gpu", self.options.simulated_gpu] if self.options.simulated_gpu else []
-        self._begin(
-            "node",
-            [
-                *python, "runtime.node", "--data", str(self.data), "--socket", str(node), "--name", "local", *gpu,
-                *self._engine_arguments(),
-            ],
-        )  # fmt: skip
+        if self.options.backend != "kubernetes":
+            self._begin(
+                "node",
+                [
+                    *python, "runtime.node", "--data", str(self.data), "--socket", str(node), "--name", "local", *gpu,
+                    *self._engine_arguments(),
+                ],
+            )  # fmt: skip
         self._begin("control-plane", [
             *python, "control_plane.main", "--data", str(self.data), "--store", store_url,
             "--socket", str(control_plane), "--node", f"unix:{node}", "--public-url", self.public_url,
+            *self.options.cluster_arguments(),
         ])  # fmt: skip
         for name in self.gateways.names:
             self._begin(name, self._gateway_arguments(name, store_url, control_plane))
@@ -287,6 +290,8 @@ class Supervisor:
             self._stop_part(name)
         if (node := self.parts.get("node")) and node.is_running:
             self._stop_instances()
+        if self.options.backend == "kubernetes" and "control-plane" in self.parts:
+            self._stop_pods()
         for name in ("node", "store"):
             self._stop_part(name)
         (self.data / "stoke.json").unlink(missing_ok=True)
@@ -312,6 +317,18 @@ class Supervisor:
                 connection.sendall(b'{"id":1,"op":"shutdown","grace_s":10.0}\n')
                 connection.makefile("rb").readline()
         except OSError as error:
+            log.warning("instances.not_stopped error=%s", error)
+
+    def _stop_pods(self) -> None:
+        """By a process of its own: what speaks to a cluster is too heavy to be carried along here."""
+        store_url = self.options.store or f"unix://{self._sockets / 'store.sock'}"
+        command = [
+            sys.executable, "-m", "control_plane.backends.kubernetes.sweep", "--store", store_url,
+            *self.options.cluster_arguments(),
+        ]  # fmt: skip
+        try:
+            subprocess.run(command, timeout=STOP_TIMEOUT_S, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
             log.warning("instances.not_stopped error=%s", error)
 
 

@@ -17,6 +17,12 @@ from pydantic.alias_generators import to_camel
 from control_plane.errors import InvalidArgument
 
 POOLS_MAX = 64
+# Of AWS's termination handler, of Google's clusters, and of the cluster autoscaler before it gives a node back.
+RECLAIM_TAINTS = (
+    "aws-node-termination-handler/spot-itn",
+    "cloud.google.com/impending-node-termination",
+    "ToBeDeletedByClusterAutoscaler",
+)
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 _Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$")]
@@ -67,6 +73,9 @@ class Pools(_Checked):
     # A launch that finds no machine for so long is taken back, and its pool is left alone for `out_s`.
     place_timeout_s: float = Field(default=60.0, gt=0.0, le=3600.0)
     out_s: float = Field(default=120.0, gt=0.0, le=86_400.0)
+    # Keys of the taints that a node of a cluster gets when it will be taken away, and how long it has from then on.
+    reclaim_taints: tuple[str, ...] = Field(default=RECLAIM_TAINTS, max_length=32)
+    reclaim_notice_s: float = Field(default=120.0, ge=0.0, le=86_400.0)
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:

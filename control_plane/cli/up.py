@@ -55,12 +55,22 @@ def up(
         str,
         typer.Option(
             envvar="STOKE_BACKEND",
-            metavar="auto|process|docker",
-            help="docker: custom-container functions run as containers; process: never; auto: where an engine is.",
+            metavar="auto|process|docker|kubernetes",
+            help="custom-container functions run as containers: docker; not at all: process; where an engine is: auto; "
+            "as Pods of a cluster: kubernetes.",
         ),
     ] = "auto",
     engine: Annotated[
         str, typer.Option(envvar="STOKE_ENGINE", metavar="unix://PATH", help="The container engine's socket.")
+    ] = "",
+    kubeconfig: Annotated[
+        str, typer.Option(envvar="STOKE_KUBECONFIG", metavar="FILE", help="The cluster, by its current context.")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(envvar="STOKE_NAMESPACE", metavar="NAME", help="Where in the cluster Pods are made.")
+    ] = "",
+    kubernetes_settings: Annotated[
+        str, typer.Option(envvar="STOKE_KUBERNETES_SETTINGS", metavar="FILE", help="YAML: GPUs, nodes, volumes.")
     ] = "",
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when Stoke serves, and leave it running.")
@@ -71,6 +81,7 @@ def up(
     arguments = ["--data", str(folder), "--listen", listen, "--store", store]
     arguments += ["--public-url", public_url, "--simulated-gpu", simulated_gpu, "--gateways", gateways]
     arguments += ["--tls-certificate", tls_certificate, "--tls-key", tls_key, "--backend", backend, "--engine", engine]
+    arguments += ["--kubeconfig", kubeconfig, "--namespace", namespace, "--kubernetes-settings", kubernetes_settings]
     parse(arguments)  # complains here, in the foreground, and exits with 2
     command = [sys.executable, "-m", "control_plane.supervisor", *arguments]
     if not detach:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 # The control plane shares the contract with the data plane, and what speaks for it: how a request is signed and by
 # which keys, how the private store is started, how a node is called and a shell spoken to, how asynchronous invocations
-# are kept, what files TLS takes, and how the rules of an alias are read.
+# are kept, what files TLS takes, how the rules of an alias are read, and what an instance is called with and sees, on
+# whichever backend.
 SHARED = (
     "runtime.contract",
     "runtime.leasing",
@@ -20,6 +21,10 @@ SHARED = (
     "runtime.signature",
     "runtime.store",
     "runtime.node.client",
+    "runtime.node.docker.asked",
+    "runtime.node.environment",
+    "runtime.node.hooks",
+    "runtime.node.reasons",
     "runtime.shell",
     "runtime.async_invocation",
     "runtime.http.tls",

@@ -1,0 +1,156 @@
+"""The fleet on Kubernetes in virtual time: many at once, crashes at any point, outages, and a node that is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+
+import pytest
+
+from control_plane.fleet.keeper import Limits
+from runtime.contract import InstanceState
+from tests.support.kube_api import KubeApi, status_answer
+from tests.support.kube_plane import KEY, Cluster, until
+from tests.support.virtual_time import VirtualTimeLoop, in_virtual_time
+
+CRASHES = 500
+
+
+def calls_per_s_max(api: KubeApi) -> int:
+    """The most calls in any one second."""
+    at = sorted(when for when, _, _ in api.asked)
+    return max(bisect_left(at, when + 1.0 - 1e-9) - first for first, when in enumerate(at))
+
+
+@in_virtual_time
+async def test_two_hundred_at_once_are_all_ready_by_at_most_twenty_calls_a_second() -> None:
+    cluster = Cluster(nodes=8)
+    plane = await cluster.begin(Limits(2.0, 1.0, 200))
+    await plane.until(200)
+    assert cluster.alive() == set(cluster.store.records)
+    assert {record.state for record in cluster.store.records.values()} == {InstanceState.READY}
+    assert len({record.address for record in cluster.store.records.values()}) == 200
+    await plane.until(0)
+    await until(lambda: not cluster.api.pods)
+    assert calls_per_s_max(cluster.api) <= 20
+    assert len([call for call in cluster.api.asked if call[1] == "POST"]) == 200
+    await plane.crash()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_pod_is_left_after_crashes_of_the_control_plane_at_any_point(seed: int) -> None:
+    async def story() -> None:
+        cluster = Cluster(seed=seed)
+        chance = cluster.chance
+        for number in range(1, CRASHES // 2 + 1):
+            plane = await cluster.begin()
+            until_s = asyncio.get_running_loop().time() + chance.uniform(0.0, 3.0)
+            while (left_s := until_s - asyncio.get_running_loop().time()) > 0:
+                await plane.settle(chance.randrange(6))
+                await asyncio.sleep(min(left_s, chance.uniform(0.0, 1.0)))
+            await plane.crash()
+            if number % 50 == 0:  # one that is left alone makes everything true
+                plane = await cluster.begin()
+                await plane.until(3)
+                await until(lambda: cluster.alive() == set(cluster.store.records))
+                await plane.crash()
+        plane = await cluster.begin()
+        await plane.until(0)
+        await until(lambda: not cluster.api.pods)
+        assert cluster.store.records == {}
+        assert cluster.kubelet.running == {}
+        assert cluster.launched > CRASHES // 4
+        await plane.crash()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(story())
+
+
+@in_virtual_time
+async def test_calls_that_are_lost_or_refused_leave_nothing_behind() -> None:
+    cluster = Cluster(seed=7)
+    chance = cluster.chance
+    cluster.api.sever = lambda method, path: chance.choices(["", "before", "after"], [90, 5, 5])[0]
+    cluster.api.refuse = lambda method, path: (
+        status_answer(429, "TooManyRequests", "later", retry_after="1") if chance.random() < 0.05 else None
+    )
+    plane = await cluster.begin()
+    for target in (5, 1, 8, 0, 4):
+        await plane.until(target)
+        cluster.api.forget_history()
+        cluster.api.end_watches()
+    await plane.until(0)
+    await until(lambda: not cluster.api.pods)
+    assert cluster.store.records == {}
+    await plane.crash()
+
+
+@in_virtual_time
+async def test_an_api_server_that_is_away_costs_no_instance() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(3)
+    before = set(cluster.store.records)
+    cluster.api.go_down()
+    await asyncio.sleep(300.0)
+    assert plane.ready() == 3
+    cluster.api.forget_history()
+    cluster.api.is_down = False
+    await until(plane.keeper.connected.is_set)
+    await plane.until(3)
+    assert set(cluster.store.records) == before
+    await plane.crash()
+
+
+@in_virtual_time
+async def test_an_instance_on_a_node_that_is_cut_off_is_replaced_and_never_adopted_again() -> None:
+    cluster = Cluster(nodes=2)
+    plane = await cluster.begin()
+    await plane.until(4)
+    cut = {name for name, pod in cluster.api.pods.items() if pod["spec"]["nodeName"] == "node-0"}
+    assert len(cut) == 2
+    cluster.kubelet.cut_off = {"node-0"}
+    cluster.api.add_node("node-0", ready=False)
+    await until(lambda: not cut & {f"stoke-{i}" for i in cluster.store.records})
+    await plane.until(4)
+    served = {f"stoke-{record.instance_id}" for record in plane.keeper.records(KEY)}
+    assert not served & cut
+    assert cut <= set(cluster.kubelet.running)  # there they go on, and nobody can stop them yet
+    await plane.crash()
+    plane = await cluster.begin()
+    cluster.kubelet.cut_off = set()
+    cluster.api.add_node("node-0", ready=True)
+    await until(lambda: not cut & set(cluster.kubelet.running))
+    await until(lambda: not cut & set(cluster.api.pods))
+    await plane.until(4)
+    assert {f"stoke-{record.instance_id}" for record in plane.keeper.records(KEY)} == served
+    await plane.crash()
+
+
+@in_virtual_time
+async def test_while_no_node_answers_nothing_is_given_up() -> None:
+    cluster = Cluster(nodes=2)
+    plane = await cluster.begin()
+    await plane.until(2)
+    before = set(cluster.store.records)
+    for name in ("node-0", "node-1"):
+        cluster.api.add_node(name, ready=False)
+        await asyncio.sleep(1.0)
+    await asyncio.sleep(60.0)
+    assert plane.ready() == 2
+    assert set(cluster.store.records) == before
+    await plane.crash()
+
+
+@in_virtual_time
+async def test_the_initializer_runs_once_however_often_the_control_plane_dies() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(3)
+    for _ in range(5):
+        await plane.crash()
+        plane = await cluster.begin()
+        await until(plane.keeper.connected.is_set)
+        await plane.until(3)
+    assert len(cluster.servers.initialized) == 3
+    await plane.crash()
