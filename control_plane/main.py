@@ -28,6 +28,7 @@ from control_plane.backends.node import NodeBackend, NodeEnvironments, NodeShell
 from control_plane.backends.pools import read_pools
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
+from control_plane.collecting import collect_rarely
 from control_plane.credentials import write_secret_key
 from control_plane.environments import EnvironmentBook, sweep_for_ever
 from control_plane.errors import InvalidArgument, Unavailable
@@ -49,7 +50,8 @@ from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
 from control_plane.ports import Backend, Fleet, Shells
-from control_plane.prometheus import Prometheus
+from control_plane.prometheus import Prometheus, Source
+from control_plane.prometheus_access import read_access
 from control_plane.registry import RedisRegistry
 from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
@@ -140,7 +142,7 @@ class ControlPlane:
             pooling=Pooling(pools, settings.drain_timeout_s, settings.stop_grace_s),
         )
         self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
-        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed)
+        self.prometheus = Prometheus(self.clock, settings.prometheus_allowed, _prometheus_source(settings))
         self.autoscaler = Autoscaler(
             self.registry,
             self.keeper,
@@ -274,8 +276,8 @@ class ControlPlane:
             ("prometheus", self.prometheus.run()),
             ("accounts", self.accounts.run()),
             ("explanations", self.explanations.run()),
-            ("environments", self._sweep_environments()),
-            *((("cluster", self.cluster.run()),) if self.cluster is not None else ()),
+            # On a cluster there is no node, which is who makes environments.
+            ("environments", self._sweep_environments()) if self.cluster is None else ("cluster", self.cluster.run()),
         ):
             self._begin(name, work)
 
@@ -336,6 +338,18 @@ class ControlPlane:
         self.autoscaler.hurry(self.usage.absorb(report))
 
 
+def _prometheus_source(settings: ControlPlaneSettings) -> Callable[[], Source]:
+    """Raises ValueError at once where the file that says what servers are shown is wrong."""
+    servers = read_access(settings.prometheus_access)
+
+    def make() -> Source:
+        from control_plane.prometheus_http import HttpSource  # a client for HTTP is memory that few installations need
+
+        return HttpSource(servers)
+
+    return make
+
+
 def _die_with(task: asyncio.Task[None]) -> None:
     """A loop that ends by an error ends the process: the supervisor starts a new one, which adopts everything."""
     if not task.cancelled() and (error := task.exception()) is not None:
@@ -364,6 +378,7 @@ def main() -> None:
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call would be most of the log
+    collect_rarely()
     try:
         plane = ControlPlane(settings)
     except InvalidArgument as error:

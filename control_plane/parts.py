@@ -12,22 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.processes import start_time
+
 RESTART_WAITS_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_AFTER_S = 10.0  # a part that lived this long starts again at once
 LOG_BYTES_MAX = 16 * 1024 * 1024
-
-
-def start_time(pid: int) -> int:
-    """When a process began, in clock ticks since boot (/proc/PID/stat, field 22); 0 if it is gone or a zombie.
-
-    With the pid it names one process for ever: a pid alone may be given to another.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])
 
 
 @dataclass(slots=True)

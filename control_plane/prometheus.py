@@ -46,10 +46,10 @@ class _Asked:
 class Prometheus:
     """The newest readings of all queries that policies have. `run` asks; `of` never waits."""
 
-    def __init__(self, clock: Clock, allowed: Iterable[str], make_source: Callable[[], Source] | None = None) -> None:
+    def __init__(self, clock: Clock, allowed: Iterable[str], make_source: Callable[[], Source]) -> None:
         self._clock = clock
         self._allowed = tuple(allowed)
-        self._make_source = make_source or _over_http
+        self._make_source = make_source  # called when the first query is asked
         self._source: Source | None = None
         self._asked: dict[tuple[str, str], _Asked] = {}
         self._new = asyncio.Event()
@@ -125,12 +125,6 @@ class Prometheus:
     async def close(self) -> None:
         if self._source is not None:
             await self._source.close()
-
-
-def _over_http() -> Source:
-    from control_plane.prometheus_http import HttpSource  # a client for HTTP is memory that few installations need
-
-    return HttpSource()
 
 
 # -- who may be asked -------------------------------------------------------------------------------------------------

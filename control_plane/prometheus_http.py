@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import httpx
+
+from control_plane.prometheus_access import Access, access_of
 
 TIMEOUT_S: Final = 4.0  # of the whole exchange
 ANSWER_BYTES_MAX: Final = 64 * 1024  # one number with its labels is a few hundred
@@ -15,16 +18,26 @@ CONNECTIONS_MAX: Final = 8
 
 
 class HttpSource:
-    """Fills `prometheus.Source`. Redirects are not followed: they could lead anywhere."""
+    """Fills `prometheus.Source`. Redirects are not followed: they could lead anywhere, with what says who asks."""
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, servers: Sequence[Access] = (), *, timeout_s: float = TIMEOUT_S) -> None:
+        self._servers = servers
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            timeout=timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
-        )
+        self._clients: dict[str | None, httpx.AsyncClient] = {}  # by the file of those whom they trust
+        for access in (None, *servers):  # reading authorities takes longer than a question, and is no part of its time
+            self._client(access)
+
+    def _client(self, access: Access | None) -> httpx.AsyncClient:
+        trusted = None if access is None else access.ca_file
+        if trusted not in self._clients:
+            self._clients[trusted] = httpx.AsyncClient(
+                timeout=self._timeout_s,
+                follow_redirects=False,
+                trust_env=False,
+                limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+                verify=True if access is None or trusted is None else access.trust(),
+            )
+        return self._clients[trusted]
 
     async def value(self, url: str, query: str) -> float:
         try:
@@ -38,9 +51,11 @@ class HttpSource:
     async def _value(self, url: str, query: str) -> float:
         body = b""
         asked = {"query": query, "timeout": f"{self._timeout_s:g}s"}
-        plain = {"accept": "application/json", "accept-encoding": "identity"}  # so that the limit is one of the answer
+        access = access_of(url, self._servers)
+        # Not compressed, so that the limit is one of the answer.
+        headers = {"accept": "application/json", "accept-encoding": "identity"} | (access.headers() if access else {})
         path = f"{url.rstrip('/')}/api/v1/query"
-        async with self._client.stream("GET", path, params=asked, headers=plain) as response:
+        async with self._client(access).stream("GET", path, params=asked, headers=headers) as response:
             async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > ANSWER_BYTES_MAX:
@@ -48,7 +63,8 @@ class HttpSource:
         return read_answer(response.status_code, body)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
 
 def read_answer(status: int, body: bytes) -> float:

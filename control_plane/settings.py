@@ -48,6 +48,7 @@ class ControlPlaneSettings(BaseSettings):
     launches_at_once_max: int = Field(default=16, ge=1, le=1000)  # of one function version
     # Whoever may put a provision config has the control plane ask these, and nothing else; parted by commas.
     prometheus_urls: str = "http://127.0.0.1:9090,http://localhost:9090"
+    prometheus_access: Path | None = None  # a file: who of them is shown which token or password, and trusted by what
     usage_saved_every_s: float = Field(default=5.0, ge=0.1, le=60.0)  # a kill -9 loses no more than this of it
     usage_hours_kept_s: int = Field(default=1_209_600, ge=3600, le=34_560_000)
     usage_days_kept_s: int = Field(default=34_560_000, ge=86_400, le=315_360_000)

@@ -33,7 +33,7 @@ class FunctionPlacement(_Checked):
 
 
 class FunctionTraffic(_Checked):
-    """Of a function: what may enter, how long it may wait, how its instances start, and where they are placed."""
+    """Of a function: what may enter, how long it may wait, where it is placed, and how its instances start."""
 
     requests_per_second: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)  # 0: no limit
     requests_burst: float = Field(default=0.0, ge=0.0, le=1e9, allow_inf_nan=False)  # 0: as many as in a second

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final, Self
 
-from control_plane.parts import start_time
+from runtime.processes import start_time
 
 STOKE: Final = Path(sys.executable).with_name("stoke")
 UP_TIMEOUT_S: Final = 60.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from provision.columns import Totals, mean
 from provision.config import INSTANCES_MAX, MetricType, Season, TargetTrackingPolicy, TargetType
 from provision.forecast import Expected, Foresight, Series, advance, expected, fresh, told
 from provision.times import parse_zone
 from provision.tracking import Standing, settle
-from provision.windows import mean
 from provision.wishes import View, Wish, whole
 
 # Requests at once, below which how busy they keep an instance is not taken from them.
@@ -54,12 +54,12 @@ def look_ahead(
 def _series(policy: TargetTrackingPolicy, view: View) -> Series:
     """What is forecast: the policy's own metric where that is a demand, else the requests that make instances busy."""
     if policy.metric_type is MetricType.REQUEST_RATE:
-        pieces = view.usage.arrivals()
+        seen = view.usage.arrivals()
     elif policy.metric_type is MetricType.PROMETHEUS:
-        pieces = view.gauge.pieces()
+        seen = Totals.of_gauge(view.gauge)
     else:
-        pieces = view.usage.demand()
-    return Series(pieces, policy.stable_window_s, policy.panic_window_s)
+        seen = view.usage.demand()
+    return Series(seen, policy.stable_window_s, policy.panic_window_s)
 
 
 def _per_unit(
@@ -73,7 +73,7 @@ def _per_unit(
             return 1.0 / max(policy.metric_target, _LEAST)
         case MetricType.PROMETHEUS if policy.metric_target_type is not TargetType.VALUE:
             return 1.0 / max(policy.metric_target, _LEAST)
-    now = mean(series.pieces, view.now, policy.stable_window_s)
+    now = mean(series.seen, view.now, policy.stable_window_s)
     if wished.stable is None or now is None or not view.current or now < REQUESTS_MIN:
         return None if before is None else before.per_unit
     return wished.stable / now

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from provision.columns import Columns
 from provision.config import STABLE_WINDOW_S, MetricType, ProvisionConfig, ScheduledAction, TargetTrackingPolicy
 from provision.memory import Memory
-from provision.policies import Kept, say
+from provision.policies import NOTHING_KEPT, Kept, say
 from provision.tracking import Standing, bounded
 from provision.traffic import Traffic
 from provision.windows import Bucket, Gauge, Usage
@@ -118,8 +119,10 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
             kept={name: kept.after_a_clock_was_set() for name, kept in memory.kept.items()},
         )
     now = max(seen.now, memory.now)
-    usage = _usage(config, memory.usage, now, seen)
-    gauges = _gauges(config, memory.gauges, now, seen)
+    keep_s = kept_s(config)
+    usage = _usage(memory.usage, now, seen, keep_s)
+    columns = Columns(usage.buckets)
+    gauges = _gauges(config, memory.gauges, now, seen, keep_s)
 
     standings: dict[str, Standing] = {}
     kept: dict[str, Kept] = {}
@@ -127,10 +130,10 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
     for policy in config.target_tracking_policies:
         if policy.holds_at(now):
             before = memory.standings.get(policy.name) or _first_standing(config, policy, memory, seen)
-            view = _view(policy, now, seen, usage, gauges)
-            said, own, keeps, why = say(policy, before, memory.kept.get(policy.name, Kept()), view)
+            view = _view(policy, now, seen, columns, gauges)
+            said, own, keeps, why = say(policy, before, memory.kept.get(policy.name, NOTHING_KEPT), view)
             standings[policy.name] = own
-            if keeps != Kept():
+            if keeps is not NOTHING_KEPT and keeps != NOTHING_KEPT:
                 kept[policy.name] = keeps
             says.append(PolicySay(policy.name, said.said, why, policy.min_capacity))
     says += _scheduled(config.scheduled_actions, now)
@@ -144,7 +147,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
         static=not says,
         reasons=reasons,
         in_force=tuple(say.name for say in says),
-        utilization=usage.utilization(now, STABLE_WINDOW_S),
+        utilization=columns.utilization(now, STABLE_WINDOW_S),
         says=tuple(says),
         floor=min(target, _floor(config, says)),
     )
@@ -160,7 +163,7 @@ def kept_s(config: ProvisionConfig) -> int:
     return max([STABLE_WINDOW_S, *windows]) + 1
 
 
-def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usage:
+def _usage(usage: Usage, now: float, seen: Seen, keep_s: int) -> Usage:
     slots = float(seen.current * seen.slots_per_instance)
     per_s = 1.0 / seen.interval_s if seen.interval_s > 0.0 else 0.0
     means = Bucket(
@@ -176,16 +179,18 @@ def _usage(config: ProvisionConfig, usage: Usage, now: float, seen: Seen) -> Usa
         float(seen.waiting),
         seen.pressed if seen.pressed >= SURGE_TIMES * slots else 0,
     )
-    return usage.add(now, seen.interval_s, means, kept_s(config))
+    return usage.add(now, seen.interval_s, means, keep_s)
 
 
-def _gauges(config: ProvisionConfig, before: Mapping[str, Gauge], now: float, seen: Seen) -> dict[str, Gauge]:
+def _gauges(
+    config: ProvisionConfig, before: Mapping[str, Gauge], now: float, seen: Seen, keep_s: int
+) -> dict[str, Gauge]:
     """The sampled metrics that policies track: the largest reading of all instances × the ready instances, by second.
 
     An instance that has just become ready takes over a part of what the others had, so what was read before the second
     after it says nothing of how busy they are now.
     """
-    first = math.floor(now) - kept_s(config) + 1
+    first = math.floor(now) - keep_s + 1
     read = _read(config, before, now, first, seen.readings)
     tracked = {policy.metric_type.measured for policy in config.target_tracking_policies}
     gauges = {metric.value: before.get(metric.value, Gauge()) for metric in tracked if metric.is_sampled}
@@ -231,15 +236,11 @@ def _measured(metric_type: str) -> str:
         return metric_type
 
 
-def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Usage, gauges: Mapping[str, Gauge]) -> View:
+def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Columns, gauges: Mapping[str, Gauge]) -> View:
     metric = policy.metric_type.measured
-    ages = [now - sample.at for sample in seen.samples if metric.is_sampled and _measured(sample.metric_type) == metric]
-    lag_s = max(ages, default=0.0)
-    values = {
-        sample.instance_id: sample.value
-        for sample in seen.samples
-        if _measured(sample.metric_type) == metric and now - sample.at <= SAMPLE_AGE_MAX_S
-    }
+    samples = [one for one in seen.samples if _measured(one.metric_type) == metric] if metric.is_sampled else []
+    lag_s = max([now - one.at for one in samples], default=0.0)
+    values = {one.instance_id: one.value for one in samples if now - one.at <= SAMPLE_AGE_MAX_S}
     reading, note = _newest(policy, now, seen.readings)
     return View(
         now=now,
@@ -251,7 +252,7 @@ def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Usage, ga
         newest_ready_at=seen.newest_ready_at,
         capacity_limit=seen.capacity_limit,
         starting=seen.starting,
-        values=tuple(values.values()) if metric.is_sampled else (),
+        values=tuple(values.values()),
         reading=reading,
         reading_note=note,
         launch_s=seen.launch_s,

@@ -9,6 +9,7 @@ what it would have said, and is judged by it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,10 @@ from itertools import pairwise
 from statistics import fmean, median, pstdev
 from typing import Final, NamedTuple
 
+from provision.columns import Totals, sliding_mean_max
 from provision.config import Season
 from provision.season import BUCKET_S, LENGTH_S, Profile
 from provision.times import offset_at
-from provision.windows import Piece, sliding_mean_max
 
 STEP_S: Final = 10
 RECENT_STEPS: Final = 30  # five minutes, which is all that a trend is read from
@@ -82,9 +83,9 @@ class Foresight:
 
 
 class Series(NamedTuple):
-    """What is forecast: pieces of usage or readings by second, and the windows that the policy acts on."""
+    """What is forecast: usage or readings by second, and the windows that the policy acts on."""
 
-    pieces: Sequence[Piece]
+    seen: Totals
     stable_s: int
     panic_s: int
 
@@ -117,7 +118,7 @@ def advance(
         foresight = replace(without_recent(foresight), step=until)
     if foresight.step == until:
         return foresight
-    means = _means(series.pieces)
+    means = _means(series.seen)
     for step in range(until if foresight.step is None else foresight.step, until):
         foresight = _closed(foresight, season, zone, step, means.get(step))
         if launch_s is not None:
@@ -152,9 +153,9 @@ def told(foresight: Foresight, season: Season) -> str:
 # -- a step is over ---------------------------------------------------------------------------------------------------
 
 
-def _means(pieces: Sequence[Piece]) -> dict[int, float]:
+def _means(seen: Totals) -> dict[int, float]:
     weights, totals = defaultdict[int, float](float), defaultdict[int, float](float)
-    for second, weight, total in pieces:
+    for second, weight, total in zip(*seen, strict=True):
         weights[second // STEP_S] += weight
         totals[second // STEP_S] += total
     return {step: totals[step] / weight for step, weight in weights.items() if weight >= _WEIGHT_MIN}
@@ -234,7 +235,9 @@ def _promised(foresight: Foresight, zone: tzinfo, series: Series, step: int, lau
     """At the beginning of a step, of the one in which a launch of now is ready."""
     ahead = math.floor(launch_s / STEP_S) + 1
     due = step + ahead - 1
-    before = [piece for piece in series.pieces if piece.second < step * STEP_S]
+    until = bisect_left(series.seen.seconds, step * STEP_S)
+    seconds, weights, totals = series.seen
+    before = Totals(seconds[:until], weights[:until], totals[:until])
     none = sliding_mean_max(before, float(step * STEP_S), series.stable_s, series.panic_s)
     if none is None:
         return foresight

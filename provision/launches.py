@@ -1,11 +1,13 @@
 """Which launches are of use: those that are ready before what is there has drained the requests that are expected.
 
-One arithmetic for the instances there are and for the ones that are only imagined (`shadow.py`), so all of it is
-written for arrays: one column for each imagined way of scaling, or one column for what there is.
+One arithmetic for the instances there are and for the ones that are only imagined (`queues.py`): for these it is
+written with arrays, one column for each imagined way of scaling, and once more with plain numbers for what there is
+(`launches_now`, `needed_now`), as arrays of one number take ten times as long. A property test holds the two together.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -20,7 +22,9 @@ _ROUNDING: Final = 1e-9
 LEFT_IN_WORK: Final = 0.5
 
 
-def left_at_ready(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers) -> Numbers:
+def left_at_ready(
+    pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers | float
+) -> Numbers:
     """Requests that are left when a launch of now would be ready: those there are and come less those answered.
 
     `inside`: requests that wait or are in work. `coming_s`: seconds that starting instances will have worked by then,
@@ -54,3 +58,24 @@ def needed(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, share: Numbers)
     work = inside + arrivals_per_s * pace.launch_s
     count: Numbers = np.ceil(work / (pace.rate * (pace.launch_s + pace.limit_s * share)) - _ROUNDING)
     return count
+
+
+# -- the same for what there is ---------------------------------------------------------------------------------------
+
+
+def launches_now(
+    pace: Pace, inside: float, arrivals_per_s: float, ready: float, there: float, coming_s: float, share: float
+) -> tuple[float, int]:
+    """`left_at_ready` and, of it, `useful`."""
+    work = inside - (1.0 - LEFT_IN_WORK) * min(inside, ready * pace.slots)
+    left = work + arrivals_per_s * pace.launch_s - pace.rate * (ready * pace.launch_s + coming_s)
+    if left <= _ROUNDING:
+        return left, 0
+    missing = math.ceil(left / (pace.rate * pace.limit_s * share) - there - _ROUNDING)
+    return left, max(0, min(missing, math.ceil(left / pace.slots - _ROUNDING)))
+
+
+def needed_now(pace: Pace, inside: float, arrivals_per_s: float, share: float) -> int:
+    """As `needed`."""
+    work = inside + arrivals_per_s * pace.launch_s
+    return math.ceil(work / (pace.rate * (pace.launch_s + pace.limit_s * share)) - _ROUNDING)

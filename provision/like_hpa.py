@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass, field, replace
 
 from provision.behavior import Behavior
+from provision.columns import Totals, mean
 from provision.config import INSTANCES_MAX, MetricType, TargetTrackingPolicy, TargetType
 from provision.hpa import SYNC_S, Past, advise, of_each, of_total, of_value
 from provision.tracking import Standing
-from provision.windows import Piece, mean
 from provision.wishes import View
 
 
@@ -73,10 +73,8 @@ def _proposal(policy: TargetTrackingPolicy, behavior: Behavior, current: int, vi
     return _bounded(proposal), f"hpa of {sum(view.values) / len(view.values):.4g} on {len(view.values)}"
 
 
-def _of_total(
-    pieces: list[Piece], target: float, current: int, behavior: Behavior, view: View
-) -> tuple[int | None, str]:
-    total = mean(pieces, view.now, SYNC_S)
+def _of_total(of: Totals, target: float, current: int, behavior: Behavior, view: View) -> tuple[int | None, str]:
+    total = mean(of, view.now, SYNC_S)
     if total is None:
         return None, f"no usage seen in {SYNC_S} s"
     return _bounded(of_total(total, target, current, behavior)), f"hpa of {total:.4g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from provision.ahead import Ahead, look_ahead
 from provision.config import TargetTrackingPolicy
@@ -15,7 +15,7 @@ from provision.shadow import SloMemory
 from provision.tracking import Standing, settle
 from provision.wishes import View, wish
 
-__all__ = ["Kept", "say"]
+__all__ = ["NOTHING_KEPT", "Kept", "say"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,9 @@ class Kept:
         return cls(ahead, hpa, slo)
 
 
+NOTHING_KEPT: Final = Kept()
+
+
 def say(
     policy: TargetTrackingPolicy, before: Standing, kept: Kept, view: View
 ) -> tuple[Standing, Standing, Kept, tuple[str, ...]]:
@@ -106,7 +109,7 @@ def say(
     wished = wish(policy, view)
     own, why = settle(policy, before, wished, view)
     if policy.forecast is None:
-        return own, own, Kept(), why
+        return own, own, NOTHING_KEPT, why
     ahead, standing, why = look_ahead(policy, kept.ahead, own, wished, why, view)
     return standing, own, Kept(ahead=ahead), why
 

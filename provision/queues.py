@@ -151,10 +151,12 @@ class _Run:
         self._recent = list((*([0.0] * keep), *shadow.recent)[-keep:])
         self._requests, self._seconds = shadow.requests, shadow.seconds
         self._spans = [(max(1, round(s / shadow.size_s)), max(s, shadow.size_s)) for s in RATES_S]
-        # By place in the ring: the time until it is ready, and what it will have done in one launch time, or limit.
+        # By place in the ring: one, the time that it will have worked in one launch time, and what it answers within
+        # the limit.
         until_s = (np.arange(steps, dtype=np.float64) + 1.0) * shadow.size_s
-        self._works_s = np.maximum(0.0, pace.launch_s - until_s)
-        self._in_time = np.maximum(0.0, pace.limit_s - until_s) * pace.rate
+        works_s = np.maximum(0.0, pace.launch_s - until_s)
+        in_time = np.maximum(0.0, pace.limit_s - until_s) * pace.rate
+        self._weights = np.stack([np.ones(steps), works_s, in_time])
         self._new_in_time = max(0.0, pace.limit_s - pace.launch_s) * pace.rate
         self._drained = 1.0 - math.exp(-shadow.size_s / pace.service_s)
         self._kept = math.exp(-shadow.size_s / pace.launch_s)
@@ -174,55 +176,78 @@ class _Run:
 
     def bucket(self, arrived: float) -> None:
         self._reach(arrived)
-        pace, size_s, table, ring = self._pace, self._shadow.size_s, self._table, self._ring
+        pace, size_s, table = self._pace, self._shadow.size_s, self._table
         self._recent = [*self._recent[1:], arrived]
-        coming: Numbers | float = 0.0
-        coming_s = in_time = 0.0 * self._floor
-        if ring is not None:
-            table[_READY] += ring[0]
-            ring[:-1] = ring[1:]
-            ring[-1] = 0.0
-            coming = ring.sum(axis=0)
-            if not np.any(coming):
-                ring = self._ring = None
-            else:
-                coming_s, in_time = self._works_s @ ring, self._in_time @ ring
+        coming, coming_s, in_time = self._coming()
         ready = table[_READY]
         inside = table[_INSIDE] + arrived
+        slots = ready * pace.slots
         there = ready + coming
-        waits = inside > ready * pace.slots + _EMPTY
+        waits = inside > slots + _EMPTY
         # 1. launch what is of use
         rates = np.array([sum(self._recent[-buckets:]) / span_s for buckets, span_s in self._spans])
-        left = left_at_ready(pace, inside, rates[self._rate], ready, coming_s)
-        more = np.minimum(useful(pace, left, there, self._share), np.maximum(0.0, self._shadow.most - there))
+        rate = rates[self._rate]
+        left = left_at_ready(pace, inside, rate, ready, coming_s)
+        more = useful(pace, left, there, self._share) if left.max() > 0.0 else None
         # 2. give back what is of none
-        busy = np.ceil(inside / pace.slots - _EMPTY)
-        enough = np.minimum(busy, needed_of(pace, inside, rates[self._rate], self._share))
-        needed = np.where(waits, there, np.minimum(there, enough))
-        held = np.maximum(needed, needed + (table[_HELD] - needed) * self._kept)
-        held = np.where(held - needed < 0.5, needed, held)
-        held = np.where(more > 0.0, there + more, held)
+        busy = np.ceil((inside - _EMPTY) / pace.slots)
+        needed = np.minimum(busy, needed_of(pace, inside, rate, self._share))
+        np.minimum(needed, there, out=needed)
+        np.copyto(needed, there, where=waits)
+        held = table[_HELD] - needed
+        held *= self._kept
+        held[held < 0.5] = 0.0
+        held += needed
+        raised = self._floor - there
+        if more is not None:
+            np.minimum(more, np.maximum(0.0, self._shadow.most - there), out=more)
+            np.copyto(held, there + more, where=more > 0.0)
+            np.maximum(raised, more, out=raised)
         wanted = np.maximum(self._floor, np.floor(held + 0.5))
-        fewer = np.where(waits, 0.0, np.clip(there - wanted, 0.0, ready))
-        raised = np.maximum(more, self._floor - there)
-        raised = np.maximum(raised, 0.0)
+        fewer = np.subtract(there, wanted, out=wanted)
+        np.maximum(fewer, 0.0, out=fewer)
+        np.minimum(fewer, ready, out=fewer)
+        fewer[waits] = 0.0
+        np.maximum(raised, 0.0, out=raised)
         if raised.any():
-            if ring is None:
-                ring = self._ring = np.zeros((self._steps, len(self._floor)))
-            ring[-1] += raised
-        ready = ready - fewer
+            if self._ring is None:
+                self._ring = np.zeros((self._steps, len(self._floor)))
+            self._ring[-1] += raised
+        ready -= fewer
         # 3. who of the arrivals waits too long: those behind more than what is answered within the limit
-        reach = ready * (pace.rate * pace.limit_s + pace.slots / 2.0) + in_time + more * self._new_in_time
-        late = np.clip(inside - reach, 0.0, arrived)
+        if arrived:
+            late = inside - ready * (pace.rate * pace.limit_s + pace.slots / 2.0)
+            late -= in_time
+            if more is not None and self._new_in_time:
+                late -= more * self._new_in_time
+            np.maximum(late, 0.0, out=late)
+            np.minimum(late, arrived, out=late)
         # 4. work goes on
-        inside = inside - np.minimum(ready * pace.rate * size_s, inside * self._drained)
-        table[_INSIDE] = np.where(inside < _EMPTY, 0.0, inside)
-        table[_READY], table[_HELD] = ready, held
+        inside -= np.minimum(ready * (pace.rate * size_s), inside * self._drained)
+        inside[inside < _EMPTY] = 0.0
+        table[_INSIDE], table[_HELD] = inside, held
         self._fade(size_s)
-        table[_LATE] += late
-        table[_BURST] += late
-        table[_COST] += (coming + raised) * size_s
+        if arrived:
+            table[_LATE] += late
+            table[_BURST] += late
+        raised += coming
+        raised *= size_s
+        table[_COST] += raised
         self._requests += arrived
+
+    def _coming(self) -> tuple[Numbers | float, Numbers | float, Numbers | float]:
+        """One bucket on in the launches: how many are under way, and the last two of `_weights` of them."""
+        ring = self._ring
+        if ring is None:
+            return 0.0, 0.0, 0.0
+        self._table[_READY] += ring[0]
+        ring[:-1] = ring[1:]
+        ring[-1] = 0.0
+        coming, works_s, in_time = self._weights @ ring
+        if not coming.any():
+            self._ring = None
+            return 0.0, 0.0, 0.0
+        return coming, works_s, in_time
 
     def _reach(self, arrived: float) -> None:
         """Imagine higher floors before the highest one is half busy. Those above it have seen all that it has seen."""

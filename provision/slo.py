@@ -17,8 +17,7 @@ import numpy as np
 
 from provision.budget import Budget
 from provision.config import TargetTrackingPolicy
-from provision.launches import left_at_ready, useful
-from provision.launches import needed as needed_of
+from provision.launches import launches_now, needed_now
 from provision.pace import Pace
 from provision.queues import advance, fresh, late_shares
 from provision.shadow import MANNERS, RATES_S, SHARES, Shadow, SloMemory, Way
@@ -47,6 +46,8 @@ SLOWER_MAX: Final = 10.0
 REQUESTS_FEW: Final = 20.0  # to say anything by
 # The manner for as long as little was seen: the one that launches soonest and most.
 SOONEST: Final = 0
+# A queue is short where it is answered within this part of what may be waited.
+QUEUE_SHORT: Final = 0.5
 _ROUNDING: Final = 1e-9
 
 
@@ -78,7 +79,8 @@ def by_slo(
     way = chosen[1]
     said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
     why = (way.why, *launches)
-    memory = replace(memory, shadow=shadow, budget=budget, excess=excess, held=held, held_at=view.now, chosen=chosen)
+    served_s, answered = memory.served_s, memory.answered
+    memory = SloMemory(shadow, served_s, answered, held, view.now, budget, excess, chosen)
     return memory, Standing(said), why
 
 
@@ -156,27 +158,32 @@ def _reaction(
 ) -> tuple[int, float, tuple[str, ...]]:
     """What to say, what is held for the next time, and what was thought of launches."""
     traffic = view.traffic
-    ready, there = float(view.current), float(view.current + view.starting)
+    ready, there = float(view.current), view.current + view.starting
     coming_s = math.fsum(min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at)
     inside = float(traffic.waiting + traffic.in_flight)
-    rate = shadow.rates()[way.rate]
-    columns = (np.array([value]) for value in (inside, rate, ready, coming_s))
-    left = left_at_ready(pace, *columns)
-    more = float(useful(pace, left, np.array([there]), np.array([way.share]))[0])
-
+    rates = shadow.rates()
+    rate = rates[way.rate]
+    left, more = launches_now(pace, inside, rate, ready, float(there), coming_s, way.share)
     needed = math.ceil(traffic.in_flight / pace.slots)
     if shadow.requests >= REQUESTS_FEW:  # else the rate is not known well enough to give anything back by it
-        needed = min(needed, int(needed_of(pace, *(np.array([value]) for value in (inside, rate, way.share)))[0]))
-    needed = int(there) if traffic.waiting else min(int(there), needed)
+        # The last one stays while requests come, though there be moments with none in work.
+        needed = max(min(needed, needed_now(pace, inside, rate, way.share)), 1 if max(rates) > 0.0 else 0)
+        if traffic.waiting:  # fewer are enough for a queue that is short for them, too
+            in_limit = inside / (pace.rate * pace.limit_s * way.share * QUEUE_SHORT)
+            needed = max(needed, math.ceil(max(in_limit, rates[-1] / pace.rate) - _ROUNDING))
+    elif traffic.waiting:
+        needed = there
+    needed = min(there, needed)
     kept = math.exp(-max(0.0, view.now - memory.held_at) / pace.launch_s)
     held = max(needed, needed + (memory.held - needed) * kept)
     if held - needed < 0.5:
         held = float(needed)
-    if more > 0.0:
-        held = max(held, there + more)
-    wanted = max(way.floor, math.floor(held + 0.5))
+    if more:
+        held = max(held, float(there + more))
+    # Whoever were sent away while requests wait would have to be kept until they are answered.
+    wanted = max(way.floor, math.floor(held + 0.5), there if traffic.waiting else 0)
     said = bounded(policy, wanted)
-    why = _launching(pace, float(left[0]), int(more), RATES_S[way.rate], rate) if more else ()
+    why = _launching(pace, left, more, RATES_S[way.rate], rate) if more else ()
     if not more and wanted > way.floor:
         why = (f"{wanted - way.floor} more were needed and are given back",)
     if said != wanted:

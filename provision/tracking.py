@@ -46,22 +46,28 @@ def settle(
     2. Too little seen to say that fewer would do: as before.
     3. Fewer: after the delay, then by steps with a time between them.
     """
-    standing = replace(standing, said=bounded(policy, standing.said))
+    if (within := bounded(policy, standing.said)) != standing.said:
+        standing = replace(standing, said=within)
     said, why = standing.said, [wished.why]
     grow = _pressing(policy, wished, said)
     if grow is not None and whole(grow) > said:
         return _grown(policy, standing, whole(grow), why, view.now)
     if wished.shrink is None:
-        return replace(standing, below_since=None), tuple(why)
+        return _unbroken(standing), tuple(why)
     asked = max(wished.shrink, wished.grow or 0.0)
     if bounded(policy, whole(asked)) >= said:
-        return replace(standing, below_since=None), _noted(policy, why, whole(asked))
+        return _unbroken(standing), _noted(policy, why, whole(asked))
     standing = replace(standing, below_since=view.now if standing.below_since is None else standing.below_since)
     held_s = _held_s(policy, standing, view.now)
     if held_s > 0.0:
         return standing, (*why, f"scale-in held for {math.ceil(held_s)} s")
     stepped = _step_down(policy, said, asked, view.capacity_limit)
     return replace(standing, said=stepped, stepped_at=view.now), (*why, f"scale-in {said}→{stepped}")
+
+
+def _unbroken(standing: Standing) -> Standing:
+    """As many are asked for as were said, or nobody knows: nothing is below it."""
+    return standing if standing.below_since is None else replace(standing, below_since=None)
 
 
 def bounded(policy: TargetTrackingPolicy, count: int) -> int:
@@ -84,7 +90,7 @@ def _grown(
     within = bounded(policy, wanted)
     reasons = _noted(policy, why, wanted)
     if within == standing.said:  # at its maximum already
-        return replace(standing, below_since=None), reasons
+        return _unbroken(standing), reasons
     if standing.grew_at is None or not 0.0 <= now - standing.grew_at < SCALE_OUT_STEP_S:
         standing = replace(standing, grew_from=standing.said, grew_at=now)
     most = _most(policy, standing.grew_from)

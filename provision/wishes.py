@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from provision.columns import Columns, Totals, mean, sliding_mean_max
 from provision.config import INSTANCES_MAX, MetricType, TargetTrackingPolicy, TargetType
 from provision.traffic import Traffic
-from provision.windows import Gauge, Piece, Usage, mean, sliding_mean_max
+from provision.windows import Gauge
 
 # What must have been seen of the stable window to scale in: a lost report or two is no reason to keep everything.
 SCALE_IN_SEEN_PART: Final = 0.8
@@ -32,7 +33,7 @@ class View:
     now: float
     current: int
     slots_per_instance: int
-    usage: Usage
+    usage: Columns
     gauge: Gauge  # instances' worth of the policy's metric: its maximum × the ready instances, by second
     newest_ready_at: float | None
     capacity_limit: int | None
@@ -86,13 +87,13 @@ def whole(count: float) -> int:
 # -- metrics of requests, which need no instance to be seen -----------------------------------------------------------
 
 
-def _of_requests(policy: TargetTrackingPolicy, view: View, pieces: list[Piece], per_instance: float) -> Wish:
+def _of_requests(policy: TargetTrackingPolicy, view: View, of: Totals, per_instance: float) -> Wish:
     """All requests, also those that wait or run on demand: served ones cannot show more than what is there takes.
 
     Target 0.7, 2 slots, 10 requests at once: 10 / (2 × 0.7) = 7.14, so 8 instances.
     Target 20 requests a second, 90 of them: 4.5, so 5.
     """
-    wished = _averages(policy, pieces, view.now, per_instance)
+    wished = _averages(policy, of, view.now, per_instance)
     if wished.grow is None:
         return replace(wished, why=f"no usage seen in {policy.stable_window_s} s")
     return _if_seen(policy, wished, view.usage.covered_s(view.now, policy.stable_window_s))
@@ -185,7 +186,7 @@ def _of_gauge(policy: TargetTrackingPolicy, view: View) -> Wish:
     fresh_s = policy.panic_window_s if view.newest_ready_at is None else seconds[-1] - math.floor(view.newest_ready_at)
     if fresh_s < policy.panic_window_s:
         return Wish(why=f"newest instance measured for {fresh_s} of {policy.panic_window_s} s")
-    wished = _averages(policy, view.gauge.pieces(), view.now, policy.metric_target)
+    wished = _averages(policy, Totals.of_gauge(view.gauge), view.now, policy.metric_target)
     wished = _at_most(_near(wished, view.current), peak)
     if peak and wished.shrink is not None:  # what keeps nothing busy still has to be served by somebody
         wished = replace(wished, shrink=max(1.0, wished.shrink))
@@ -229,12 +230,12 @@ def _from_zero(policy: TargetTrackingPolicy, view: View) -> Wish:
 # -- what they share --------------------------------------------------------------------------------------------------
 
 
-def _averages(policy: TargetTrackingPolicy, pieces: list[Piece], now: float, per_instance: float) -> Wish:
-    stable = mean(pieces, now, policy.stable_window_s)
+def _averages(policy: TargetTrackingPolicy, of: Totals, now: float, per_instance: float) -> Wish:
+    stable = mean(of, now, policy.stable_window_s)
     if stable is None:
         return Wish()
-    panic = mean(pieces, now, policy.panic_window_s)
-    most = sliding_mean_max(pieces, now, policy.stable_window_s, policy.panic_window_s)
+    panic = mean(of, now, policy.panic_window_s)
+    most = sliding_mean_max(of, now, policy.stable_window_s, policy.panic_window_s)
     wished = Wish(_over(stable, per_instance), _over(panic, per_instance), _over(most, per_instance))
     named = (("stable", wished.stable), ("panic", wished.panic))
     return replace(wished, why=" ".join(f"{name}={whole(part)}" for name, part in named if part is not None))

@@ -422,20 +422,3 @@ class NodeInfo(Message):
     isolation: dict[str, str] = field(default_factory=dict)  # what is in force, by kind of instance, in words
     disk_mib: int = 0  # free for instances; 0 = not told
     labels: dict[str, str] = field(default_factory=dict)  # given by who runs it
-
-
-def error_body(code: str, message: str, request_id: str) -> bytes:
-    """The JSON body of every 4xx/5xx: the union of what the FC API versions spell, as each client reads other keys."""
-    return json.dumps(
-        {
-            "ErrorCode": code,
-            "ErrorMessage": message,
-            "errorCode": code,
-            "errorMessage": message,
-            "Code": code,
-            "Message": message,
-            "RequestId": request_id,
-            "requestId": request_id,
-        },
-        separators=(",", ":"),
-    ).encode()

@@ -15,7 +15,6 @@ and when slots were taken back, and at least once a second. Any of them may be l
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from runtime.contract import Message
@@ -65,13 +64,3 @@ class LeaseReport(Message):
     epoch: int  # every change of grants up to this one is obeyed
     inside: dict[str, int] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)  # Asked, as dicts
-
-
-def start_time(pid: int) -> int:
-    """When a process began, in clock ticks since boot (proc(5), stat, field 22); 0 if it is gone or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    fields = stat.rpartition(")")[2].split()
-    return 0 if fields[0] in "ZX" else int(fields[19])

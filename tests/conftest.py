@@ -10,6 +10,7 @@ import pytest
 
 from loadtests.engine import end_shared_engine
 from runtime.store import find_server
+from tests.support.examples import register_profiles
 from tests.support.registry import registry, registry_world
 from tests.support.store import PrivateStore
 
@@ -20,6 +21,7 @@ __all__ = ["private_store", "registry", "registry_world", "store_server", "store
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything imports onnxruntime: it would start to collect usage data otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+register_profiles()
 
 
 @pytest.fixture(scope="session")

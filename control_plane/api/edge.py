@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane.api import handshake
 from control_plane.api.auth import Authenticator, checked
 from control_plane.errors import PlatformError, StokeError, Unavailable
-from runtime.contract import HEADER_REQUEST_ID, error_body
+from runtime.contract import HEADER_REQUEST_ID
+from runtime.error_body import error_body
 
 log = logging.getLogger(__name__)
 

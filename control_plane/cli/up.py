@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from control_plane.options import parse
-from control_plane.parts import start_time
+from runtime.processes import start_time
 
 UP_TIMEOUT_S = 40.0
 DOWN_TIMEOUT_S = 120.0

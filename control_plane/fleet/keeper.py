@@ -276,7 +276,9 @@ class FleetKeeper:
             await self._discard(status)  # a launch that arrived after its record was given up
         elif status.state.is_final:
             await self._ended(status.instance_id, status.state, status.reason)
-        elif status.state is not record.state and status.state is not InstanceState.DRAINING:
+        elif status.state is InstanceState.DRAINING:
+            await self._is_taken_away(status.instance_id, status.reason)
+        elif status.state is not record.state:
             await self._advanced(status.instance_id, status)
         elif status.state is record.state is InstanceState.LAUNCHING and status.reason != record.reason:
             self.pooling.waits(status, self._clock.utc_s())
@@ -308,6 +310,18 @@ class FleetKeeper:
                 await self._insist(lambda: self._put([changed]))
             else:
                 self._keep(changed)  # only READY matters to gateways: the steps before it need no durable write
+        self._on_change(self._key(record))
+
+    async def _is_taken_away(self, instance_id: str, reason: str) -> None:
+        """The backend ends it, and it was not told to from here (its node is emptied): it takes nothing new."""
+        async with self._writing:
+            record = self._records.get(instance_id)
+            if record is None or record.state not in LIVE:
+                return
+            draining = drained(record, self._clock.utc_s(), reason or "its backend ends it")
+            await self._insist(lambda: self._put([draining]))
+        log.info("instance.taken_away instance=%s reason=%s", instance_id, reason)
+        self._spawn(self._drain(draining))
         self._on_change(self._key(record))
 
     async def _ended(self, instance_id: str, state: InstanceState, reason: str) -> None:

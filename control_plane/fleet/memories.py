@@ -14,6 +14,9 @@ from control_plane.errors import Unavailable
 
 AUTOSCALER_KEY: Final = "stoke:autoscaler"
 SAVED_AT_ONCE_LEAST: Final = 100  # memories in one write; more than that are spread over the ticks until all are due
+# A memory is 4 kB of text. With more than five thousand busy functions each has its turn later, and a restart forgets
+# more than five of its last seconds.
+SAVED_AT_ONCE_MOST: Final = 1000
 
 Name = TypeVar("Name")
 
@@ -41,7 +44,7 @@ class Unsaved(Generic[Name]):
 
     def due(self, now: float) -> list[Name]:
         """Who is to be saved in a tick at `now`."""
-        most = max(SAVED_AT_ONCE_LEAST, math.ceil(len(self._since_s) * self._part))
+        most = max(SAVED_AT_ONCE_LEAST, min(SAVED_AT_ONCE_MOST, math.ceil(len(self._since_s) * self._part)))
         oldest = itertools.islice(self._since_s.items(), most)
         return [name for name, since_s in oldest if now - since_s >= self._every_s]
 

@@ -8,7 +8,8 @@ import select
 from collections.abc import Callable
 from typing import Protocol
 
-from runtime.leasing import Holder, start_time
+from runtime.leasing import Holder
+from runtime.processes import start_time
 
 
 class Processes(Protocol):

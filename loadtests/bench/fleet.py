@@ -25,6 +25,7 @@ from rich.table import Table
 
 from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.fake import FakeBackend
+from control_plane.collecting import collect_rarely
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.memories import InProcessMemoryStore
 from control_plane.fleet.records import MemoryRecordStore
@@ -195,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.repetitions < 1:
         parser.error(f"--repetitions: {options.repetitions}; 1 or more are allowed")
     console = Console()
+    collect_rarely()
     found = asyncio.run(measure(options.functions, options.instances, options.repetitions, console.print))
     show(console, found)
     if options.json:

@@ -15,18 +15,12 @@ from typing import Any, Final
 import redis.asyncio
 
 from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, START_TIMEOUT_S, running, wait_for
+from loadtests.bench.written import instance_of, routes_of
 from runtime.contract import (
     FEED_KEY,
     INSTANCES_KEY,
-    LATEST,
     ROUTES_KEY,
-    FunctionRoute,
-    InstanceRecord,
-    InstanceState,
     Kind,
-    TriggerRoute,
-    function_field,
-    trigger_field,
 )
 from runtime.store import arguments as store_arguments
 from runtime.store import find_server
@@ -44,10 +38,8 @@ class Front:
 
     async def put_function(self, function: str, **more: Any) -> None:
         """Until the gateway knows it."""
-        route = FunctionRoute("bench", function, LATEST, "r", **{"timeout_s": 60.0, **more})
-        trigger = TriggerRoute("bench", function, LATEST, "http", "anonymous", ["GET", "POST"], "")
-        await self._write(ROUTES_KEY, function_field("bench", LATEST, function), route.to_json())
-        await self._write(ROUTES_KEY, trigger_field("bench", function, "http"), trigger.to_json())
+        for name, value in routes_of(function, **more).items():
+            await self._write(ROUTES_KEY, name, value)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while not await self._is_known(function):
             if time.monotonic() > deadline_s:
@@ -71,19 +63,8 @@ class Front:
         return f"unix:{path}"
 
     async def put_instance(self, function: str, name: str, address: str, slots: int) -> None:
-        record = InstanceRecord(
-            instance_id=name,
-            service="bench",
-            function=function,
-            version=LATEST,
-            revision="r",
-            kind=Kind.ON_DEMAND,
-            state=InstanceState.READY,
-            slots=slots,
-            node="bench",
-            address=address,
-        )
-        await self._write(INSTANCES_KEY, name, record.to_json())
+        record = instance_of(function, name, address, slots, Kind.ON_DEMAND)
+        await self._write(INSTANCES_KEY, name, record)
 
     def resident_mib(self) -> float:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():

@@ -11,11 +11,8 @@ says what a proxy adds to a request's latency (`loadtests.bench.latency`).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import json
-import statistics
 import sys
 import tempfile
 import time
@@ -37,6 +34,7 @@ from loadtests.bench.rivals import (
     start_nginx,
     wait_for,
 )
+from loadtests.bench.rounds import measure_and_write, median_of
 from loadtests.bench.wire import SENT, Load, measure
 
 BUSY: Final = 0.9  # of its core: below this the load, not the proxy, was the limit
@@ -52,17 +50,11 @@ class Round:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.gateway", description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="where to write the result")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error(f"--rounds {options.rounds} --seconds {options.seconds:g}: at least 1 round, above 0 s")
-    result = {**run(options.rounds, options.seconds), "added_latency": latency.run(options.rounds, options.seconds)}
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    return 0
+    return measure_and_write("gateway", __doc__, with_added_latency, arguments)
+
+
+def with_added_latency(rounds: int, seconds: float) -> dict[str, object]:
+    return {**run(rounds, seconds), "added_latency": latency.run(rounds, seconds)}
 
 
 def run(rounds: int, seconds: float) -> dict[str, object]:
@@ -95,7 +87,7 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
 
 
 def summary(measured: dict[str, list[Round]], load: Load) -> dict[str, object]:
-    medians = {name: _median(each) for name, each in measured.items()}
+    medians = {name: median_of(each) for name, each in measured.items()}
     ours = medians["gateway"]
     result: dict[str, object] = {
         "load": load.name,
@@ -130,12 +122,6 @@ def measured_round(proxy: Proxy, load: Load, seconds: float, *, varied: bool) ->
         p99_ms=seen.p99_ms,
         cpu_us_per_request=1e6 * used_s / max(seen.requests, 1),
         busy=used_s / elapsed_s,
-    )
-
-
-def _median(rounds: list[Round]) -> Round:
-    return Round(
-        *(statistics.median(getattr(each, field.name) for each in rounds) for field in dataclasses.fields(Round))
     )
 
 

@@ -7,13 +7,11 @@ the load, and the parts of Stoke that only look on, have core 1. Rounds are inte
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ import yaml
 
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, cpu_s, find_program, running, start_nginx, wait_for
+from loadtests.bench.rounds import measure_and_write, median_of
 from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
 
@@ -108,17 +107,7 @@ class Round:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench.path", description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="where to write the result")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error(f"--rounds {options.rounds} --seconds {options.seconds:g}: at least 1 round, above 0 s")
-    result = run(options.rounds, options.seconds)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    return 0
+    return measure_and_write("path", __doc__, run, arguments)
 
 
 def run(rounds: int, seconds: float) -> dict[str, object]:
@@ -141,7 +130,7 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
         for _ in range(rounds):
             for side in sides:
                 measured[side.name].append(measured_round(side, load, seconds))
-    medians = {name: _median(each) for name, each in measured.items()}
+    medians = {name: median_of(each) for name, each in measured.items()}
     other, other_model = medians.get("nginx, uvicorn, Starlette"), medians.get(STARLETTE_MODEL)
     model = medians[STOKE_MODEL]
     return {
@@ -228,12 +217,6 @@ def pin(pid: int, core: int) -> None:
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(int(task.name), [core])
-
-
-def _median(rounds: list[Round]) -> Round:
-    return Round(
-        *(statistics.median(getattr(each, field.name) for each in rounds) for field in dataclasses.fields(Round))
-    )
 
 
 if __name__ == "__main__":

@@ -17,17 +17,11 @@ from typing import Final
 
 import redis
 
+from loadtests.bench.written import instance_of, routes_of
 from runtime.contract import (
     INSTANCES_KEY,
-    LATEST,
     ROUTES_KEY,
-    FunctionRoute,
-    InstanceRecord,
-    InstanceState,
     Kind,
-    TriggerRoute,
-    function_field,
-    trigger_field,
 )
 from runtime.store import arguments as store_arguments
 from runtime.store import find_server
@@ -168,25 +162,11 @@ def _accepts(port: int) -> bool:
 def _write_routes(url: str, backend: Path, functions: int) -> None:
     routes: dict[str, str] = {}
     for name in ("echo", *(f"other-{number}" for number in range(1, functions))):
-        function = FunctionRoute("bench", name, LATEST, "r", instance_concurrency=2 * CONNECTIONS, timeout_s=60.0)
-        trigger = TriggerRoute("bench", name, LATEST, "http", "anonymous", ["GET", "POST"], "")
-        routes[function_field("bench", LATEST, name)] = function.to_json()
-        routes[trigger_field("bench", name, "http")] = trigger.to_json()
-    instance = InstanceRecord(
-        instance_id="i-1",
-        service="bench",
-        function="echo",
-        version=LATEST,
-        revision="r",
-        kind=Kind.PROVISIONED,
-        state=InstanceState.READY,
-        slots=2 * CONNECTIONS,
-        node="bench",
-        address=f"unix:{backend}",
-    )
+        routes |= routes_of(name, instance_concurrency=2 * CONNECTIONS)
+    instance = instance_of("echo", "i-1", f"unix:{backend}", 2 * CONNECTIONS, Kind.PROVISIONED)
     with redis.Redis.from_url(url) as store:
         store.hset(ROUTES_KEY, mapping=routes)
-        store.hset(INSTANCES_KEY, instance.instance_id, instance.to_json())
+        store.hset(INSTANCES_KEY, "i-1", instance)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Final
 from control_plane.fleet.backoff import HEALTHY_AFTER_S, Backoff
 from control_plane.fleet.keeper import DRAIN_CHECK_S
 from control_plane.fleet.placement import Placed
-from control_plane.fleet.plan import Plan, Unit, Want, plan
+from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, plan
 from control_plane.fleet.usage import UsageBook
 from loadtests.simulator.devices import Devices
 from loadtests.simulator.front import Front
@@ -48,6 +48,7 @@ class Census:
     starting: int
     ready_provisioned: int
     starting_provisioned: int
+    on_demand: int  # ready or starting
     starting_provisioned_s: tuple[float, ...]  # when each of them was launched, since the beginning
     newest_ready_s: float | None  # of the provisioned ones, since the beginning
 
@@ -77,11 +78,17 @@ class Fleet:
         self._devices = Devices(scenario.devices_mib, scenario.gpu_memory_mib) if scenario.devices_mib else None
         self._there: dict[str, Instance] = {}
         self._ready: list[Instance] = []  # in the order in which they became so
+        self._census: Census | None = None  # until something changes
         self.all: list[Instance] = []
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def census(self) -> Census:
+        if self._census is None:
+            self._census = self._count()
+        return self._census
+
+    def _count(self) -> Census:
         ready = provisioned = starting = starting_provisioned = 0
         launched_s: list[float] = []
         newest_s: float | None = None
@@ -97,7 +104,8 @@ class Fleet:
                 if kept:
                     starting_provisioned += 1
                     launched_s.append(instance.launched_s)
-        return Census(ready, starting, provisioned, starting_provisioned, tuple(launched_s), newest_s)
+        on_demand = ready - provisioned + starting - starting_provisioned
+        return Census(ready, starting, provisioned, starting_provisioned, on_demand, tuple(launched_s), newest_s)
 
     def live(self) -> int:
         return sum(i.state in LIVE for i in self._there.values())
@@ -140,6 +148,8 @@ class Fleet:
 
     def settle(self, want: Want) -> Plan:
         """Plan, and carry the plan out."""
+        if self._is_settled(want):
+            return NOTHING
         units = self._units()
         todo = plan(replace(want, launches_max=self._launches_max(want, units)), units)
         for _ in range(todo.launch_provisioned):
@@ -148,12 +158,18 @@ class Fleet:
             self._launch(Kind.ON_DEMAND)
         for instance_id, kind in todo.relabel:
             instance = self._there[instance_id]
-            instance.kind = kind
+            instance.kind, self._census = kind, None
             if instance.state is InstanceState.READY:
                 self.front.put(instance_id, provisioned=kind is Kind.PROVISIONED)
         for instance_id, _ in todo.drain:
             self._drain(self._there[instance_id])
         return todo
+
+    def _is_settled(self, want: Want) -> bool:
+        """As many as wanted and none on demand, nor may one be: the plan would be empty."""
+        there = self.census()
+        wanted = want.provisioned == there.ready_provisioned + there.starting_provisioned
+        return wanted and not there.on_demand and (not want.queued or not want.on_demand_max)
 
     def _launches_max(self, want: Want, units: list[Unit]) -> int:
         if not self._backoff.allows(want.now):
@@ -167,7 +183,7 @@ class Fleet:
         if self._devices is not None:
             instance.place = self._devices.take()
         self.all.append(instance)
-        self._there[instance.instance_id] = instance
+        self._there[instance.instance_id], self._census = instance, None
         fails = self._random.random() < self._scenario.launch_failure_share
         self._kernel.at(self._kernel.now_s + self._scenario.launch_s, self._launched, instance, fails)
 
@@ -179,7 +195,7 @@ class Fleet:
             self._failed("simulated failure of a launch")
             self._end(instance, InstanceState.FAILED)
             return
-        instance.state, instance.ready_s = InstanceState.READY, now_s
+        instance.state, instance.ready_s, self._census = InstanceState.READY, now_s, None
         self._ready.append(instance)
         self._backoff = replace(self._backoff, error="")
         if self._scenario.crashes_per_instance_hour:
@@ -204,7 +220,7 @@ class Fleet:
         if instance.ready_s is None:
             self._end(instance, InstanceState.STOPPED)
             return
-        instance.state, instance.drained_s = InstanceState.DRAINING, self._kernel.now_s
+        instance.state, instance.drained_s, self._census = InstanceState.DRAINING, self._kernel.now_s, None
         self._ready.remove(instance)
         self.front.drain(instance.instance_id)
         self._look_whether_drained(instance)
@@ -230,6 +246,7 @@ class Fleet:
         was_ready = instance.ready_s is not None
         instance.state, instance.ended_s = state, self._kernel.now_s
         del self._there[instance.instance_id]
+        self._census = None
         if self._devices is not None and instance.place is not None:
             self._devices.give_back(instance.place)
         self._usage.forget_instance(instance.instance_id)

@@ -70,7 +70,7 @@ def search(wanted: Wanted, room: Room, evaluate: Evaluate) -> list[Tried]:
         cheapest = min((t.instance_seconds for t in found if meets(t, wanted)), default=math.inf)
         # What never has fewer instances than the cheapest so far had on average cannot be cheaper.
         worth = [one for one in family if one.floor * room.judged_s < cheapest]
-        tried = list(_climb(worth, wanted, evaluate, cheapest))
+        tried = list(climb(worth, wanted, evaluate, cheapest))
         found.extend(tried)
         return bool(tried) and meets(tried[0], wanted)
 
@@ -91,7 +91,7 @@ def _policies(wanted: Wanted, room: Room, minimums: Sequence[int]) -> Iterator[I
             yield iter([family])
 
 
-def _climb(family: Family, wanted: Wanted, evaluate: Evaluate, cheapest: float) -> Iterator[Tried]:
+def climb(family: Family, wanted: Wanted, evaluate: Evaluate, cheapest: float = math.inf) -> Iterator[Tried]:
     """The cheapest; unless that is enough, or too much already, the surest; and by halving the first that is enough."""
     low, high = 0, len(family) - 1
     if high < 0:

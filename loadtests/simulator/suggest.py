@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from loadtests.simulator.search import Tried, meets
 from loadtests.simulator.suggestion import Asked, Suggestion, history_of, suggest
 from loadtests.simulator.table import plain
 from loadtests.simulator.traffic import add_traffic, price_from, recorded_from, scenario_from, what_to_replay
+from loadtests.simulator.trial import JOBS_MAX
 from provision.config import INSTANCES_MAX, PERCENTILE_MAX
 from provision.times import parse_zone
 
@@ -73,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--time-zone", default="UTC", metavar="ZONE", help="of scheduled actions: Asia/Shanghai (UTC)")
     add("--instance-second-cost", type=float, metavar="COST", help="money (of --recorded: by Stoke's prices)")
     add("--out", type=Path, metavar="FILE", help="write the provision.json there")
+    add("--jobs", type=int, metavar="N", help="processes beside each other for a long recording (the cores there are)")
     add("-o", "--output", choices=("table", "json"), default="table", help="what to print (table)")
     return parser
 
@@ -86,6 +89,7 @@ def check(options: argparse.Namespace) -> None:
 
     within("wait-ms", options.wait_ms, 0.0, WAIT_MS_MAX, open_low=True)
     within("percentile", options.percentile, *PERCENTILES)
+    within("jobs", options.jobs, 1, JOBS_MAX)
     within("max-capacity", options.max_capacity, 1, INSTANCES_MAX)
     within("instance-second-cost", options.instance_second_cost, 0.0, math.inf)
     if options.instance_second_cost == math.inf:
@@ -108,7 +112,12 @@ def suggest_from(options: argparse.Namespace, on_try: Callable[[int, str], None]
     if options.history_seconds is None:
         scenario = replace(scenario, history_s=history_of(trace, scenario.launch_s))
     asked = Asked(options.wait_ms / 1000.0, options.percentile / 100.0, options.max_capacity, options.time_zone)
-    return suggest(trace, scenario, asked, on_try), price
+    return suggest(trace, scenario, asked, on_try, options.jobs or cores()), price
+
+
+def cores() -> int:
+    """That this process may use."""
+    return min(JOBS_MAX, len(os.sched_getaffinity(0)))
 
 
 def about(made: Suggestion) -> str:

@@ -7,23 +7,24 @@ same recording gives the same suggestion.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Final
 
 from loadtests.simulator.busy import DAY_S, Actions, actions, busy, hourly
 from loadtests.simulator.candidates import Candidate, Wanted
-from loadtests.simulator.outcome import between, outcome
-from loadtests.simulator.run import simulate_config
+from loadtests.simulator.coarse import COARSE_FROM_S, coarse_search
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.search import Room, Tried, choose, nearest, search, static_of
+from loadtests.simulator.sketch import sketch
 from loadtests.simulator.trace import Trace
+from loadtests.simulator.trial import OnTry, Trial, Trials, Workers
 from provision.config import INSTANCES_MAX
 
 EARLIER: Final = 2.0 / 3.0  # of what is judged
 HISTORY_S_MAX: Final = 1200.0
 HISTORY_SHARE: Final = 0.2
-SPAN_S_MAX: Final = 7.0 * DAY_S  # two days take half an hour already
+SPAN_S_MAX: Final = 7.0 * DAY_S
 CAPACITY_FACTOR: Final = 2  # maxCapacity where nobody says: tomorrow may be busier than the busiest moment recorded
 
 
@@ -57,9 +58,11 @@ class Suggestion:
 
 
 def suggest(
-    trace: Trace, scenario: Scenario, asked: Asked, on_try: Callable[[int, str], None] = lambda _number, _name: None
+    trace: Trace, scenario: Scenario, asked: Asked, on_try: OnTry = lambda _number, _name: None, jobs: int = 1
 ) -> Suggestion:
     """`on_try` hears of each candidate before it is simulated, which takes about a second for an hour.
+
+    Long recordings are searched coarse to fine, in `jobs` processes; how many those are changes nothing of the answer.
 
     Raises:
         ValueError: the recording is too short, or too long; what is allowed.
@@ -76,22 +79,24 @@ def suggest(
         levels = hourly(known, trace.began_utc_s, asked.time_zone, share, scenario.slots)
         return actions(levels, scenario.launch_s + scenario.tick_s, asked.time_zone)
 
-    tried_before = 0
-
-    def evaluate(candidate: Candidate) -> Tried:
-        nonlocal tried_before
-        tried_before += 1
-        on_try(tried_before, candidate.name)
-        record = simulate_config(trace, scenario, candidate.config)
-        parts = (between(record, scenario.history_s, split_s), between(record, split_s, trace.duration_s))
-        return Tried(candidate, outcome(record), *parts)
-
     room = Room(
         static_max=min(needed, allowed),
         judged_s=trace.duration_s - scenario.history_s,
         schedule_of=schedule_of if len(known) >= DAY_S else None,
     )
-    tried = search(wanted, room, evaluate)
+    whole = Trial(trace, scenario, split_s)
+    if room.judged_s < COARSE_FROM_S:
+        numbers = count(1)
+
+        def evaluate(candidate: Candidate) -> Tried:
+            on_try(next(numbers), candidate.name)
+            return whole.of(candidate)
+
+        tried = search(wanted, room, evaluate)
+    else:
+        part, part_split_s = sketch(trace, scenario.history_s, split_s)
+        with Workers(Trials(whole, replace(whole, trace=part, split_s=part_split_s), wanted), jobs, on_try) as work:
+            tried = coarse_search(wanted, room, work)
     chosen, static = choose(tried, wanted), static_of(tried, wanted)
     return Suggestion(trace, scenario, wanted, split_s, tried, chosen, nearest(tried), static)
 

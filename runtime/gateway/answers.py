@@ -7,7 +7,8 @@ import json
 import secrets
 import time
 
-from runtime.contract import HEADER_ERROR_TYPE, HEADER_REQUEST_ID, error_body
+from runtime.contract import HEADER_ERROR_TYPE, HEADER_REQUEST_ID
+from runtime.error_body import error_body
 from runtime.gateway.refusal import Refusal
 from runtime.gateway.relay import connection_line
 from runtime.http.exchange import Exchange

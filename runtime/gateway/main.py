@@ -23,7 +23,7 @@ from runtime.gateway.tls import read_certificate, tls_options
 from runtime.http.listening import Listener
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
-from runtime.leasing import start_time
+from runtime.processes import start_time
 
 log = logging.getLogger("runtime.gateway")
 

@@ -18,7 +18,8 @@ from runtime.gateway.leases import Leases, make_lease_report
 from runtime.gateway.pick import Instance
 from runtime.gateway.routes import VersionKey
 from runtime.gateway.settings import GatewaySettings
-from runtime.leasing import Grants, Holder, LeaseReport, start_time
+from runtime.leasing import Grants, Holder, LeaseReport
+from runtime.processes import start_time
 
 log = logging.getLogger(__name__)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
 from runtime.instance.config import InstanceConfig
 from runtime.models.model import Model
 from runtime.models.providers import Wish
-from runtime.models.routes import Routes
+from runtime.models.routes import Answer, Handler, Request, Routes
 from runtime.models.server import ModelServer
 from runtime.models.session import SessionOptions
 from runtime.models.source import Source, find_source
@@ -52,13 +55,41 @@ async def _serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], 
 
 def in_idle_mode(spec: ModelSpec) -> ModelSpec:
     """What model.yaml says of idleness goes before what the provision config does."""
-    return spec if spec.idle_seconds is not None else spec.model_copy(update={"idle_seconds": _IDLE_S})
+    return spec if spec.idle_seconds is not None else msgspec.structs.replace(spec, idle_seconds=_IDLE_S)
 
 
 def routes(model: Model) -> Routes:
-    """What is answered beside plain JSON."""
-    del model
-    return Routes()
+    """What is answered beside plain JSON: the Open Inference Protocol, and what Prometheus asks for."""
+    found = Routes()
+    found.add("/v2", _when_asked(lambda: _inference(model)))
+    found.add("/metrics", _when_asked(lambda: _metrics(model)))
+    return found
+
+
+def _when_asked(make: Callable[[], Handler]) -> Handler:
+    """A handler that is made for its first request: a cold start need not wait for what many functions never use."""
+    made = functools.cache(make)
+
+    async def answer(request: Request) -> Answer:
+        return await made()(request)
+
+    return answer
+
+
+def _inference(model: Model) -> Handler:
+    from runtime.models.oip.api import OipApi, OipSettings
+
+    settings = OipSettings(lambda: version("stoke"), may_unload=model.spec.model_control == "explicit")
+    return OipApi([model], settings).answer
+
+
+def _metrics(model: Model) -> Handler:
+    from runtime.models.oip import metrics
+    from runtime.models.oip.machine import Machine
+
+    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    machine = Machine(tuple(card for card in cards if card.startswith(("GPU-", "MIG-"))))
+    return metrics.handler([model], machine.gauges)
 
 
 def session_options(source: Source) -> SessionOptions:
@@ -68,6 +99,7 @@ def session_options(source: Source) -> SessionOptions:
     threads = spec.threads or max(1, math.ceil(share_of_cpu / spec.instances_per_device))
     wish = Wish(
         gpu_memory_mib=int(os.environ.get("STOKE_GPU_MEMORY_MIB") or 0),
+        gpu_limit_bytes=int(os.environ.get("STOKE_GPU_MEMORY_LIMIT_BYTES") or 0),
         providers=spec.providers,
         cuda_graphs=spec.cuda_graphs,
         sessions=spec.instances_per_device,

@@ -30,6 +30,7 @@ class Wish:
     """What the function and its model.yaml ask for. `providers` None = the best that is there."""
 
     gpu_memory_mib: int = 0
+    gpu_limit_bytes: int = 0  # what may be allocated of it, where the node has reckoned that; 0 = all
     providers: Sequence[str] | None = None
     cuda_graphs: bool = False
     sessions: int = 1  # that share the GPU memory
@@ -70,7 +71,7 @@ def _there(machine: Machine, usable: dict[str, bool]) -> list[str]:
 def _cuda(wish: Wish) -> dict[str, str]:
     options = {
         # Without a limit one instance could take what others on the card have asked for.
-        "gpu_mem_limit": str(wish.gpu_memory_mib * MIB // wish.sessions),
+        "gpu_mem_limit": str((wish.gpu_limit_bytes or wish.gpu_memory_mib * MIB) // wish.sessions),
         # Doubling the arena at each growth would soon be at the limit without need.
         "arena_extend_strategy": "kSameAsRequested",
         "do_copy_in_default_stream": "1",

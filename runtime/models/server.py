@@ -290,6 +290,8 @@ class _Routed:
             log.exception("%s %s failed", request.method, request.path)
             answer = Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(repr(error))])
         lines = self._server.mark(self._way.mark, request_id, failed=answer.status >= 500)
+        if self._way.mark != "Invoke":
+            self._server.write_marks()  # who has the answer to a hook finds its lines in the log
         _answer(exchange, _with_log(answer, self._way, lines))
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from runtime.models.errors import ModelUnusable
 from runtime.models.spec import FILE_NAME, NAME, ModelSpec, read_spec
 
 SUFFIX: Final = ".onnx"
+TRITON_FILE: Final = "config.pbtxt"
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _LFS_POINTER: Final = b"version https://git-lfs"
 
 
@@ -26,7 +31,8 @@ class Source:
 def find_source(code: Path, handler: str) -> Source:
     """`handler` is an `.onnx` file, a folder, or its `model.yaml`, in the function's code.
 
-    A `model.yaml` beside an `.onnx` file that is named by itself counts if it is about that file.
+    A folder of Triton's, with config.pbtxt and no `model.yaml`, is one as well. A `model.yaml` beside an `.onnx` file
+    that is named by itself counts if it is about that file.
 
     Raises:
         ModelUnusable: there is no such file or folder, or `model.yaml` is wrong.
@@ -43,10 +49,32 @@ def find_source(code: Path, handler: str) -> Source:
         return Source(named, named.parent, spec.name or _as_name(named.stem), spec)
     if not named.is_dir():
         raise ModelUnusable(f"handler '{handler}': the code has no such folder")
+    if not (named / FILE_NAME).is_file() and (named / TRITON_FILE).is_file():
+        return _triton_source(named, handler)
     spec = read_spec(named / FILE_NAME) if (named / FILE_NAME).is_file() else ModelSpec()
     file = _file_of(named, handler, spec)
     default = file.stem if named == code.resolve() else named.name
     return Source(file, named, spec.name or _as_name(default), spec)
+
+
+def _triton_source(folder: Path, handler: str) -> Source:
+    """A folder as Triton's repositories have them: config.pbtxt, and a folder for each version."""
+    from runtime.models.triton.config import read_config  # what other models need not wait for
+
+    try:
+        found = read_config((folder / TRITON_FILE).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelUnusable(f"{TRITON_FILE} cannot be read: {error}") from error
+    there = sorted((int(each.name) for each in folder.iterdir() if _VERSION.fullmatch(each.name)), reverse=True)
+    served = [version for version in there if version in found.versions or not found.versions]
+    if not served:
+        wanted = f"of {', '.join(map(str, found.versions))} " if found.versions else ""
+        raise ModelUnusable(f"handler '{handler}': {TRITON_FILE} has no version folder {wanted}beside it, such as 1/")
+    file = folder / str(served[0]) / found.file_name
+    if not file.is_file() or not file.resolve().is_relative_to(folder):
+        raise ModelUnusable(f"handler '{handler}': version {served[0]} has no file '{found.file_name}'")
+    spec = msgspec.structs.replace(found.spec, version=str(served[0]))
+    return Source(file, folder, spec.name or _as_name(folder.name), spec)
 
 
 def check_file(file: Path) -> None:

@@ -1,17 +1,17 @@
 """What a model folder's `model.yaml` says. All of it has a default, so that a bare ONNX file is served as well.
 
-Only what a file says by itself is checked here; whether its graph agrees is seen when it is loaded (`graph.py`).
+Only what a file says by itself is checked here; whether its graph agrees is seen when it is loaded (`graph.py`). It is
+msgspec that reads it, as this is imported while a model starts: pydantic alone would take as long as a small model.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+import msgspec
+from msgspec import Meta, Struct, field
 
 from runtime.models.errors import ModelUnusable
 from runtime.models.tensors import DTYPES
@@ -27,109 +27,98 @@ PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
 }
 
-
-def _as_text(value: Any) -> Any:
-    """A version is a text, but whoever writes `version: 2` means the same."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        alias_generator=to_camel,
-        validate_by_name=False,
-        validate_by_alias=True,
-    )
+Axis = Annotated[int, Meta(ge=-1)]
+Size = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0)]
 
 
-class TensorNote(_Part):
+class TensorNote(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """What is said of one input or output beyond what the graph says; what is said twice must agree."""
 
     name: str
     datatype: str | None = None
-    shape: Annotated[list[Annotated[int, Field(ge=-1)]] | None, Field(max_length=16)] = None
+    shape: Annotated[list[Axis], Meta(max_length=16)] | None = None
     labels: str | list[str] | None = None  # of the last axis: a list, or a file with one a line
 
-    @field_validator("datatype")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is not None and value not in DTYPES:
-            raise ValueError(f"must be one of {', '.join(DTYPES)}")
-        return value
+    def __post_init__(self) -> None:
+        if self.datatype is not None and self.datatype not in DTYPES:
+            raise ValueError(f"datatype is '{self.datatype}': must be one of {', '.join(DTYPES)}")
 
 
-class Batching(_Part):
+class Batching(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """`max_batch_size` 0: requests are run one by one, and their first axis is their own affair."""
 
-    max_batch_size: int | None = Field(default=None, ge=0, le=4096)
-    latency_target_ms: float = Field(default=100.0, gt=0, le=3_600_000, strict=False)
-    buckets: list[Annotated[int, Field(ge=1)]] | None = Field(default=None, min_length=1, max_length=64)
+    max_batch_size: Annotated[int, Meta(ge=0, le=4096)] | None = None
+    latency_target_ms: Annotated[float, Meta(gt=0, le=3_600_000)] = 100.0
+    buckets: Annotated[list[Count], Meta(min_length=1, max_length=64)] | None = None
 
-    @model_validator(mode="after")
-    def _buckets_ascend(self) -> Self:
+    def __post_init__(self) -> None:
         buckets = self.buckets
         if buckets is None:
-            return self
+            return
         if buckets != sorted(set(buckets)):
             raise ValueError(f"buckets is {buckets}: must ascend")
         if self.max_batch_size is not None and self.max_batch_size != buckets[-1]:
             raise ValueError(f"buckets ends with {buckets[-1]}: must end with maxBatchSize, {self.max_batch_size}")
-        return self
 
 
-class WarmUpInput(_Part):
+class WarmUpInput(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """One row of an input for the warm-up: by values, from a `.npy` file, or random in a range."""
 
     value: Any = None  # a number or text for all elements, or nested lists of one row
     file: str | None = None
-    random: Annotated[list[float] | None, Field(min_length=2, max_length=2, strict=False)] = None
-    shape: list[Annotated[int, Field(ge=0)]] | None = None  # of one row, where the graph leaves it free
+    random: Annotated[list[float], Meta(min_length=2, max_length=2)] | None = None
+    shape: list[Size] | None = None  # of one row, where the graph leaves it free
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def __post_init__(self) -> None:
         given = [name for name in ("value", "file", "random") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"has {' and '.join(given)}: one of value, file, random is allowed")
-        return self
 
 
-class WarmUp(_Part):
+class WarmUp(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """`runs` of each batch bucket before the model is ready; 0 = none."""
 
-    runs: int = Field(default=1, ge=0, le=100)
-    inputs: dict[str, WarmUpInput] = Field(default_factory=dict)
+    runs: Annotated[int, Meta(ge=0, le=100)] = 1
+    inputs: dict[str, WarmUpInput] = field(default_factory=dict)
 
 
-class ModelSpec(_Part):
+class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """The whole of `model.yaml`."""
 
     name: str | None = None  # default: the folder's, or the file's without .onnx
-    version: Annotated[str, BeforeValidator(_as_text), Field(pattern=r"^[0-9]{1,18}$")] = "1"
+    version: str = "1"
     file: str | None = None  # default: the only .onnx file of the folder
-    inputs: list[TensorNote] = Field(default_factory=list)
-    outputs: list[TensorNote] = Field(default_factory=list)
+    inputs: list[TensorNote] = field(default_factory=list)
+    outputs: list[TensorNote] = field(default_factory=list)
     batching: Batching = Batching()
     warm_up: WarmUp = WarmUp()
-    instances_per_device: int = Field(default=1, ge=1, le=64)
-    threads: int | None = Field(default=None, ge=1, le=1024)  # default: the function's share of the CPU
-    providers: list[Literal["tensorrt", "cuda", "cpu"]] | None = Field(default=None, min_length=1)
+    instances_per_device: Annotated[int, Meta(ge=1, le=64)] = 1
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None  # default: the function's share of the CPU
+    providers: Annotated[list[str], Meta(min_length=1)] | None = None  # default: the best that is there
     cuda_graphs: bool = False
     share_weights: bool = False  # on the CPU: external data is mapped and shared by the instances of a machine
-    idle_seconds: float | None = Field(default=None, ge=0, strict=False)  # then the session is given back; none: never
-    tensor_mib_max: float = Field(default=256, gt=0, strict=False)  # of one input of one request
+    idle_seconds: Seconds | None = None  # then the session is given back; none: never
+    model_control: Literal["none", "explicit"] = "none"  # explicit: clients may load and unload it (repository)
+    tensor_mib_max: Annotated[float, Meta(gt=0)] = 256.0  # of one input of one request
 
-    @field_validator("name")
-    @classmethod
-    def _name_fits(cls, value: str | None) -> str | None:
-        if value is not None and not NAME.fullmatch(value):
-            raise ValueError("must begin with a letter or digit and have letters, digits, '.', '_' and '-' only")
-        return value
+    def __post_init__(self) -> None:
+        if self.name is not None and not NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name is '{self.name}': must begin with a letter or digit and have letters, digits, '.', '_', '-' only"
+            )
+        unknown = [each for each in self.providers or () if each not in PROVIDERS]
+        if unknown:
+            raise ValueError(f"providers has '{unknown[0]}': {', '.join(PROVIDERS)} are allowed")
+        if not re.fullmatch(r"[0-9]{1,18}", self.version):
+            raise ValueError(f"version is '{self.version}': must be a whole number")
 
 
 def read_spec(path: Path) -> ModelSpec:
     """Raises ModelUnusable: names the field, its value and what is allowed."""
+    import yaml  # here, as a model without such a file starts sooner without it
+
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ModelUnusable(f"{path.name} has more than {FILE_BYTES_MAX} bytes")
@@ -145,26 +134,39 @@ def parse_spec(values: Any, file_name: str = FILE_NAME) -> ModelSpec:
     """Raises ModelUnusable, as `read_spec` does."""
     if not isinstance(values, dict):
         raise ModelUnusable(f"{file_name} is a {type(values).__name__}: an object is allowed")
+    version = values.get("version")
+    if isinstance(version, int) and not isinstance(version, bool):  # a text, but who writes 2 means the same
+        values = {**values, "version": str(version)}
     try:
-        return ModelSpec.model_validate(values)
-    except ValidationError as error:
-        problems = [_told(problem) for problem in error.errors(include_url=False)]
-        raise ModelUnusable(f"{file_name}: {'; '.join(problems)}") from None
+        return msgspec.convert(values, ModelSpec)
+    except msgspec.ValidationError as error:
+        raise ModelUnusable(f"{file_name}: {_told(str(error), values)}") from None
 
 
-def _told(problem: Any) -> str:
-    path = ""
-    for part in problem["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return f"{path} is not known here"
-    if problem["type"] == "missing":
-        return f"{path} is missing"
-    message = message.replace("Input should be", "must be").replace("String should", "must")
-    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
-        return f"{path or 'it'}: {message}"
-    return f"{path} is {_shown(problem['input'])}: {message}"
+def _told(message: str, values: Any) -> str:
+    """msgspec's "Expected `int` >= 1 - at `$.threads`" with the value, and in the words that are used here."""
+    said, _, place = message.partition(" - at `$")
+    path = place.removesuffix("`").removeprefix(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", said)
+    if unknown is not None:
+        return f"{path + '.' if path else ''}{unknown[1]} is not known here"
+    missing = re.fullmatch(r"Object missing required field `(.*)`", said)
+    if missing is not None:
+        return f"{path + '.' if path else ''}{missing[1]} is missing"
+    if not said.startswith("Expected"):  # one of the words above, which have the value in them
+        return f"{path}: {said}" if path else said
+    allowed = re.sub(r", got .*", "", said.replace("`", "").removeprefix("Expected "))
+    return f"{path} is {_shown(_at(path, values))}: {allowed} is allowed"
+
+
+def _at(path: str, values: Any) -> Any:
+    """The value at such a path; where msgspec does not say which key of a mapping it means, the mapping."""
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        try:
+            values = values[int(index)] if index else values[name]
+        except (KeyError, IndexError, TypeError):
+            break
+    return values
 
 
 def _shown(value: Any) -> str:

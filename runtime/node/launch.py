@@ -27,7 +27,7 @@ from runtime.node.zygotes import FunctionForks, Key, Template, Zygotes
 PID_FILE: Final = "pid"
 # Variables that differ from one instance of a function version to the next.
 OF_ONE_INSTANCE: Final = ("FC_INSTANCE_ID", "FC_SERVER_PORT", "HOME", "TMPDIR")
-OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT")
 INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
@@ -75,6 +75,11 @@ def noted_process(place: Place) -> Member | None:
     if stat is None or prints_into != str((place.folder / output.NAME).resolve()):
         return None
     return pid, stat.start_ticks
+
+
+def is_code(spec: LaunchSpec) -> bool:
+    """A Python handler, rather than a model or a server."""
+    return is_python(spec.runtime) and not MODEL_HANDLER.fullmatch(spec.handler)
 
 
 def is_python(runtime: str) -> bool:

@@ -263,11 +263,12 @@ class Instance:
     # -- while READY --------------------------------------------------------------------------------------------------
 
     async def _stay_healthy(self) -> None:
-        """With a health check: ask now and then. Raises Failure after too many failures in a row.
+        """With a health check: ask now and then. Raises Failure after too many failures in a row. Python handlers have
+        no paths of their own to ask; models do.
 
         A check without an answer in time does not count: a server with one thread is silent while it works.
         """
-        if not self.spec.health_path or launch.is_python(self.spec.runtime):
+        if not self.spec.health_path or launch.is_code(self.spec):
             await asyncio.Event().wait()
         failures = 0
         while True:

@@ -52,7 +52,10 @@ PRELOADED: Final = (
     "starlette.routing",
     "runtime.instance.birth",
     "runtime.instance.template",
-    "runtime.instance.models",
+    # Of what serves models only this: the rest needs packages that functions may bring themselves.
+    "runtime.models.batching",
+    "runtime.models.bound",
+    "runtime.models.routes",
     "numpy",
     "onnxruntime",
 )
@@ -62,7 +65,7 @@ BEFORE_FORKS: Final = {
 }
 # A function that brings its own copy of one of these needs an interpreter in which ours was not imported.
 REPLACEABLE: Final = ("numpy", "onnxruntime")
-_WITHOUT_OWN: Final = tuple(name for name in PRELOADED if name not in (*REPLACEABLE, "runtime.instance.models"))
+_WITHOUT_OWN: Final = tuple(n for n in PRELOADED if n not in REPLACEABLE and not n.startswith("runtime.models"))
 
 
 def main() -> None:

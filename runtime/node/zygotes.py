@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,9 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.node import cgroups
+from runtime.node import cgroups, processes
 from runtime.node.cgroups import MemoryGroups
 from runtime.node.forks import ForkError, Forks, Refused, reap_child, send, start_interpreter
+from runtime.node.process import Process
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ class FunctionForks(Forks):
         self._plain = plain
         self._template = template
         self._groups = groups
+        self._has_imported = False
         self._spare = ""  # the memory group that the zygote sits in, for its next child
         self.used_at_s = time.monotonic()
 
@@ -94,10 +98,28 @@ class FunctionForks(Forks):
         with _nothing() as output:
             if not self._template.brings_own:
                 process = await self._plain.fork(order, output, theirs.fileno())
-                return process.pid, process.close
+                return process.pid, lambda: self._let_go(process)
             popen = start_interpreter(theirs, "own")
             await send(ours, json.dumps({"id": 0, **order}).encode(), [output])
-        return popen.pid, lambda: reap_child(popen)
+        return popen.pid, lambda: self._let_go_of_child(popen)
+
+    def _let_go(self, process: Process) -> None:
+        """One that is still importing does not see that its socket is closed, and may never. It goes with what its
+        import has started: what says why it refuses may be killed here before it has done so itself."""
+        if not self._has_imported:
+            family = processes.family(process.pid, process.start_ticks, processes.all_stats())
+            processes.signal_each(family, signal.SIGKILL)
+        process.close()
+
+    def _let_go_of_child(self, popen: subprocess.Popen[bytes]) -> None:
+        if not self._has_imported:
+            with suppress(ProcessLookupError):
+                os.killpg(popen.pid, signal.SIGKILL)  # it leads a session of its own
+        reap_child(popen)
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self._has_imported = True
 
 
 MakeForks = Callable[[Forks, Template, Limits, MemoryGroups | None], FunctionForks]

@@ -29,8 +29,9 @@ from runtime.contract import InstanceStatus, LaunchSpec
 from runtime.node import hooks
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
 from tests.conformance.backend_suite import RunningBackendSuite
-from tests.support.kube_api import NAMESPACE, KubeApi, served
+from tests.support.kube_api import NAMESPACE, KubeApi
 from tests.support.kube_kubelet import ProcessKubelet
+from tests.support.kube_wire import served
 
 KUBECONFIG = os.environ.get("STOKE_TEST_KUBECONFIG", "")
 IMAGE = os.environ.get("STOKE_TEST_IMAGE", "tests/server:1")

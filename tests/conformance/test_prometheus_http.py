@@ -12,6 +12,7 @@ import pytest
 
 from control_plane.clock import SystemClock
 from control_plane.prometheus import Prometheus
+from control_plane.prometheus_access import Access, Secret
 from control_plane.prometheus_http import ANSWER_BYTES_MAX, HttpSource
 from provision.config import parse
 from tests.unit.provision_story import tracking
@@ -25,13 +26,15 @@ class Server:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        self.fields: dict[str, str] = {}  # of the newest request's head
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = (await reader.readline()).decode()
-            while (await reader.readline()).strip():
-                pass
+            while field := (await reader.readline()).decode().strip():
+                name, _, value = field.partition(": ")
+                self.fields[name.lower()] = value
             split = urlsplit(line.split(" ")[1])
             self.asked.append((f"{line.split(' ')[0]} {split.path}", parse_qs(split.query)))
             status, body = await self._answer(split.path, parse_qs(split.query))
@@ -154,9 +157,20 @@ async def test_a_server_that_is_not_there_is_told(source: HttpSource) -> None:
         await source.value(server.url, "up")
 
 
+async def test_a_server_is_shown_its_token_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_TOKEN", "t0ken")
+    async with serving(as_prometheus) as server, serving(as_prometheus) as other:
+        source = HttpSource([Access(url=server.url, bearerToken=Secret(env="PROMETHEUS_TOKEN"))])
+        assert await source.value(server.url, "scalar(2)") == 2.0
+        assert server.fields["authorization"] == "Bearer t0ken"
+        assert await source.value(other.url, "scalar(2)") == 2.0
+        assert "authorization" not in other.fields
+        await source.close()
+
+
 async def test_a_new_query_is_asked_at_once_and_its_answer_is_there() -> None:
     async with serving(as_prometheus) as server:
-        asking = Prometheus(SystemClock(), [server.url])
+        asking = Prometheus(SystemClock(), [server.url], HttpSource)
         policy = tracking(metricType="Prometheus", metricTarget=5.0, url=server.url, query="scalar(2)")
         config = parse({"targetTrackingPolicies": [policy]})
         running = asyncio.create_task(asking.run())

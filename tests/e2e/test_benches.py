@@ -61,10 +61,16 @@ def test_the_fleet_bench_tells_of_each_kind_of_tick(tmp_path: Path) -> None:
     assert [cost["functions"] for cost in found["ticks"].values()] == [0, 1, 20]
 
 
-def test_the_whole_path_is_measured_for_both_kinds_of_handler(tmp_path: Path) -> None:
+def test_the_whole_path_is_measured_for_both_kinds_of_handler_and_a_model(tmp_path: Path) -> None:
     found = run("path", tmp_path / "p.json", "--rounds", "1", "--seconds", "1")
-    assert {"stoke", "stoke, sync handler"} <= set(found["median"])
+    assert {"stoke", "stoke, sync handler", "stoke, model"} <= set(found["median"])
     assert all(each["requests_per_s"] > 0 for each in found["median"].values())
+
+
+def test_batching_is_compared_with_a_bare_loop_by_the_batches_that_came_about(tmp_path: Path) -> None:
+    found = run("batching", tmp_path / "b.json", "--rounds", "1", "--seconds", "1")
+    assert found["mean_batch"] > 1
+    assert min(found["ratio_to_loop"], found["ratio_to_best_loop"], found["requests_per_s"]) > 0
 
 
 def test_ten_times_the_load_is_answered_with_what_fits_and_refusals_that_say_when_to_come_back(tmp_path: Path) -> None:

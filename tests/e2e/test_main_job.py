@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from control_plane.parts import start_time
+from runtime.processes import start_time
 from tests.support.stoke import Load, Stoke, eventually
 
 # Holds a slot for a moment without using the processor, so that two cores can carry many instances.
@@ -54,20 +54,30 @@ def stoke(tmp_path: Path) -> Iterator[Stoke]:
         running.down()
 
 
-def deploy_slow(stoke: Stoke) -> None:
-    stoke.deploy("f", {"app.py": SLOW}, initializer="app.initialize", initializationTimeout=10)
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
+    """One for all tests that leave it as they found it, each with a function of its own."""
+    running = Stoke(tmp_path_factory.mktemp("lasting") / "data", "--listen", "127.0.0.1:0").up()
+    try:
+        yield running
+    finally:
+        running.down()
+
+
+def deploy_slow(stoke: Stoke, name: str = "f") -> None:
+    stoke.deploy(name, {"app.py": SLOW}, initializer="app.initialize", initializationTimeout=10)
 
 
 def test_a_burst_scales_out_and_back_in_without_a_failed_request(stoke: Stoke) -> None:
     deploy_slow(stoke)
-    stoke.provision("f", 2, FAST_POLICY)
+    stoke.provision("f", 2, {**FAST_POLICY, "maxCapacity": 4})
     stoke.await_current("f", 2)
     before = {row["instance_id"] for row in stoke.ready("f")}
-    with Load(stoke.trigger_url("f"), users=6).running() as load:
+    with Load(stoke.trigger_url("f"), users=4).running() as load:
         began_s = time.monotonic()
         eventually(lambda: {r["instance_id"] for r in stoke.ready("f")} - before, "a new instance is ready", 5.0)
         first_new_s = time.monotonic() - began_s
-        stoke.await_current("f", 8, timeout_s=20.0)
+        stoke.await_current("f", 4, timeout_s=20.0)
         load.await_more(200)
     assert first_new_s < 2.0
     stoke.await_current("f", 2, timeout_s=60.0)
@@ -75,36 +85,38 @@ def test_a_burst_scales_out_and_back_in_without_a_failed_request(stoke: Stoke) -
     assert load.failures == {}
 
 
-def test_requests_are_served_from_zero_and_marked_as_cold(stoke: Stoke) -> None:
-    deploy_slow(stoke)
-    cold = stoke.client.get(stoke.trigger_url("f"))
+def test_requests_are_served_from_zero_and_marked_as_cold(lasting: Stoke) -> None:
+    deploy_slow(lasting, "cold")
+    cold = lasting.client.get(lasting.trigger_url("cold"))
     assert (cold.status_code, cold.text) == (200, "warm")
     assert cold.headers["x-stoke-cold-start"] == "true"
     assert cold.headers["x-fc-instance-id"].startswith("c-")
-    warm = stoke.client.get(stoke.trigger_url("f"))
+    warm = lasting.client.get(lasting.trigger_url("cold"))
     assert warm.headers.get("x-stoke-cold-start") != "true"
 
 
-def test_an_idle_on_demand_instance_is_promoted_instead_of_launching_another(stoke: Stoke) -> None:
-    deploy_slow(stoke)
-    assert stoke.client.get(stoke.trigger_url("f")).status_code == 200
-    (on_demand,) = stoke.ready("f")
+def test_an_idle_on_demand_instance_is_promoted_instead_of_launching_another(lasting: Stoke) -> None:
+    deploy_slow(lasting, "idle")
+    assert lasting.client.get(lasting.trigger_url("idle")).status_code == 200
+    (on_demand,) = lasting.ready("idle")
     assert on_demand["kind"] == "on-demand"
-    stoke.provision("f", 1)
-    stoke.await_current("f", 1)
-    (promoted,) = stoke.ready("f")
+    lasting.provision("idle", 1)
+    lasting.await_current("idle", 1)
+    (promoted,) = lasting.ready("idle")
     assert (promoted["instance_id"], promoted["kind"]) == (on_demand["instance_id"], "provisioned")
 
 
-def test_a_killed_idle_instance_is_replaced_without_a_failed_request(stoke: Stoke) -> None:
-    deploy_slow(stoke)
-    stoke.provision("f", 2)
-    stoke.await_current("f", 2)
-    victim = stoke.ready("f")[0]
+def test_a_killed_idle_instance_is_replaced_without_a_failed_request(lasting: Stoke) -> None:
+    deploy_slow(lasting, "victim")
+    lasting.provision("victim", 2)
+    lasting.await_current("victim", 2)
+    victim = lasting.ready("victim")[0]
     os.kill(victim["pid"], signal.SIGKILL)
-    with Load(stoke.trigger_url("f"), users=1).running() as load:
-        eventually(lambda: victim["instance_id"] not in {r["instance_id"] for r in stoke.instances("f")}, "it is gone")
-        stoke.await_current("f", 2)
+    with Load(lasting.trigger_url("victim"), users=1).running() as load:
+        eventually(
+            lambda: victim["instance_id"] not in {r["instance_id"] for r in lasting.instances("victim")}, "it is gone"
+        )
+        lasting.await_current("victim", 2)
         load.await_more(20)
     assert load.failures == {}
 
@@ -135,17 +147,17 @@ def _push(stoke: Stoke, users: int) -> None:
         load.await_more(100)
 
 
-def test_a_killed_gateway_is_back_within_two_seconds_and_connects_wait_for_it(stoke: Stoke) -> None:
-    deploy_slow(stoke)
-    stoke.provision("f", 1)
-    stoke.await_current("f", 1)
-    url = stoke.trigger_url("f")
-    old = stoke.kill("gateway")
+def test_a_killed_gateway_is_back_within_two_seconds_and_connects_wait_for_it(lasting: Stoke) -> None:
+    deploy_slow(lasting, "gate")
+    lasting.provision("gate", 1)
+    lasting.await_current("gate", 1)
+    url = lasting.trigger_url("gate")
+    old = lasting.kill("gateway")
     began_s = time.monotonic()
     answer = httpx.get(url, timeout=10.0)  # a new connection: those that were open died with the gateway
     assert answer.status_code == 200
     assert time.monotonic() - began_s < 2.0
-    assert stoke.pid("gateway") != old
+    assert lasting.pid("gateway") != old
 
 
 def test_serving_goes_on_while_the_store_is_killed_and_nothing_acknowledged_is_lost(stoke: Stoke) -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from control_plane.parts import start_time
+from runtime.processes import start_time
 from tests.support.stoke import Load, Stoke, eventually
 
 # Counts the calls that run at once in this instance, and answers with the most there ever were.
@@ -58,6 +58,16 @@ async def app(scope, receive, send):
 @pytest.fixture
 def stoke(tmp_path: Path) -> Iterator[Stoke]:
     made = Stoke(tmp_path / "d", "--listen", "127.0.0.1:0", "--gateways", "2").up()
+    try:
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
+    """One for all tests that leave it as they found it, each with a function of its own."""
+    made = Stoke(tmp_path_factory.mktemp("l") / "d", "--listen", "127.0.0.1:0", "--gateways", "2").up()
     try:
         yield made
     finally:
@@ -138,71 +148,74 @@ def test_an_open_instance_never_gets_more_than_its_slots_from_two_gateways(stoke
         assert concurrency([client.post(stoke.trigger_url("f"), content=b"0").text for _ in range(20)]) <= 2
 
 
-def test_a_slot_moves_to_the_gateway_where_a_request_waits(stoke: Stoke) -> None:
-    stoke.deploy("f", {"app.py": COUNTING}, instanceConcurrency=1)
-    stoke.provision("f", 1)
-    stoke.await_current("f", 1)
-    one, two = (client_of(stoke, stoke.pid(name)) for name in ("gateway-1", "gateway-2"))
+def test_a_slot_moves_to_the_gateway_where_a_request_waits(lasting: Stoke) -> None:
+    lasting.deploy("moves", {"app.py": COUNTING}, instanceConcurrency=1)
+    lasting.provision("moves", 1)
+    lasting.await_current("moves", 1)
+    one, two = (client_of(lasting, lasting.pid(name)) for name in ("gateway-1", "gateway-2"))
     with closing(one), closing(two):
         took = []
         for _ in range(10):
             for client in (one, two):
                 began_s = time.monotonic()
-                assert client.post(stoke.trigger_url("f"), content=b"0").status_code == 200
+                assert client.post(lasting.trigger_url("moves"), content=b"0").status_code == 200
                 took.append(time.monotonic() - began_s)
     assert sorted(took)[len(took) // 2] < 0.25, f"a slot should move within some 50 ms on a quiet machine: {took}"
 
 
-def test_what_is_killed_is_missed_by_nobody_and_its_slots_go_to_the_other(stoke: Stoke) -> None:
-    stoke.deploy("f", {"app.py": COUNTING}, instanceConcurrency=1)
-    stoke.provision("f", 2)
-    stoke.await_current("f", 2)
-    one, two = (client_of(stoke, stoke.pid(name)) for name in ("gateway-1", "gateway-2"))
+def test_what_is_killed_is_missed_by_nobody_and_its_slots_go_to_the_other(lasting: Stoke) -> None:
+    lasting.deploy("missed", {"app.py": COUNTING}, instanceConcurrency=1)
+    lasting.provision("missed", 2)
+    lasting.await_current("missed", 2)
+    one, two = (client_of(lasting, lasting.pid(name)) for name in ("gateway-1", "gateway-2"))
     with closing(one), closing(two):
         for client in (one, two):
-            assert client.post(stoke.trigger_url("f"), content=b"0").status_code == 200
-        old = stoke.pid("gateway-1")
+            assert client.post(lasting.trigger_url("missed"), content=b"0").status_code == 200
+        old = lasting.pid("gateway-1")
         os.kill(old, signal.SIGKILL)
-        with Load(stoke.trigger_url("f"), 4, b"0.01").running() as load:
-            assert two.post(stoke.trigger_url("f"), content=b"0").status_code == 200
+        with Load(lasting.trigger_url("missed"), 4, b"0.01").running() as load:
+            assert two.post(lasting.trigger_url("missed"), content=b"0").status_code == 200
             load.await_more(100)
         assert load.failures == {}, "a connect waits for the gateway that comes, and is not refused"
-        stoke.await_restart("gateway-1", old)
+        lasting.await_restart("gateway-1", old)
 
 
-def test_an_instance_is_drained_by_all_gateways_before_it_is_stopped(stoke: Stoke) -> None:
-    stoke.deploy("f", {"app.py": COUNTING}, instanceConcurrency=2)
-    stoke.provision("f", 3)
-    stoke.await_current("f", 3)
-    with Load(stoke.trigger_url("f"), 6, b"0.1").running() as load:
+def test_an_instance_is_drained_by_all_gateways_before_it_is_stopped(lasting: Stoke) -> None:
+    lasting.deploy("drained", {"app.py": COUNTING}, instanceConcurrency=2)
+    lasting.provision("drained", 3)
+    lasting.await_current("drained", 3)
+    with Load(lasting.trigger_url("drained"), 6, b"0.1").running() as load:
         load.await_more(30)
-        before = {row["instance_id"] for row in stoke.instances("f")}
+        before = {row["instance_id"] for row in lasting.instances("drained")}
         changed = {"environmentVariables": {"NEW": "1"}}
-        stoke.call("PUT", "/2016-08-15/services/svc/functions/f", changed)
+        lasting.call("PUT", "/2016-08-15/services/svc/functions/drained", changed)
         eventually(
-            lambda: before.isdisjoint(row["instance_id"] for row in stoke.instances("f")), "all are replaced", 60.0
+            lambda: before.isdisjoint(row["instance_id"] for row in lasting.instances("drained")),
+            "all are replaced",
+            60.0,
         )
         load.await_more(60)
     assert load.failures == {}
 
 
-def test_asynchronous_events_run_once_each_wherever_they_were_accepted(stoke: Stoke) -> None:
-    stoke.deploy(
-        "f", {"app.py": "def handler(event, context):\n    print('ran ' + event.decode() + '.')\n    return event\n"}
+def test_asynchronous_events_run_once_each_wherever_they_were_accepted(lasting: Stoke) -> None:
+    lasting.deploy(
+        "events",
+        {"app.py": "def handler(event, context):\n    print('ran ' + event.decode() + '.')\n    return event\n"},
     )
-    stoke.provision("f", 2)
-    stoke.await_current("f", 2)
+    lasting.provision("events", 2)
+    lasting.await_current("events", 2)
     names = [f"event-{number}" for number in range(20)]
     for at, name in enumerate(names):
-        with closing(client_of(stoke, stoke.pid(f"gateway-{1 + at % 2}"))) if at < 2 else httpx.Client() as client:
+        with closing(client_of(lasting, lasting.pid(f"gateway-{1 + at % 2}"))) if at < 2 else httpx.Client() as client:
             answer = client.post(
-                f"{stoke.endpoint}/2016-08-15/services/svc/functions/f/invocations",
-                content=name, headers={"x-fc-invocation-type": "Async"}, auth=stoke.auth,
+                f"{lasting.endpoint}/2016-08-15/services/svc/functions/events/invocations",
+                content=name, headers={"x-fc-invocation-type": "Async"}, auth=lasting.auth,
             )  # fmt: skip
             assert answer.status_code == 202, answer.text
 
     def ran() -> list[str]:
-        logs = [path.read_text() for path in (stoke.data / "instances").glob("*/output.log")]
+        logs = [path.read_text() for path in (lasting.data / "instances").glob("*/output.log")]
         return sorted(line.split("ran ")[1] for text in logs for line in text.splitlines() if "ran event-" in line)
 
     eventually(lambda: len(ran()) >= len(names), "all events have run", 30.0)

@@ -25,12 +25,14 @@ def handler(environ, start_response):
 ASKED = ("--wait-ms", "400", "--percentile", "95")
 
 
-@pytest.fixture
-def stoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stoke]:
-    prices = tmp_path / "prices.json"
+@pytest.fixture(scope="module")
+def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
+    folder = tmp_path_factory.mktemp("suggest")
+    prices = folder / "prices.json"
     prices.write_text(json.dumps({"currency": "EUR", "gbSecond": 4.0}))
-    monkeypatch.setenv("STOKE_PRICES", str(prices))
-    running = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STOKE_PRICES", str(prices))
+        running = Stoke(folder / "data", "--listen", "127.0.0.1:0").up()
     try:
         yield running
     finally:
@@ -86,7 +88,7 @@ def test_what_is_suggested_by_recorded_usage_is_put_and_kept(stoke: Stoke, tmp_p
 
 
 def test_what_was_recorded_of_nobody_is_too_little(stoke: Stoke) -> None:
-    stoke.deploy("f", {"app.py": SLEEPER})
-    told = run(stoke, "provision", "suggest", "--recorded", "svc/f", *ASKED)
+    stoke.deploy("nobody", {"app.py": SLEEPER})
+    told = run(stoke, "provision", "suggest", "--recorded", "svc/nobody", *ASKED)
     assert told.returncode == 2
     assert "no request in it" in told.stderr

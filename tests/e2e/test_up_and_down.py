@@ -12,7 +12,7 @@ import httpx
 from redis import Redis
 
 from control_plane.cli.signed import FcAuth
-from control_plane.parts import start_time
+from runtime.processes import start_time
 from tests.support.stoke import ROOT, eventually
 
 

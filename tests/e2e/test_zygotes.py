@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.node import processes
 from tests.support.node import DEADLINE_S, NodeProcess, eventually, http, running_node
 
 STOPPED, FAILED = InstanceState.STOPPED, InstanceState.FAILED
@@ -176,3 +177,25 @@ async def test_an_instance_that_is_stopped_at_once_takes_nothing_of_its_zygote_w
         await node.until(one.instance_id, STOPPED)
     answer = await asked(await node.launched(again(function)))
     assert (answer["imported_by"], (await asked(other))["imported_by"]) == (made["pid"], made["pid"])
+
+
+async def test_an_import_that_does_not_come_to_an_end_does_not_outlive_its_node(tmp_path: Path) -> None:
+    source = """
+        import os, pathlib, time
+        W = pathlib.Path(os.environ["W"])
+        if (W / "imported").exists():
+            (W / "pid").write_text(str(os.getpid()))
+            time.sleep(600)
+        (W / "imported").touch()
+        def handler(event, context): return "fine"
+    """
+    node = await NodeProcess().start()
+    try:
+        function = node.python(source, environment={"W": str(tmp_path)})
+        await node.launched(function)
+        await eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "it is imported again")
+        pid = int((tmp_path / "pid").read_text())
+        await node.client.shutdown(0.0)
+        await eventually(lambda: processes.read_stat(pid) is None, "the process that imports it has ended")
+    finally:
+        await node.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from runtime.gateway.claim import Claim
 from runtime.gateway.gate import Full, Gate, Lease, Ticket
 from runtime.gateway.hall import Hall
+from tests.support.examples import examples
 
 GATES, LENGTH_MAX, BYTES_MAX, ALL_LENGTH_MAX, ALL_BYTES_MAX = 3, 6, 600, 10, 1000
 
@@ -97,4 +97,4 @@ class HallMachine(RuleBasedStateMachine):
 
 
 TestHall = HallMachine.TestCase
-TestHall.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestHall.settings = examples(80, stateful_step_count=60)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from runtime.gateway.gate import Full, Gate, Lease, Ticket
 from runtime.gateway.pick import Instance
+from tests.support.examples import examples
 
 QUEUE_LENGTH_MAX = 5
 IDS = st.sampled_from(["a", "b", "c", "d"])
@@ -134,4 +134,4 @@ class GateMachine(RuleBasedStateMachine):
 
 
 TestGate = GateMachine.TestCase
-TestGate.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestGate.settings = examples(150, stateful_step_count=60)

@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -19,6 +19,7 @@ from runtime.gateway.resolve import Names
 from runtime.gateway.routes import Routes
 from runtime.traffic.asked import Asked
 from runtime.traffic.rules import parse_rules
+from tests.support.examples import examples
 
 NAMES = Names("s", "prod", "f")
 
@@ -41,7 +42,7 @@ BETA, PLAIN = Asked([(b"x-beta", b"yes")], b"/"), Asked([], b"/")
 
 
 @given(st.floats(0.0, 0.6), st.floats(0.0, 0.4), st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_each_version_gets_the_share_that_its_weight_says(second: float, third: float, seed: int) -> None:
     made, roll = routes({"2": second, "3": third}), random.Random(seed).random
     seen = Counter(made.destination(NAMES, roll(), PLAIN).route.version for _ in range(10_000))
@@ -66,7 +67,7 @@ def test_among_several_other_versions_weights_decide_where_the_rules_match(roll:
 
 
 @given(st.integers(1, 99), st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_percent_takes_that_share_of_the_values_and_always_the_same(percent: int, first: int) -> None:
     items = [{"type": "Header", "key": "uid", "operator": "percent", "value": str(percent)}]
     rules = parse_rules({"policyItems": items})
@@ -135,7 +136,7 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 TestSessions = SessionMachine.TestCase
-TestSessions.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestSessions.settings = examples(80, stateful_step_count=60)
 
 
 def free_instances(count: int) -> tuple[Picker, dict[str, Instance]]:

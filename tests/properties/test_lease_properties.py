@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -14,6 +14,7 @@ from control_plane.fleet.sharing import TURN_S, Turns, share
 from runtime.contract import InstanceRecord, InstanceState, Kind
 from runtime.gateway.leases import Leases
 from runtime.leasing import Asked, Grants, Holder, LeaseReport
+from tests.support.examples import examples
 
 KEY = ("s", "LATEST", "f")
 
@@ -264,7 +265,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 TestLeases = LeaseMachine.TestCase
-TestLeases.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestLeases.settings = examples(150, stateful_step_count=60)
 
 NAMES = ("a", "b", "c")
 
@@ -286,7 +287,7 @@ def shared(draw: st.DrawFn) -> tuple[int, dict[str, int], dict[str, int], dict[s
 
 
 @given(shared(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_all_slots_are_shared_out_and_nobody_lacks_one_that_another_does_not_need(
     case: tuple[int, dict[str, int], dict[str, int], dict[str, int]], even: bool
 ) -> None:
@@ -304,7 +305,7 @@ def test_all_slots_are_shared_out_and_nobody_lacks_one_that_another_does_not_nee
 
 
 @given(st.integers(1, 3), st.integers(2, 3), st.integers(1, 20))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_too_few_slots_go_to_and_fro_in_equal_parts(slots: int, gateways: int, requests: int) -> None:
     names = NAMES[:gateways]
     asked = dict.fromkeys(names, slots * requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.simulator.baselines import KnativePodAutoscaler, StaticTarget
@@ -15,6 +15,7 @@ from loadtests.simulator.outcome import outcome
 from loadtests.simulator.run import simulate_config, simulate_rule
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.trace import trace_of
+from tests.support.examples import examples
 
 pytest.importorskip("highspy", reason="highspy, of the extra 'loadtests', is not installed")
 
@@ -31,7 +32,7 @@ SCENARIOS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(REQUESTS, SCENARIOS, st.integers(0, 6))
 def test_no_policy_uses_less_than_the_optimum_for_what_it_attains(
     requests: list[tuple[float, float]], scenario: Scenario, count: int
@@ -47,7 +48,7 @@ def test_no_policy_uses_less_than_the_optimum_for_what_it_attains(
         assert found.optimum_seconds <= found.instance_seconds + 1e-6
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(REQUESTS, SCENARIOS)
 def test_attaining_less_never_needs_more(requests: list[tuple[float, float]], scenario: Scenario) -> None:
     trace = trace_of("any", list(requests), duration_s=90.0)

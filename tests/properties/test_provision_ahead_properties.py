@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.ahead import Ahead
@@ -18,10 +18,11 @@ from provision.policies import Kept
 from provision.season import Profile
 from provision.tracking import Standing
 from tests.properties.test_provision_properties import BEHAVIORS, METRICS, Moment, demands, looks, moments, policies
+from tests.support.examples import examples
 
 FORECAST = [metric for metric in METRICS if metric not in ("QueueWaitMilliseconds", "WaitingLength")]
 OF_REQUESTS = ["ProvisionedConcurrencyUtilization", "RequestsPerSecond"]
-few = settings(max_examples=40, deadline=None)
+few = examples(40)
 seasons = st.sampled_from(["day", "week", "none"])
 # Some minutes, in looks of seconds: as long as a trend takes, with pauses.
 minutes = st.lists(

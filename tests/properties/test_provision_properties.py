@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.config import STOKES_OWN, MetricType, ProvisionConfig, parse
 from provision.decide import Decision, Memory, MetricSample, Reading, Seen, step
 from provision.tracking import SCALE_IN_STEP_S
+from tests.support.examples import examples
 from tests.unit.provision_story import START, Story, tracking
 
 METRICS = [metric.value for metric in MetricType]
@@ -36,7 +37,7 @@ BEHAVIORS = st.sampled_from(
     ]
 )
 
-few = settings(max_examples=25, deadline=None)
+few = examples(25)
 demands = st.floats(0, 60, allow_nan=False).map(lambda value: round(value, 2))
 
 
@@ -315,7 +316,7 @@ def test_a_clock_that_steps_back_changes_nothing(
         assert step(config, memory, replace(look, now=memory.now - back_s)) == step(config, memory, look)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(
     policies(timed=False),
     st.lists(st.tuples(demands, st.sampled_from([0.0, 0.3, 0.9, 1.0])), min_size=1, max_size=3),

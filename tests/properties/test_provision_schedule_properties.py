@@ -7,13 +7,14 @@ import math
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.config import ConfigError, parse, unknown_fields
 from provision.schedule import parse_expression
+from tests.support.examples import examples
 
-few = settings(max_examples=25, deadline=None)
+few = examples(25)
 ZONES = [None, "Asia/Shanghai", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia"]
 # The hours around clock changes, among others a day that Apia left out, and any hour of many years.
 moments = st.one_of(
@@ -78,7 +79,7 @@ configs = st.dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(configs)
 def test_any_json_object_is_a_config_or_is_refused_in_words(given_json: dict[str, Any]) -> None:
     assert isinstance(unknown_fields(given_json), list)

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.config import ProvisionConfig, parse
 from provision.decide import Decision, Memory, Seen, step
 from provision.quiet import Silence, quiet_until
 from tests.properties.test_provision_properties import METRICS, policies
+from tests.support.examples import examples
 
-few = settings(max_examples=40, deadline=None)
+few = examples(40)
 
 # A usual day, and the two nights on which Berlin's clocks change (at 01:00 UTC).
 BEGINNINGS = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.simulator.compare import STOKE
@@ -10,6 +10,7 @@ from loadtests.simulator.outcome import outcome
 from loadtests.simulator.run import simulate_config
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.trace import trace_of
+from tests.support.examples import examples
 
 ARRIVALS = st.lists(st.floats(0.0, 59.0), min_size=1, max_size=60)
 SCENARIOS = st.builds(
@@ -24,7 +25,7 @@ SCENARIOS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(ARRIVALS, SCENARIOS)
 def test_every_request_is_answered_or_refused_and_never_served_before_it_came(
     arrivals_s: list[float], scenario: Scenario
@@ -37,7 +38,7 @@ def test_every_request_is_answered_or_refused_and_never_served_before_it_came(
     assert found.useful_launches <= found.launches
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(ARRIVALS, SCENARIOS)
 def test_the_same_arguments_give_the_same_history(arrivals_s: list[float], scenario: Scenario) -> None:
     trace = trace_of("any", [(t, None) for t in arrivals_s], duration_s=60.0)

@@ -8,20 +8,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.config import ProvisionConfig, parse
 from provision.decide import Decision, Memory, Seen, step
-from provision.launches import left_at_ready, useful
+from provision.launches import launches_now, left_at_ready, needed, needed_now, useful
 from provision.pace import Pace
 from provision.queues import advance, faded, fresh, late_shares
 from provision.shadow import MANNERS, ROWS, Shadow
 from provision.slo import choose
+from tests.support.examples import examples
 
 START = 1_750_000_000.0
-few = settings(max_examples=20, deadline=None)
-fewer = settings(max_examples=8, deadline=None)
+few = examples(20)
+fewer = examples(8)
 paces = st.builds(
     Pace,
     service_s=st.sampled_from([0.05, 0.2, 1.0, 5.0]),
@@ -140,6 +141,20 @@ def test_nothing_is_launched_that_finds_nothing_left_to_do(
         assert more == 0.0
     else:
         assert 0.0 <= more <= math.ceil((expected - can_be_done) / pace.slots + 1e-6)
+
+
+@few
+@given(paces, st.floats(0, 500), st.floats(0, 60), st.integers(0, 50), st.floats(0, 1), st.sampled_from([0.5, 1.0]))
+def test_what_there_is_is_reckoned_as_what_is_imagined(
+    pace: Pace, inside: float, per_s: float, ready: int, part: float, share: float
+) -> None:
+    coming_s = part * pace.launch_s * ready
+    left = left_at_ready(pace, one(inside), one(per_s), one(float(ready)), one(coming_s))
+    more = int(useful(pace, left, one(float(ready)), one(share))[0])
+    now = launches_now(pace, inside, per_s, float(ready), float(ready), coming_s, share)
+    assert math.isclose(now[0], left[0], rel_tol=1e-12, abs_tol=1e-9)
+    assert now[1] == more
+    assert needed_now(pace, inside, per_s, share) == int(needed(pace, one(inside), one(per_s), one(share))[0])
 
 
 @few

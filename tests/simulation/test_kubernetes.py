@@ -154,3 +154,21 @@ async def test_the_initializer_runs_once_however_often_the_control_plane_dies() 
         await plane.until(3)
     assert len(cluster.servers.initialized) == 3
     await plane.crash()
+
+
+@in_virtual_time
+async def test_an_instance_that_others_delete_takes_nothing_new_and_is_replaced() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(2)
+    cluster.kubelet.end_s = 20.0
+    name, pod = next(iter(cluster.api.pods.items()))
+    cluster.api.delete(name, pod["metadata"]["uid"])
+    record = name.removeprefix("stoke-")
+    await until(lambda: cluster.store.records[record].state is InstanceState.DRAINING)
+    assert cluster.store.records[record].reason == "its Pod is being deleted"
+    await plane.settle(2)
+    await until(lambda: plane.ready() == 2)
+    assert record in cluster.store.records  # its replacement did not wait for its end
+    await plane.until(2)
+    await plane.crash()

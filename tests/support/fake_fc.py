@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from runtime.contract import error_body
+from runtime.error_body import error_body
 
 PREFIX = "/2016-08-15/services"
 # A collection's name → what FC calls one of its items, and the field with the item's name.

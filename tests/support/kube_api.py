@@ -1,7 +1,6 @@
 """An API server of Kubernetes in a process: Pods and nodes, their versions, watches and refusals, as the real one's.
 
-It is reached over HTTP on a loopback port (`served`), or without any socket (`Transport`), for virtual time. What a
-kubelet does with the Pods is `kube_kubelet.py`'s.
+`kube_wire.py` has the ways to it; what a kubelet does with the Pods is `kube_kubelet.py`'s.
 """
 
 from __future__ import annotations
@@ -10,12 +9,9 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
-
-import httpx
 
 Object = dict[str, Any]
 NAMESPACE = "tests"
@@ -62,6 +58,7 @@ class KubeApi:
         self.changed: Callable[[str, Object], None] = lambda _type, _pod: None
         self.read_log: Callable[[str, int, bool], AsyncIterator[bytes]] = _no_log
         self.metrics: Callable[[], list[Object]] | None = None
+        self.lists = 0
         self.asked: list[tuple[float, str, str]] = []  # when, method, path
 
     # -- objects ------------------------------------------------------------------------------------------------------
@@ -113,6 +110,10 @@ class KubeApi:
         labels = {"kubernetes.io/hostname": name}
         node = {"metadata": {"name": name, "uid": f"node-{name}", "labels": labels}, "spec": {}, "status": status}
         self.put("nodes", node, "MODIFIED" if name in self.objects["nodes"] else "ADDED")
+
+    def delete(self, name: str, uid: str) -> None:
+        """As `kubectl delete` does, or an eviction."""
+        self._delete(name, {"preconditions": {"uid": uid}})
 
     def confirm_deleted(self, name: str) -> None:
         """The kubelet has nothing of it any more."""
@@ -228,6 +229,7 @@ class KubeApi:
         selector = query.get("labelSelector", "")
         if query.get("watch") == "true":
             return Answer(200, chunks=self._watch(kind, selector, query))
+        self.lists += 1
         names = sorted(name for name, item in self.objects[kind].items() if _matches(item, selector))
         start = query.get("continue", "")
         limit = int(query.get("limit", 10**9))
@@ -308,90 +310,3 @@ def _matches(item: Object, selector: str) -> bool:
 
 async def _no_log(_name: str, _lines: int, _follow: bool) -> AsyncIterator[bytes]:
     yield b"fake output\n"
-
-
-# -- how it is reached ------------------------------------------------------------------------------------------------
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._chunks:
-                yield chunk
-        except Severed:
-            raise httpx.ReadError("the connection broke") from None
-
-    async def aclose(self) -> None:
-        await self._chunks.aclose()  # type: ignore[attr-defined]
-
-
-class Transport(httpx.AsyncBaseTransport):
-    """Straight into the fake, each way taking `delay_s`."""
-
-    def __init__(self, api: KubeApi, delay_s: float = 0.005) -> None:
-        self._api, self._delay_s = api, delay_s
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(self._delay_s)
-        try:
-            answer = await self._api.handle(
-                request.method, request.url.path, dict(request.url.params), await request.aread()
-            )
-        except Severed:
-            raise httpx.ConnectError("nobody answers") from None
-        await asyncio.sleep(self._delay_s)
-        if answer.chunks is not None:
-            return httpx.Response(answer.status, headers=answer.headers, stream=_Stream(answer.chunks))
-        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
-
-
-@asynccontextmanager
-async def served(api: KubeApi) -> AsyncIterator[str]:
-    """Over HTTP; gives the URL. What hangs in it is broken off at the end."""
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            with suppress(Severed, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                while True:
-                    await _exchange(api, reader, writer)
-        finally:
-            tasks.discard(task)
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
-
-
-async def _exchange(api: KubeApi, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    method, target, _ = head[0].split(" ")
-    headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    url = urlsplit(target)
-    answer = await api.handle(method, url.path, dict(parse_qsl(url.query)), body)
-    more = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
-    if answer.chunks is None:
-        length = f"content-length: {len(answer.body)}\r\n{more}\r\n"
-        writer.write(f"HTTP/1.1 {answer.status} _\r\n{length}".encode() + answer.body)
-        return await writer.drain()
-    writer.write(f"HTTP/1.1 {answer.status} _\r\ntransfer-encoding: chunked\r\n{more}\r\n".encode())
-    async for chunk in answer.chunks:
-        if chunk:
-            writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
-            await writer.drain()
-    writer.write(b"0\r\n\r\n")
-    return await writer.drain()

@@ -133,7 +133,7 @@ class ProcessKubelet(Kubelet):
         self._numbers += 1
         ip = f"127.0.{self._numbers // 250}.{self._numbers % 250 + 1}"
         self.api.bind(name, "node-1")
-        process = self._start(name, container)
+        process = self._start(name, container, ip)
         self.processes[name] = process
         try:
             self.runs(pod, ip, ready="health" not in str(container["readinessProbe"]))
@@ -148,8 +148,12 @@ class ProcessKubelet(Kubelet):
             await told.wait()
             self.api.confirm_deleted(name)
 
-    def _start(self, name: str, container: Object) -> subprocess.Popen[bytes]:
-        environment = {"PATH": os.environ["PATH"], **{item["name"]: item["value"] for item in container["env"]}}
+    def _start(self, name: str, container: Object, ip: str) -> subprocess.Popen[bytes]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "FAKE_POD_IP": ip,
+            **{item["name"]: item["value"] for item in container["env"]},
+        }
         command = [*container.get("command", ()), *container.get("args", ())]
         command[0] = sys.executable if command[0] == "python3" else command[0]
         with (self.folder / name).open("wb") as output:

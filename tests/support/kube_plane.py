@@ -23,8 +23,9 @@ from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from runtime.contract import InstanceRecord, InstanceState, LaunchSpec
 from runtime.node.hooks import Answer
-from tests.support.kube_api import NAMESPACE, KubeApi, Transport
+from tests.support.kube_api import NAMESPACE, KubeApi
 from tests.support.kube_kubelet import PretendKubelet
+from tests.support.kube_wire import Transport
 from tests.support.virtual_time import VirtualClock
 
 KEY = ("svc", "LATEST", "f")

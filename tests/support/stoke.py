@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from control_plane.cli.signed import FcAuth
-from control_plane.parts import start_time
+from runtime.processes import start_time
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def eventually(condition: Callable[[], Any], what: str, timeout_s: float = 30.0)
         time.sleep(0.02)
 
 
-def zipped(files: Mapping[str, str]) -> str:
+def zipped(files: Mapping[str, str | bytes]) -> str:
     """Files as the base64 of a zip, as CreateFunction wants them."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -130,7 +130,7 @@ class Stoke:
         return answer.json() if answer.content else None
 
     def deploy(
-        self, function: str, files: Mapping[str, str] | None = None, service: str = "svc", **fields: Any
+        self, function: str, files: Mapping[str, str | bytes] | None = None, service: str = "svc", **fields: Any
     ) -> None:
         """Create the service (once), the function and an anonymous HTTP trigger."""
         if self.client.get(f"{self.endpoint}/2016-08-15/services/{service}").status_code == 404:

@@ -11,7 +11,7 @@ import pytest
 from control_plane.cli.client import Client, function_path, provision_path, service_path, trigger_path
 from control_plane.cli.endpoint import Credentials
 from control_plane.cli.failures import ServerError, Unreachable
-from runtime.contract import error_body
+from runtime.error_body import error_body
 from runtime.signature import authorization
 
 ENDPOINT = "http://127.0.0.1:9000"

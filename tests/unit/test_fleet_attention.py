@@ -6,7 +6,7 @@ import math
 
 from control_plane.fleet.attention import Attention
 from control_plane.fleet.ledger import Ledger
-from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST, Unsaved
+from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST, SAVED_AT_ONCE_MOST, Unsaved
 from control_plane.fleet.placement import Need, Taken
 
 A, B = ("s", "LATEST", "a"), ("s", "LATEST", "b")
@@ -96,3 +96,17 @@ def test_without_a_time_between_everything_is_saved_at_once() -> None:
     for name in range(SAVED_AT_ONCE_LEAST * 3):
         unsaved.note(name, 0.0)
     assert len(unsaved.due(0.0)) == SAVED_AT_ONCE_LEAST * 3
+
+
+def test_however_many_are_due_a_tick_saves_no_more_than_its_most_and_all_have_their_turn() -> None:
+    unsaved: Unsaved[int] = Unsaved(every_s=5.0, tick_s=1.0)
+    many = SAVED_AT_ONCE_MOST * 8
+    for name in range(many):
+        unsaved.note(name, 0.0)
+    saved: list[int] = []
+    for now in range(5, 40):
+        due = unsaved.due(float(now))
+        assert len(due) <= SAVED_AT_ONCE_MOST
+        unsaved.saved(due)
+        saved += due
+    assert sorted(saved) == list(range(many))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 
 from provision.ahead import Ahead
+from provision.columns import Piece, Totals
 from provision.config import Season
 from provision.decide import Memory, Seen, step
 from provision.forecast import RECENT_STEPS, Foresight, Score, Series, advance, expected, fresh, told
@@ -16,7 +18,6 @@ from provision.policies import Kept
 from provision.season import Profile
 from provision.times import parse_zone
 from provision.tracking import Standing
-from provision.windows import Piece
 from tests.unit.provision_story import START, Story, config, surge, tracking
 
 DAY_S = 86_400
@@ -24,13 +25,19 @@ UTC = parse_zone(None)
 
 
 def lived(
-    demand: Callable[[float], float], until_s: int, season: Season = Season.NONE, launch_s: float | None = 20.0
+    demand: Callable[[float], float],
+    until_s: int,
+    season: Season = Season.NONE,
+    launch_s: float | None = 20.0,
+    since: tuple[int, Foresight] | None = None,
 ) -> Foresight:
-    """A forecast that has seen a demand each second from 0 on."""
-    foresight = fresh(season)
-    for now in range(0, until_s + 1, 10):
-        pieces = [Piece(second, 1.0, demand(second)) for second in range(max(0, now - 64), now)]
-        foresight = advance(foresight, season, UTC, Series(pieces, 60, 3), float(now), launch_s)
+    """A forecast that has seen a demand each second from 0 on, or that goes on since then."""
+    began_s, foresight = since or (0, fresh(season))
+    pieces = [Piece(second, 1.0, demand(second)) for second in range(max(0, began_s - 64), began_s)]
+    for now in range(began_s, until_s + 1, 10):
+        pieces = pieces[-64:]
+        foresight = advance(foresight, season, UTC, Series(Totals.of(pieces), 60, 3), float(now), launch_s)
+        pieces += [Piece(second, 1.0, demand(second)) for second in range(now, now + 10)]
     return foresight
 
 
@@ -41,6 +48,12 @@ def looking(season: str = "none", **changes: Any) -> dict[str, Any]:
 def office(t: float) -> float:
     """Two requests at once by night, twenty from nine to five (UTC)."""
     return 20.0 if 9 * 3600 <= t % DAY_S < 17 * 3600 else 2.0
+
+
+@cache
+def office_day(launch_s: float | None) -> Foresight:
+    """What one day in the office leaves."""
+    return lived(office, DAY_S, Season.DAY, launch_s)
 
 
 # -- what is expected -------------------------------------------------------------------------------------------------
@@ -87,20 +100,21 @@ def test_a_minute_must_be_seen_before_anything_is_expected() -> None:
 
 
 def test_the_same_time_of_the_day_before_is_expected() -> None:
-    foresight = lived(office, DAY_S + 9 * 3600 - 20, Season.DAY, launch_s=30.0)
+    nearly_nine = DAY_S + 9 * 3600 - 20
+    foresight = lived(office, nearly_nine, Season.DAY, 30.0, since=(nearly_nine - 600, office_day(None)))
     more = expected(foresight)
     assert more is not None
     assert (round(more.value, 1), more.way) == (20.0, "season")
 
 
 def test_without_a_launch_time_nothing_is_expected_but_the_season_is_learned() -> None:
-    foresight = lived(office, DAY_S, Season.DAY, launch_s=None)
+    foresight = office_day(None)
     assert expected(foresight) is None
     assert foresight.profile.at(9 * 12) == 20.0
 
 
 def test_a_day_twice_as_busy_as_usual_is_expected_to_stay_so() -> None:
-    foresight = lived(lambda t: office(t) * (1.0 if t < DAY_S else 2.0), DAY_S + 12 * 3600, Season.DAY)
+    foresight = lived(lambda t: 2.0 * office(t), DAY_S + 12 * 3600, Season.DAY, None, since=(DAY_S, office_day(None)))
     assert foresight.level == pytest.approx(1.9, abs=0.1)
 
 
@@ -108,15 +122,15 @@ def test_the_season_goes_by_the_local_clock() -> None:
     """Nine in Berlin comes 25 hours after nine in Berlin when the clocks have gone back in the night."""
     berlin, nine = parse_zone("Europe/Berlin"), 1_761_375_600  # 2025-10-25T09:00 there
     foresight = fresh(Season.DAY)
-    for now in range(nine - 3600, nine + 25 * 3600 - 10, 10):
+    for now in (*range(nine - 3600, nine + 4500, 10), *range(nine + 85_200, nine + 25 * 3600 - 10, 10)):
         pieces = [Piece(second, 1.0, 10.0 if 0 <= second - nine < 3600 else 1.0) for second in range(now - 64, now)]
-        foresight = advance(foresight, Season.DAY, berlin, Series(pieces, 60, 3), float(now), 5.0)
+        foresight = advance(foresight, Season.DAY, berlin, Series(Totals.of(pieces), 60, 3), float(now), 5.0)
         more = expected(foresight)
         if now == nine + 24 * 3600 - 10:
             assert more is not None
             assert more.value == pytest.approx(1.0, abs=0.1)
     assert more is not None
-    foresight = advance(foresight, Season.DAY, berlin, Series(pieces, 60, 3), nine + 25 * 3600, 5.0)
+    foresight = advance(foresight, Season.DAY, berlin, Series(Totals.of(pieces), 60, 3), nine + 25 * 3600, 5.0)
     more = expected(foresight)
     assert more is not None
     assert more.value == pytest.approx(10.0, rel=0.2)
@@ -158,8 +172,8 @@ def test_noise_gains_nothing_and_costs_next_to_nothing() -> None:
 
 
 def test_a_season_that_is_over_is_off_by_its_errors() -> None:
-    """Every day busy from nine, then a holiday: what did not come is held against the season."""
-    foresight = lived(lambda t: office(t) if t < 2 * DAY_S else 2.0, 2 * DAY_S + 12 * 3600, Season.DAY, launch_s=30.0)
+    """A day busy from nine, then a holiday: what did not come is held against the season."""
+    foresight = lived(lambda _: 2.0, DAY_S + 12 * 3600, Season.DAY, 30.0, since=(DAY_S, office_day(None)))
     assert not foresight.season.is_trusted
 
 
@@ -185,7 +199,7 @@ def test_a_ramp_is_met_one_launch_time_earlier() -> None:
 def test_the_second_morning_is_expected(season: str, there: int) -> None:
     """Launches of a minute, 2 → 20 requests at nine: who has seen the day before has the instances in time."""
     nine = START - START % DAY_S + DAY_S + 9 * 3600
-    learned = lived(office, DAY_S, Season.DAY, launch_s=None).profile
+    learned = office_day(None).profile
     foresight = Foresight(learned if season == "day" else Profile())
     story = Story(
         config(looking(season, metricTarget=1.0)),
@@ -243,8 +257,8 @@ def test_a_busy_gpu_is_foreseen_by_the_requests_that_make_it_busy() -> None:
 
 
 def test_a_pause_of_the_loop_forgets_no_season() -> None:
-    before = lived(office, DAY_S, Season.DAY)
-    later = advance(before, Season.DAY, UTC, Series([], 60, 3), 2.0 * DAY_S, 20.0)
+    before = office_day(None)
+    later = advance(before, Season.DAY, UTC, Series(Totals.of([]), 60, 3), 2.0 * DAY_S, 20.0)
     assert later.profile == before.profile
     assert later.promises == ()
     assert later.recent == ()
@@ -284,7 +298,7 @@ def test_a_memory_is_small_and_survives_its_way_to_the_store() -> None:
 def test_within_a_step_of_ten_seconds_nothing_is_learned_twice() -> None:
     once = lived(lambda t: float(t), 100)
     pieces = [Piece(second, 1.0, 1000.0) for second in range(50, 109)]
-    assert advance(once, Season.NONE, UTC, Series(pieces, 60, 3), 109.9, 20.0) == once
+    assert advance(once, Season.NONE, UTC, Series(Totals.of(pieces), 60, 3), 109.9, 20.0) == once
 
 
 @pytest.mark.parametrize(("error", "trusted"), [(0.29, True), (2.0, True), (2.1, False)])

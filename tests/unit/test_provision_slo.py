@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from provision.columns import Columns
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
 from provision.launches import left_at_ready, needed, useful
 from provision.pace import Pace
 from provision.queues import advance, bucket_s, faded, fresh, late_shares
-from provision.shadow import MANNERS, Way, floors_between
-from provision.slo import choose
+from provision.shadow import MANNERS, SloMemory, Way, floors_between
+from provision.slo import by_slo, choose
+from provision.tracking import Standing
+from provision.windows import Gauge
+from provision.wishes import View
 from tests.unit.provision_story import START
 
 SECOND = Pace(service_s=1.0, launch_s=8.0, limit_s=4.0, slots=1)
@@ -227,6 +232,35 @@ def test_an_idle_function_with_no_minimum_goes_to_zero() -> None:
     looks = [Seen(now=START + n, current=1, interval_s=1.0, arrived=1.0 * (n < 5), finished=1.0 * (n < 5),
                   provisioned_in_flight=1.0 * (n < 5), launch_s=8.0) for n in range(120)]  # fmt: skip
     assert decided(*looks)[0] == 0
+
+
+def said_after_a_lull(recent: float) -> int:
+    """A launch time of 20 s after the last look, nobody in work, and a floor of 0 that was enough before."""
+    (policy,) = parse({"targetTrackingPolicies": [asked(metricTarget=10_000.0)]}).target_tracking_policies
+    pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
+    shadow = replace(fresh(pace, 0, 100, START), requests=1000.0, recent=(recent,) * 32)
+    memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 2, 1.0, "")))
+    view = View(START, 1, 1, Columns(()), Gauge(), None, None, launch_s=20.0)
+    return by_slo(policy, memory, Standing(1), view)[1].said
+
+
+def test_the_last_instance_stays_while_requests_come_though_none_is_in_work_when_somebody_looks() -> None:
+    assert said_after_a_lull(recent=1.5) == 1
+    assert said_after_a_lull(recent=0.0) == 0
+
+
+def of_batches(looks: int) -> list[Seen]:
+    """Ten requests of 0.2 s every third second, with two instances: somebody waits at each look but the last one."""
+    return [
+        Seen(now=START + n, current=2, interval_s=1.0, arrived=10.0 * (n % 3 == 0), finished=3.3,
+             provisioned_in_flight=0.66, in_flight=2, waiting=4 if n + 1 < looks else 0, launch_s=20.0)
+        for n in range(looks)
+    ]  # fmt: skip
+
+
+def test_a_queue_that_fewer_answer_in_time_holds_no_others_and_nobody_is_sent_away_before_it_is_empty() -> None:
+    assert decided(*of_batches(60)[:-1], metricTarget=10_000.0)[0] == 2
+    assert decided(*of_batches(60), metricTarget=10_000.0)[0] == 1
 
 
 def test_a_changed_limit_begins_to_learn_anew() -> None:

@@ -79,11 +79,3 @@ def test_no_policy_gets_by_with_less(text: str, scenario: Scenario) -> None:
         found = with_optimum(outcome(record), made, scenario)
         assert found.optimum_seconds is not None
         assert found.optimum_seconds <= found.instance_seconds + 1e-6
-
-
-def test_on_an_hour_of_real_traffic_it_lies_between_the_work_and_what_was_used() -> None:
-    whole = read_trace(TRACES / FILES["code"])
-    scenario = Scenario(history_s=1200.0)
-    found = with_optimum(outcome(simulate_config(whole, scenario, STOKE)), whole, scenario)
-    assert found.optimum_seconds is not None
-    assert found.work_seconds * found.attainment <= found.optimum_seconds <= found.instance_seconds

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from loadtests.bench import forecast
 from loadtests.simulator.run import simulate_config
 from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.trace import Trace
@@ -37,9 +36,3 @@ def test_prometheus_is_refused_in_words() -> None:
     asked = {"metricType": "Prometheus", "url": "http://127.0.0.1:9090", "query": "sum(up)"}
     with pytest.raises(ValueError, match=r"targetTrackingPolicies\[0\]\.metricType is Prometheus: a simulation has "):
         simulated(**asked)
-
-
-def test_the_bench_of_forecasts_shows_fewer_requests_without_an_instance() -> None:
-    without, ahead = (forecast.lived(forecast.ramps, season, 0.25) for season in ("without", "none"))
-    assert ahead.short_request_s <= without.short_request_s
-    assert ahead.instance_s >= without.instance_s

@@ -12,6 +12,7 @@ import pytest
 from control_plane import parts, supervisor
 from control_plane.credentials import write_credentials
 from control_plane.options import parse
+from runtime.processes import start_time
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,8 @@ def test_sockets_of_a_long_data_folder_go_to_a_short_private_one(tmp_path: Path)
 
 
 def test_a_process_is_known_by_pid_and_start_time() -> None:
-    assert parts.start_time(os.getpid()) > 0
-    assert parts.start_time(2**22 + 1) == 0, "no such process"
+    assert start_time(os.getpid()) > 0
+    assert start_time(2**22 + 1) == 0, "no such process"
 
 
 def test_a_part_is_adopted_only_if_it_is_the_same_process(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_part_is_adopted_only_if_it_is_the_same_process(tmp_path: Path) -> Non
     record = tmp_path / "gateway.pid.json"
     record.write_text(json.dumps({"pid": os.getpid(), "start_time": 1}))
     assert not part.adopt(), "the pid was given to another process since"
-    record.write_text(json.dumps({"pid": os.getpid(), "start_time": parts.start_time(os.getpid())}))
+    record.write_text(json.dumps({"pid": os.getpid(), "start_time": start_time(os.getpid())}))
     assert part.adopt()
     assert part.pid == os.getpid()
     os.close(part.pidfd)

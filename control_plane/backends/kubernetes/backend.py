@@ -19,6 +19,7 @@ from control_plane.backends.kubernetes.client import ApiAway, ApiError, Kubernet
 from control_plane.backends.kubernetes.figures import sample
 from control_plane.backends.kubernetes.gauges import Gauges
 from control_plane.backends.kubernetes.life import Hooks, Life, World
+from control_plane.backends.kubernetes.limits import backoff_s
 from control_plane.backends.kubernetes.nodes import Attendance, capacity
 from control_plane.backends.kubernetes.outputs import OutputFolder, Outputs
 from control_plane.backends.kubernetes.pods import Pool
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _NODES: Final = "/api/v1/nodes"
 _OTHERS_EVERY_S: Final = 60.0
+_OTHERS_S_MAX: Final = 3.0
+_CREATES_MAX: Final = 4
 _A_LITTLE_S: Final = 0.01  # so that rounding does not have one look a moment too early, and no other follow
 _REFUSED: Final = frozenset({400, 403, 404, 413, 422})
 
@@ -58,6 +61,7 @@ class KubernetesBackend:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._chance = chance
         self._epoch = epoch
         self._pool_of = pool_of
         self._reclaims = reclaims or Reclaims((), 0.0)
@@ -116,12 +120,7 @@ class KubernetesBackend:
             return
         pods.check(spec, self._settings)
         body = pods.pod_of(spec, self._settings, epoch=self._epoch, pool=self._pool_of(spec))
-        try:
-            pod = await self._client.create(self._path, body)
-        except ApiError as error:
-            pod = await self._already_there(spec, error)
-        except ApiAway as error:
-            raise Unavailable(str(error)) from error
+        pod = await self._created(spec, body)
         self._pods.note(pod)
         if spec.instance_id not in self._lives:  # the watch may have been faster
             self._heard(pod)
@@ -158,13 +157,13 @@ class KubernetesBackend:
                 yield status_or_end
         finally:
             self._watchers.discard(queue)
-        raise Unavailable(self._pods.why_not)
+        raise Unavailable(self._pods.why_not or "a call to the API server was lost")
 
     async def samples(self) -> Sequence[InstanceSample]:
         self._reach()
         running = [life for life in self._lives.values() if life.status.state is InstanceState.READY]
         hosts = {str((life.pod.get("status") or {}).get("hostIP") or "") for life in running} - {""}
-        usages = await self._gauges.read(hosts)
+        usages = self._gauges.newest(hosts)
         now_s = self._clock.utc_s()
         return [sample(life.id, now_s, usages.get(life.name), life.spec.cpu) for life in running]
 
@@ -237,8 +236,11 @@ class KubernetesBackend:
 
     def _reach_changed(self) -> None:
         if not self._pods.is_current:
-            for queue in self._watchers:
-                queue.put_nowait(None)
+            self._end_watches()
+
+    def _end_watches(self) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(None)
 
     def _publish(self, status: InstanceStatus) -> None:
         told = self._told(status)
@@ -258,6 +260,25 @@ class KubernetesBackend:
     def _reach(self) -> None:
         if not self._pods.is_current:
             raise Unavailable(self._pods.why_not)
+
+    async def _created(self, spec: LaunchSpec, body: Object) -> Object:
+        """The same name each time, so that asking again does not make a second one.
+
+        After a call that was lost nobody knows whether there is a Pod. Whoever asked finds out by the next watch: so
+        this one ends, though the watch of the cluster may never have broken.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self._client.create(self._path, body)
+            except ApiError as error:
+                return await self._already_there(spec, error)
+            except ApiAway as error:
+                attempt += 1
+                if attempt == _CREATES_MAX or not self._pods.is_current:
+                    self._end_watches()
+                    raise Unavailable(str(error)) from error
+                await self._clock.sleep(backoff_s(attempt, self._chance))
 
     async def _already_there(self, spec: LaunchSpec, error: ApiError) -> Object:
         """What a refused create leaves: the Pod of an earlier call for this instance, or the reason for the user."""
@@ -285,14 +306,15 @@ class KubernetesBackend:
         if self._clock.monotonic_s() - read_at_s < _OTHERS_EVERY_S:
             return known
         try:
-            answer = await self._client.get(
-                "/api/v1/pods",
-                labelSelector=f"{pods.LABEL_OWNER}!={self._settings.owner}",
-                fieldSelector="status.phase!=Succeeded,status.phase!=Failed",
-                resourceVersion="0",  # from the server's memory: it need not be the newest
-            )
-            known = answer.get("items") or ()
-        except (ApiError, ApiAway) as error:
+            async with asyncio.timeout(_OTHERS_S_MAX):  # decisions wait for it, and calls may stand in line
+                answer = await self._client.get(
+                    "/api/v1/pods",
+                    labelSelector=f"{pods.LABEL_OWNER}!={self._settings.owner}",
+                    fieldSelector="status.phase!=Succeeded,status.phase!=Failed",
+                    resourceVersion="0",  # from the server's memory: it need not be the newest
+                )
+                known = answer.get("items") or ()
+        except (ApiError, ApiAway, TimeoutError) as error:
             log.info("kubernetes.others_unknown error=%s", error)
         self._others = (self._clock.monotonic_s(), known)
         return known

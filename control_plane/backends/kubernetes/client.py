@@ -39,6 +39,12 @@ class ApiError(Exception):
         self.reason = reason
 
 
+class ApiBusy(ApiError):
+    """It may go well another time."""
+
+    retry_after_s = 0.0
+
+
 class ApiAway(Exception):
     """Nobody answers, the connection broke, or the answer was for too long that it cannot now."""
 
@@ -132,12 +138,12 @@ class KubernetesClient:
             try:
                 async with self._request(method, path, query, body, content_type, _CALL_TIMEOUT_S) as answer:
                     return await answer.aread()
-            except _Later as later:
+            except ApiBusy as busy:
                 attempt += 1
                 if attempt >= _ATTEMPTS_MAX:
-                    raise ApiAway(f"the API server at {self.server} answered {later.status}: {later}") from later
-                wait_s = max(backoff_s(attempt, self._chance), later.retry_after_s)
-                log.debug("kubernetes.again path=%s status=%d wait_s=%.2f", path, later.status, wait_s)
+                    raise ApiAway(f"the API server at {self.server} answered {busy.status}: {busy}") from busy
+                wait_s = max(backoff_s(attempt, self._chance), busy.retry_after_s)
+                log.debug("kubernetes.again path=%s status=%d wait_s=%.2f", path, busy.status, wait_s)
                 await self._clock.sleep(wait_s)
 
     async def _wait(self) -> None:
@@ -183,12 +189,6 @@ class KubernetesClient:
         return self._token
 
 
-class _Later(ApiError):
-    """It may go well another time."""
-
-    retry_after_s = 0.0
-
-
 def pods_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods"
 
@@ -203,7 +203,7 @@ def _refusal(answer: httpx.Response, body: bytes) -> ApiError:
         reason, message = "", body[:300].decode("utf-8", "replace").strip()
     if status not in _AGAIN:
         return ApiError(status, reason, message or f"status {status}")
-    later = _Later(status, reason, message or f"status {status}")
+    later = ApiBusy(status, reason, message or f"status {status}")
     given = answer.headers.get("retry-after", "")
     later.retry_after_s = min(_RETRY_AFTER_S_MAX, float(given)) if given.isdecimal() else 0.0
     return later

@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 
-from control_plane.backends.kubernetes.client import ApiAway, ApiError, KubernetesClient
+from control_plane.backends.kubernetes.client import ApiAway, ApiError, KubernetesClient, silently
 from control_plane.backends.kubernetes.figures import Usage, query, read_exporter, read_pod_metrics, read_prometheus
 from control_plane.backends.kubernetes.pods import selector
 from control_plane.backends.kubernetes.settings import KubernetesSettings
@@ -33,20 +33,28 @@ class Gauges:
         self._read_at_s = float("-inf")
         self._usages: dict[str, Usage] = {}
         self._absent_until_s = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
         self._http: httpx.AsyncClient | None = None
 
-    async def read(self, hosts: Collection[str]) -> dict[str, Usage]:
-        """`hosts` are the addresses of the nodes that instances run on."""
-        now_s = self._clock.monotonic_s()
-        if now_s - self._read_at_s < self._settings.samples_every_s:
-            return self._usages
-        self._read_at_s = now_s
+    def newest(self, hosts: Collection[str]) -> dict[str, Usage]:
+        """Without waiting: what is too old is asked for, and is there at a later call.
+
+        `hosts` are the addresses of the nodes that instances run on.
+        """
+        is_due = self._clock.monotonic_s() - self._read_at_s >= self._settings.samples_every_s
+        if is_due and (self._reading is None or self._reading.done()):
+            self._read_at_s = self._clock.monotonic_s()
+            self._reading = asyncio.create_task(self._read(hosts))
+        return self._usages
+
+    async def _read(self, hosts: Collection[str]) -> None:
         usages = await self._pod_metrics()
         await self._gpus(hosts, usages)
         self._usages = usages
-        return usages
 
     async def close(self) -> None:
+        if self._reading is not None:
+            await silently(self._reading)
         if self._http is not None:
             await self._http.aclose()
 
@@ -56,8 +64,8 @@ class Gauges:
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{self._namespace}/pods"
         try:
             return read_pod_metrics(await self._client.get(path, labelSelector=selector(self._settings.owner)))
-        except (ApiError, ApiAway) as error:
-            log.info("kubernetes.no_metrics error=%s", error)
+        except (ApiError, ApiAway, KeyError, TypeError) as error:
+            log.info("kubernetes.no_metrics error=%r", error)
             self._absent_until_s = self._clock.monotonic_s() + _ABSENT_FOR_S
             return {}
 

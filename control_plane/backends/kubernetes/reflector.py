@@ -16,7 +16,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from control_plane.backends.kubernetes.client import ApiAway, ApiError, KubernetesClient, Object
+from control_plane.backends.kubernetes.client import ApiAway, ApiBusy, ApiError, KubernetesClient, Object
 from control_plane.backends.kubernetes.limits import backoff_s
 from control_plane.ports import Clock
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _PAGE: Final = 500  # as kubectl asks
 _WATCH_S: Final = 60
+_BUSY_MAX: Final = 3
 _SILENCE_S_MAX: Final = _WATCH_S + 20.0
 
 
@@ -67,11 +68,16 @@ class Reflector:
                 self._failures = 0
                 continue
             except ApiError as error:
-                self._version = ""
                 if error.status == 410 and self._failures == 0:
+                    self._version = ""
                     log.info("kubernetes.relist path=%s", self._path)
                     self._failures = 1
                     continue
+                if isinstance(error, ApiBusy) and self._version and self._failures < _BUSY_MAX:
+                    self._failures += 1  # what is known is not wrong yet
+                    await self._clock.sleep(max(error.retry_after_s, backoff_s(self._failures, self._chance)))
+                    continue
+                self._version = ""
                 why = f"the API server at {self._client.server} answered {error.status}: {error}"
             except ApiAway as error:
                 self._version = ""
