@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.stoke import Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 COUNT = 1000
 KILLED_AT = {150: "gateway", 350: "store", 550: "control-plane", 750: "gateway", 900: "store"}
 PATH = "/2016-08-15/services/svc/functions/f"

@@ -17,6 +17,8 @@ from loadtests.engine import IMAGE, PrivateEngine
 from tests.conformance.backend_beds import SERVER
 from tests.support.stoke import Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[PrivateEngine]:

@@ -15,6 +15,8 @@ from tests.support.gateway import Client, Request, World, plain, read_reply, req
 from tests.support.store import PrivateStore
 from tests.support.victim import Victim
 
+pytestmark = pytest.mark.alone
+
 TRIGGER = "/2016-08-15/proxy/s/f"
 
 

@@ -14,6 +14,8 @@ from runtime.contract import InstanceState
 from tests.support.gateway import Client, Reply, World, world
 from tests.support.victim import Victim
 
+pytestmark = pytest.mark.alone
+
 TRIGGER = "/2016-08-15/proxy/s/f/"
 CLIENTS = 6  # of each method
 INSTANCES = 8

@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 import socket
 
+import pytest
+
 from tests.support.gateway import TIMEOUT_S, Client, Request, plain, read_reply, request_bytes, world
+
+pytestmark = pytest.mark.alone
 
 TRIGGER = "/2016-08-15/proxy/s/f"
 LIMITS = ["--head-timeout-s", "0.5", "--body-timeout-s", "0.5", "--write-timeout-s", "0.5"]

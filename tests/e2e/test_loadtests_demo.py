@@ -13,6 +13,8 @@ from loadtests import demo, local
 from loadtests.local import LocalStoke
 from tests.support.fake_stoke import FakeStoke, served
 
+pytestmark = pytest.mark.alone
+
 SCRIPT = """#!/bin/sh
 echo "$STOKE_DATA $*" >> "$(dirname "$0")/calls"
 case $1 in

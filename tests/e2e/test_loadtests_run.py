@@ -11,7 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.fake_stoke import FakeStoke, served
+
+pytestmark = pytest.mark.alone
 
 END_TIMEOUT_S = 60.0
 BODY = b"\x89PNG not really"

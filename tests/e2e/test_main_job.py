@@ -15,6 +15,8 @@ import pytest
 from runtime.processes import start_time
 from tests.support.stoke import Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 # Holds a slot for a moment without using the processor, so that two cores can carry many instances.
 SLOW = """
 import time

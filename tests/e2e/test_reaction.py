@@ -14,6 +14,8 @@ import pytest
 from tests.e2e.test_main_job import FAST_POLICY, deploy_slow
 from tests.support.stoke import Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 QUERY = "service=svc&qualifier=LATEST&function=f"
 
 

@@ -19,6 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from runtime.processes import start_time
 from tests.support.stoke import Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 # Counts the calls that run at once in this instance, and answers with the most there ever were.
 COUNTING = """
 import base64, json, os, threading, time

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.stoke import Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 # Keeps a processor busy while a request is inside, which is what the simulated device takes for work.
 BUSY = """
 import time

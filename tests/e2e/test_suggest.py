@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.stoke import ROOT, Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 SLEEPER = """
 import time
 

@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 from redis import Redis
 
 from control_plane.cli.signed import FcAuth
 from runtime.processes import start_time
 from tests.support.stoke import ROOT, eventually
+
+pytestmark = pytest.mark.alone
 
 
 def stoke(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,8 @@ from redis import Redis
 from loadtests.simulator.formats import read_trace
 from tests.support.stoke import ROOT, Load, Stoke, eventually
 
+pytestmark = pytest.mark.alone
+
 SLEEPER = """
 import time
 
