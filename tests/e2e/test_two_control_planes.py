@@ -12,6 +12,8 @@ from tests.support.control_planes import LEASE_S, ControlPlanes, control_planes
 from tests.support.stoke import Load, eventually
 from tests.support.store import PrivateStore
 
+pytestmark = pytest.mark.alone
+
 HANDLER = """
 import time
 
