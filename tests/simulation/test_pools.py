@@ -135,17 +135,17 @@ def test_without_spot_machines_on_demand_ones_take_their_place_until_there_are_s
         scene = await begun(seed)
         scene.tasks += [asyncio.create_task(scene.client()) for _ in range(8)]
         scene.tasks.append(asyncio.create_task(scene.reclaims()))
-        await asyncio.sleep(600.0)
+        await asyncio.sleep(60.0)
         scene.backend.pools_out = set(SPOT)
         most = 0
-        for _ in range(1200):
+        for _ in range(900):
             await asyncio.sleep(1.0)
             most = max(most, steady(scene))
         assert most >= 15, "reclaimed spot instances were replaced by on-demand ones"
         assert len(staying(scene)) >= 20
         scene.backend.pools_out = set()
         await until(lambda: steady(scene) == 6 and ready(scene) >= 20, timeout_s=1800.0)
-        for _ in range(600):
+        for _ in range(200):
             await asyncio.sleep(1.0)
             assert abs(steady(scene) - on_demand_share(POOLS, len(staying(scene)))) <= 1
         assert scene.lost == []
