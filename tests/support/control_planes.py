@@ -23,7 +23,7 @@ from tests.support.node import NodeProcess, running_node
 from tests.support.stoke import ROOT, Stoke, eventually
 from tests.support.store import PrivateStore
 
-LEASE_S = 1.0
+LEASE_S = 2.0  # short for a test, long against what a busy machine stalls a process for
 
 
 class ControlPlanes(Stoke):
