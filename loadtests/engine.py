@@ -1,5 +1,5 @@
 """A container engine of one's own for tests, benches and the demo: dockerd in a network namespace of its own, and an
-image that needs no registry.
+image that needs no registry. `loadtests.podman` has the same with Podman.
 
 `STOKE_TEST_ENGINE=unix:///PATH` names an engine that runs already, which is then used instead: one of this machine,
 whose containers' addresses can be reached from here.
@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
@@ -40,6 +40,7 @@ class EngineFailed(Exception):
 class PrivateEngine:
     """`socket` answers the Docker Engine API. `process` is dockerd, None where it is not ours."""
 
+    kind: ClassVar[str] = "docker"
     socket: Path
     folder: Path
     process: subprocess.Popen[bytes] | None = None
@@ -75,17 +76,23 @@ class PrivateEngine:
         self.process.wait()
 
     def start(self) -> None:
-        """In the network of the thread that calls. Live restore lets containers outlive it."""
-        command = ["dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec", "-H",
-                   f"unix://{self.socket}", "-p", f"{self.folder}/pid", "--live-restore"]  # fmt: skip
-        (self.folder / "pid").unlink(missing_ok=True)
+        """In the network of the thread that calls."""
+        command, environment = self.command()
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env={**os.environ, **environment}
+            )
         deadline_s = time.monotonic() + _START_TIMEOUT_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline_s:
                 raise EngineFailed((self.folder / "log").read_text()[-2000:])
             time.sleep(0.02)
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """What to run, and variables for it. Live restore lets containers outlive it."""
+        (self.folder / "pid").unlink(missing_ok=True)
+        return ["dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec", "-H",
+                f"unix://{self.socket}", "-p", f"{self.folder}/pid", "--live-restore"], {}  # fmt: skip
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -111,22 +118,27 @@ def why_not() -> str:
         return ""
     if shutil.which("dockerd") is None:
         return "there is no dockerd (scripts/install-engine installs Debian's docker.io where it may)"
+    return why_no_network()
+
+
+def why_no_network() -> str:
+    """Why an engine cannot have a network of its own here, "" when it can."""
     if os.geteuid() != 0:
-        return "dockerd needs root"
+        return "a container engine of one's own needs root"
     if subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True).returncode != 0:
         return "no network namespace can be made here"
     return ""
 
 
 _shared = contextlib.ExitStack()
-_engines: list[PrivateEngine] = []
+_engines: dict[str, PrivateEngine] = {}
 
 
-def shared_engine() -> PrivateEngine:
-    """One for the whole run, started when first asked for; `end_shared_engine` ends it."""
-    if not _engines:
-        _engines.append(_shared.enter_context(running_engine()))
-    return _engines[0]
+def shared_engine(kind: type[PrivateEngine] = PrivateEngine) -> PrivateEngine:
+    """One of a kind for the whole run, started when first asked for; `end_shared_engine` ends them."""
+    if kind.kind not in _engines:
+        _engines[kind.kind] = _shared.enter_context(running_engine(kind))
+    return _engines[kind.kind]
 
 
 def end_shared_engine() -> None:
@@ -135,10 +147,10 @@ def end_shared_engine() -> None:
 
 
 @contextlib.contextmanager
-def running_engine() -> Iterator[PrivateEngine]:
+def running_engine(kind: type[PrivateEngine] = PrivateEngine) -> Iterator[PrivateEngine]:
     """An engine with IMAGE, in a network of its own, which `network` enters."""
     given = os.environ.get("STOKE_TEST_ENGINE", "")
-    if given:
+    if given and kind is PrivateEngine:
         engine = PrivateEngine(Path(given.removeprefix("unix://")), Path())
         with engine.http() as client:
             put_base_image(client)
@@ -148,7 +160,7 @@ def running_engine() -> Iterator[PrivateEngine]:
     roomy = Path("/dev/shm")  # noqa: S108 - a folder of a name of its own is made in it
     has_room = roomy.is_dir() and shutil.disk_usage(roomy).free > 4 * 2**30
     folder = Path(tempfile.mkdtemp(prefix="stoke-engine-", dir=roomy if has_room else None))
-    engine = PrivateEngine(folder / "docker.sock", folder)
+    engine = kind(folder / "engine.sock", folder)
     try:
         with _own_network() as engine.network_fd:
             engine.start()
@@ -202,11 +214,10 @@ def put_base_image(client: httpx.Client) -> None:
     """IMAGE: a Python with its standard library and a shell, and nothing else. Made once, and kept as a file."""
     if client.get(f"/images/{IMAGE}/json").status_code == 200:
         return
-    name, _, tag = IMAGE.partition(":")
     with base_root().open("rb") as root:
         answer = client.post(
             "/images/create",
-            params={"fromSrc": "-", "repo": name, "tag": tag, "changes": ["ENV PATH=/usr/local/bin:/usr/bin:/bin"]},
+            params={"fromSrc": "-", "repo": IMAGE, "changes": ["ENV PATH=/usr/local/bin:/usr/bin:/bin"]},
             content=iter(lambda: root.read(1 << 20), b""),
         )
     answer.raise_for_status()

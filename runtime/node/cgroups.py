@@ -32,10 +32,29 @@ class MemoryGroups:
 
     def kills(self, group: Path) -> int:
         """How many of its processes the kernel killed for want of memory."""
-        with suppress(OSError):
-            found = re.search(r"^oom_kill (\d+)$", (group / self.events_file).read_text(), re.MULTILINE)
-            return int(found[1]) if found else 0
-        return 0
+        return kills_in(group / self.events_file)
+
+
+def kills_in(events_file: Path) -> int:
+    """How many processes of a group the kernel killed for want of memory; 0 when the group is gone."""
+    with suppress(OSError):
+        found = re.search(r"^oom_kill (\d+)$", events_file.read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
+
+
+def memory_events_file(cgroup: str, mounts: str) -> Path | None:
+    """Where the kernel counts what it killed in a process's group of memory, from the texts of `/proc/PID/cgroup` and
+    `/proc/self/mounts`. None where memory is not accounted for. Pure."""
+    own = [line.split(":", 2) for line in cgroup.splitlines() if line.count(":") >= 2]
+    by_memory = next((path for _, names, path in own if "memory" in names.split(",")), None)
+    by_all = next((path for number, _, path in own if number == "0"), None)
+    for _, mount, kind, options, *_ in (line.split() for line in mounts.splitlines()):
+        if kind == "cgroup" and "memory" in options.split(",") and by_memory is not None:
+            return Path(mount + by_memory, "memory.oom_control")
+        if kind == "cgroup2" and by_memory is None and by_all is not None:
+            return Path(mount + by_all, "memory.events")
+    return None
 
 
 def members(group: Path) -> set[int]:

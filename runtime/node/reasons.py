@@ -37,6 +37,13 @@ def device_gone(uuid: str, reason: str) -> str:
     return f"Function instance lost its GPU {uuid}: {reason}"
 
 
+def card_not_given(uuid: str) -> str:
+    return (
+        f"the container engine took no notice of the GPU {uuid} that the container was to have (Podman 4 cannot give "
+        "one by this API): use Docker with NVIDIA's container toolkit, or gpuMemorySize 0"
+    )
+
+
 def not_listening(port: int, health_path: str, timeout_s: float, last_error: str, log_end: bytes) -> str:
     check = f"GET {health_path}" if health_path else "a connect"
     return (

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -162,7 +162,8 @@ class RealClusterBed(ClusterBed):
         return self.way
 
     async def kill(self, status: InstanceStatus) -> None:
-        await self.ask(status, "/exit")
+        with suppress(httpx.HTTPError):
+            await self.ask(status, "/exit")
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""The one suite of backends, over the fake, a node with processes, and a node with containers on a real engine."""
+"""The one suite of backends, over the fake, a node with processes, and a node with containers on real engines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
+
+import pytest
 
 from control_plane.backends.fake import FakeBackend
 from control_plane.backends.node import NodeBackend
 from loadtests import engine
+from loadtests.engine import PrivateEngine
+from loadtests.podman import PodmanEngine, why_not_podman
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
 from tests.conformance.backend_suite import BackendSuite, RunningBackendSuite
@@ -107,13 +111,15 @@ class ContainerBed(NodeBed):
 
 
 class DockerBeds(Beds):
+    kind: ClassVar[type[PrivateEngine]] = PrivateEngine
+
     @staticmethod
     def why_not() -> str:
         return engine.why_not()
 
     def __enter__(self) -> Beds:
         self._entered = ExitStack()
-        self.engine = engine.shared_engine()
+        self.engine = engine.shared_engine(self.kind)
         self._entered.enter_context(self.engine.network())
         self.node = self._entered.enter_context(running_node("--engine", f"unix://{self.engine.socket}"))
         return self
@@ -130,6 +136,14 @@ class DockerBeds(Beds):
                 await asyncio.sleep(0.02)
 
 
+class PodmanBeds(DockerBeds):
+    kind = PodmanEngine
+
+    @staticmethod
+    def why_not() -> str:
+        return why_not_podman()
+
+
 class TestFake(BackendSuite):
     beds_class = FakeBeds
 
@@ -140,3 +154,8 @@ class TestProcesses(RunningBackendSuite):
 
 class TestDocker(RunningBackendSuite):
     beds_class = DockerBeds
+
+
+@pytest.mark.long
+class TestPodman(RunningBackendSuite):
+    beds_class = PodmanBeds

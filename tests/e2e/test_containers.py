@@ -12,21 +12,14 @@ from typing import Any
 
 import pytest
 
-from loadtests import engine as engines
 from loadtests.engine import IMAGE, PrivateEngine
 from tests.conformance.backend_beds import SERVER
+from tests.support.container_engine import engine
 from tests.support.stoke import Load, Stoke, eventually
 
+__all__ = ["engine"]
+
 pytestmark = pytest.mark.alone
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[PrivateEngine]:
-    if why := engines.why_not():
-        pytest.skip(why)
-    engine = engines.shared_engine()
-    with engine.network():
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -14,27 +14,25 @@ from typing import Any
 
 import pytest
 
-from loadtests import engine as engines
 from loadtests.engine import IMAGE, PrivateEngine
 from runtime.contract import InstanceState, LaunchSpec
 from runtime.node import records
 from runtime.node.client import NodeError
+from runtime.node.docker.launcher import DockerLauncher
+from runtime.node.errors import Failure
+from runtime.node.gpu_share import GpuShare
+from runtime.node.ready import ReadyPipe
+from runtime.node.settings import NodeSettings
 from runtime.shell import ShellOrder
 from tests.conformance.backend_beds import SERVER
+from tests.support.container_engine import engine
 from tests.support.node import NodeProcess, http, running_node, spec
 from tests.support.registry_server import PASSWORD, USER, RegistryServer, running_registry
 
 NET_RAW, SYS_ADMIN, MKNOD = 13, 21, 27  # linux/capability.h
 FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, InstanceState.READY
 
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[PrivateEngine]:
-    if why := engines.why_not():
-        pytest.skip(why)
-    engine = engines.shared_engine()
-    with engine.network():
-        yield engine
+__all__ = ["engine"]
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +155,24 @@ async def test_a_wrong_size_of_shared_memory_is_refused(node: NodeProcess) -> No
 async def test_a_program_that_the_image_has_not_is_the_reason(node: NodeProcess) -> None:
     status = await node.launched(server(command=["no-such-program"]), FAILED)
     assert "exec no-such-program failed: No such file or directory" in status.reason
+
+
+async def test_a_card_that_the_engine_cannot_give_is_the_reason(engine: PrivateEngine, tmp_path: Path) -> None:
+    launcher = DockerLauncher(NodeSettings(data=tmp_path, socket=tmp_path / "s", engine=engine.socket), lambda _: True)
+    function = server(gpu_memory_mib=1024)
+    folder = tmp_path / function.instance_id
+    folder.mkdir()
+    place = replace(launcher.make_place(function, folder), share=GpuShare("GPU-nobody", 1024, 25))
+    ready = ReadyPipe()
+    try:
+        await launcher.fetch(function, place, lambda _: None)
+        with pytest.raises(Failure, match=r"device driver|took no notice of the GPU GPU-nobody"):
+            await launcher.start(function, place, ready)
+    finally:
+        ready.close()
+        await launcher.clear(place)
+        await launcher.close()
+    assert function.instance_id not in _instances(engine)
 
 
 async def test_a_process_beside_it_is_refused_saying_how_it_is_done(node: NodeProcess) -> None:

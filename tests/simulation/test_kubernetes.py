@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,20 @@ async def test_calls_that_are_lost_or_refused_leave_nothing_behind() -> None:
     await plane.until(0)
     await until(lambda: not cluster.api.pods)
     assert cluster.store.records == {}
+    await plane.crash()
+
+
+@in_virtual_time
+async def test_a_pod_that_could_not_be_let_go_of_is_let_go_of_soon() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(1)
+    (name,) = cluster.api.pods
+    lost = iter(["before"])
+    cluster.kubelet.end_s = 0.5
+    cluster.api.set_status(name, phase="Failed", reason="Evicted", message="low on memory")
+    cluster.api.sever = lambda method, path: next(lost, "") if method == "PATCH" else ""
+    await until(lambda: name not in cluster.api.pods, 10.0)
     await plane.crash()
 
 
@@ -171,4 +186,58 @@ async def test_an_instance_that_others_delete_takes_nothing_new_and_is_replaced(
     await until(lambda: plane.ready() == 2)
     assert record in cluster.store.records  # its replacement did not wait for its end
     await plane.until(2)
+    await plane.crash()
+
+
+def unschedulable(message: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    return {"conditions": [condition]}
+
+
+def waiting(reason: str, message: str) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"containerStatuses": [{"name": "instance", "state": state}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "borne_s"),
+    [
+        (unschedulable("3 Insufficient nvidia.com/gpu."), "Unschedulable: 3 Insufficient nvidia.com/gpu.", 600.0),
+        (waiting("ImagePullBackOff", "no such tag"), "ImagePullBackOff: no such tag", 60.0),
+        (waiting("CreateContainerConfigError", 'secret "s" not found'), "CreateContainerConfigError: secret", 60.0),
+    ],
+)
+def test_what_a_pod_waits_for_is_told_and_becomes_the_error_when_it_lasts(
+    status: dict[str, Any], said: str, borne_s: float
+) -> None:
+    async def story() -> None:
+        cluster = Cluster()
+        cluster.kubelet.stuck = status
+        plane = await cluster.begin()
+        await until(plane.keeper.connected.is_set)
+        await plane.settle(1)
+        (record,) = cluster.store.records
+        await until(lambda: plane.keeper.records()[0].reason.startswith(said))
+        assert plane.keeper.records()[0].state is InstanceState.LAUNCHING
+        assert plane.keeper.current_error(KEY) == ""
+        began_s = asyncio.get_running_loop().time()
+        await until(lambda: record not in cluster.store.records, 2.0 * borne_s)
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(borne_s, abs=2.0)
+        assert f"could not be started: {said}" in plane.keeper.current_error(KEY)
+        await until(lambda: not cluster.api.pods)
+        await plane.crash()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(story())
+
+
+@in_virtual_time
+async def test_an_evicted_instance_fails_with_the_clusters_words() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(1)
+    (name,) = cluster.api.pods
+    cluster.api.set_status(name, phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
+    await until(lambda: name.removeprefix("stoke-") not in cluster.store.records)
+    assert "(Evicted: The node was low on resource: memory.)" in plane.keeper.current_error(KEY)
     await plane.crash()

@@ -89,6 +89,23 @@ async def test_what_happened_while_it_was_away_is_told_on_return() -> None:
 
 
 @in_virtual_time
+async def test_a_connection_that_is_cut_without_a_word_is_given_up_in_time() -> None:
+    api = KubeApi()
+    async with copy_of(api) as (copy, client):
+        await client.create(PODS, body("a"))
+        await until(lambda: copy.names() == {"a"})
+        api.is_mute = True
+        api.put("pods", {**body("b"), "status": {}}, "ADDED")
+        began_s = asyncio.get_running_loop().time()
+        await until(lambda: not copy.reflector.is_current)
+        assert asyncio.get_running_loop().time() - began_s <= 81.0
+        assert "has said nothing for 80 s" in copy.reflector.why_not
+        api.is_mute = False
+        await until(lambda: copy.reflector.is_current)
+        assert copy.names() == {"a", "b"}
+
+
+@in_virtual_time
 async def test_a_version_that_is_too_old_is_listed_anew_without_going_away() -> None:
     api = KubeApi()
     async with copy_of(api) as (copy, client):

@@ -9,7 +9,6 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +58,7 @@ class KubeApi:
         self.read_log: Callable[[str, int, bool], AsyncIterator[bytes]] = _no_log
         self.metrics: Callable[[], list[Object]] | None = None
         self.lists = 0
+        self.is_mute = False  # packets are dropped: nobody hears anything, and no connection ends
         self.asked: list[tuple[float, str, str]] = []  # when, method, path
 
     # -- objects ------------------------------------------------------------------------------------------------------
@@ -140,6 +140,9 @@ class KubeApi:
 
     async def handle(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
         self.asked.append((asyncio.get_running_loop().time(), method, path))
+        if self.is_mute:
+            await asyncio.sleep(30.0)
+            raise Severed
         if self.is_down:
             raise Severed
         if (refused := self.refuse(method, path)) is not None:
@@ -259,12 +262,21 @@ class KubeApi:
                 watch.queue.put_nowait({"type": type_, "object": item})
         self.watches.add(watch)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(float(query["timeoutSeconds"])):
-                    while (event := await watch.queue.get()) is not None:
-                        yield _line(event)
-                    if self.is_down:
-                        raise Severed
+            loop = asyncio.get_running_loop()
+            until_s = loop.time() + float(query["timeoutSeconds"])
+            event: Object | None = {}
+            while event is not None:
+                try:
+                    async with asyncio.timeout_at(until_s):
+                        event = await watch.queue.get()
+                except TimeoutError:
+                    break
+                if event is not None and not self.is_mute:
+                    yield _line(event)
+            if self.is_down:
+                raise Severed
+            if self.is_mute:
+                await asyncio.Event().wait()
             metadata = {"resourceVersion": str(self.version)}
             yield _line({"type": "BOOKMARK", "object": {"kind": kind[:-1].capitalize(), "metadata": metadata}})
         finally:

@@ -81,12 +81,17 @@ class PretendKubelet(Kubelet):
         super().__init__(api)
         self.start_s, self.end_s = start_s, end_s
         self.cut_off: set[str] = set()
+        self.stuck: Object = {}  # the status in which a Pod stays
         self.running: dict[str, str] = {}  # by the Pod's name: its address
         self._numbers = 0
 
     async def live(self, pod: Object) -> None:
         name, told = pod["metadata"]["name"], self.told_to_end(pod)
         await asyncio.sleep(self.start_s / 2)
+        if self.stuck:
+            self.api.set_status(name, **self.stuck)
+            await told.wait()
+            return
         node = await self._node()
         if not self.is_there(pod) or told.is_set():
             return

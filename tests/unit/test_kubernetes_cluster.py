@@ -166,13 +166,12 @@ def test_capacity_is_what_usable_nodes_have_less_what_others_asked_for() -> None
     settings = KubernetesSettings(
         node_selector={"gpu": "yes"}, gpus=(GpuRule(up_to_mib=16_384, resource="nvidia.com/gpu"),)
     )
-    big = {"gpu": "yes", "nvidia.com/gpu.memory": "81920"}
-    nodes = [node("a", {"gpu": "yes"}), node("b", big), node("c"), node("d", {"gpu": "yes"}, ready=False)]
+    nodes = [node("a", {"gpu": "yes"}), node("b", {"gpu": "yes"}), node("c"), node("d", {"gpu": "yes"}, ready=False)]
     requests = {"memory": "2Gi", "cpu": "500m", "nvidia.com/gpu": "1"}
     others = [{"spec": {"nodeName": on, "containers": [{"resources": {"requests": requests}}]}} for on in ("a", "c")]
     info = capacity(nodes, others, settings, "here")
     assert (info.memory_mib, info.cpu) == (62 * 1024, 15.5)
-    assert [gpu["memory_mib"] for gpu in info.gpus] == [16_384, 81_920, 81_920]
+    assert info.labels == {"free nvidia.com/gpu": "3"}
     assert info.runtimes == ["custom-container"]
     assert capacity(nodes, [], KubernetesSettings(memory_mib_max=5), "here").memory_mib == 5
 

@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from runtime.contract import LaunchSpec
-from runtime.node.docker.asked import Containment, Frames, ShmSizeError, address_of, create_body, shm_size_bytes
+from runtime.node.docker.asked import (
+    Containment,
+    Frames,
+    ShmSizeError,
+    address_of,
+    create_body,
+    is_card_device,
+    repeats_cards,
+    shm_size_bytes,
+)
 from runtime.node.docker.pulls import PullProgress, read_credentials, registry_of, repository_and_tag
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare
@@ -83,6 +92,14 @@ def test_cards_may_be_asked_for_by_the_container_device_interface() -> None:
         "DeviceRequests"
     ]
     assert request == {"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=GPU-1"]}
+
+
+def test_an_engine_that_took_no_notice_of_a_card_is_found_out() -> None:
+    assert repeats_cards({"HostConfig": {"DeviceRequests": [{"Driver": "nvidia"}]}})
+    assert not repeats_cards({"HostConfig": {"DeviceRequests": None}})  # Podman 4.3
+    assert not repeats_cards({})
+    seen = ["null", "nvidiactl", "nvidia-uvm", "nvidia-caps", "nvidia12", "dxg"]
+    assert [name for name in seen if is_card_device(name)] == ["nvidia12", "dxg"]
 
 
 def test_shared_memory_is_as_large_as_the_function_says() -> None:

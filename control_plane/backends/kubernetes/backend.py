@@ -137,7 +137,11 @@ class KubernetesBackend:
         life = self._lives.get(instance_id)
         if life is None or not life.status.state.is_final:
             return
-        await self._asked(life.release())
+        try:
+            await self._asked(life.release())
+        except Unavailable:
+            self._end_watches()  # whoever asked has no record of it any more, and finds it when it looks at all
+            raise
         self._lives.pop(instance_id, None)
         if not life.is_gone:
             self._forgotten.add(life.uid)
@@ -164,8 +168,8 @@ class KubernetesBackend:
         running = [life for life in self._lives.values() if life.status.state is InstanceState.READY]
         hosts = {str((life.pod.get("status") or {}).get("hostIP") or "") for life in running} - {""}
         usages = self._gauges.newest(hosts)
-        now_s = self._clock.utc_s()
-        return [sample(life.id, now_s, usages.get(life.name), life.spec.cpu) for life in running]
+        at_s = self._gauges.read_at_s
+        return [sample(life.id, at_s, usages.get(life.name), life.spec.cpu) for life in running]
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         life = self._lives.get(instance_id)

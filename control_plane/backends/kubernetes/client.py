@@ -103,8 +103,16 @@ class KubernetesClient:
     async def stream(self, path: str, *, silence_s: float | None, **query: str | int) -> AsyncIterator[bytes]:
         """An answer's bytes as they come. `silence_s` is the longest pause that is waited for."""
         await self._wait()
-        async with self._request("GET", path, query, None, "", silence_s) as answer:
-            async for chunk in answer.aiter_bytes():
+        async with self._request("GET", path, query, None, "", None) as answer:
+            chunks = aiter(answer.aiter_bytes())
+            while True:
+                try:
+                    async with asyncio.timeout(silence_s):
+                        chunk = await _next(chunks)
+                except TimeoutError:
+                    raise ApiAway(f"the API server at {self.server} has said nothing for {silence_s:g} s") from None
+                if chunk is None:
+                    return
                 yield chunk
 
     async def watch(self, path: str, *, seconds: int, silence_s: float, **query: str | int) -> AsyncIterator[Object]:
@@ -187,6 +195,14 @@ class KubernetesClient:
                 raise ApiAway(f"the token for {self.server} cannot be read: {error}") from error
             self._token_read_at_s = now_s
         return self._token
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    """None at the end."""
+    try:
+        return await anext(chunks)
+    except StopAsyncIteration:
+        return None
 
 
 def pods_path(namespace: str) -> str:

@@ -73,7 +73,7 @@ def _add(usages: dict[str, Usage], namespace: str, labels: Mapping[str, str], va
 
 
 def sample(instance_id: str, at_s: float, usage: Usage | None, cpu_asked: float) -> InstanceSample:
-    """Of several devices the one that is used most counts."""
+    """Of several devices the one that is used most counts. `at_s` is when they were read."""
     usage = usage or Usage()
     devices = usage.gpus.values()
     sm = _most(d.get("DCGM_FI_DEV_GPU_UTIL") for d in devices)
@@ -87,6 +87,7 @@ def sample(instance_id: str, at_s: float, usage: Usage | None, cpu_asked: float)
         gpu_memory_utilization=_most(_memory_share(d) for d in devices),
         gpu_encoder_utilization=_share(_most(d.get("DCGM_FI_DEV_ENC_UTIL") for d in devices)),
         gpu_decoder_utilization=_share(_most(d.get("DCGM_FI_DEV_DEC_UTIL") for d in devices)),
+        gpu_at_s=at_s if usage.gpus else None,
     )
 
 

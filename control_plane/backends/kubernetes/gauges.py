@@ -30,7 +30,8 @@ class Gauges:
         self._settings = settings
         self._namespace = namespace
         self._clock = clock
-        self._read_at_s = float("-inf")
+        self._asked_at_s = float("-inf")
+        self.read_at_s = 0.0  # UTC; of what `newest` gives
         self._usages: dict[str, Usage] = {}
         self._absent_until_s = float("-inf")
         self._reading: asyncio.Task[None] | None = None
@@ -41,16 +42,16 @@ class Gauges:
 
         `hosts` are the addresses of the nodes that instances run on.
         """
-        is_due = self._clock.monotonic_s() - self._read_at_s >= self._settings.samples_every_s
+        is_due = self._clock.monotonic_s() - self._asked_at_s >= self._settings.samples_every_s
         if is_due and (self._reading is None or self._reading.done()):
-            self._read_at_s = self._clock.monotonic_s()
+            self._asked_at_s = self._clock.monotonic_s()
             self._reading = asyncio.create_task(self._read(hosts))
         return self._usages
 
     async def _read(self, hosts: Collection[str]) -> None:
         usages = await self._pod_metrics()
         await self._gpus(hosts, usages)
-        self._usages = usages
+        self._usages, self.read_at_s = usages, self._clock.utc_s()
 
     async def close(self) -> None:
         if self._reading is not None:

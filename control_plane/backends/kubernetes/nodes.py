@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings
+from control_plane.backends.kubernetes.settings import KubernetesSettings
 from runtime.contract import NodeInfo
 
 _QUANTITY: Final = re.compile(r"([0-9.]+(?:[eE][0-9]+)?)(m|u|n|[kMGTPE]|[KMGTPE]i)?")
@@ -19,8 +19,6 @@ _FACTORS: Final = {
     **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)},
 }
-_GPU_MEMORY: Final = "nvidia.com/gpu.memory"  # a label in MiB, of NVIDIA's feature discovery
-_GPU_NAME: Final = "nvidia.com/gpu.product"
 
 
 def quantity(text: Any) -> float:
@@ -80,15 +78,16 @@ def capacity(
             requests = (container.get("resources") or {}).get("requests") or {}
             memory -= Decimal(quantity(requests.get("memory", 0)))
             cpu -= quantity(requests.get("cpu", 0))
-            for rule in settings.gpus:
-                count = int(quantity(requests.get(rule.resource, 0)))
-                taken_gpus[on, rule.resource] = taken_gpus.get((on, rule.resource), 0) + count
+            for resource in {rule.resource for rule in settings.gpus}:
+                count = int(quantity(requests.get(resource, 0)))
+                taken_gpus[on, resource] = taken_gpus.get((on, resource), 0) + count
     return NodeInfo(
         node=name,
         pid=0,
         memory_mib=settings.memory_mib_max or max(0, int(memory / 2**20)),
         cpu=round(max(0.0, cpu), 3),
-        gpus=_gpus(usable, taken_gpus, settings),
+        # No `gpus`: which card an instance gets is the cluster's scheduler's to decide, and what lacks, a Pod tells.
+        labels={f"free {name}": str(count) for name, count in _free_gpus(usable, taken_gpus, settings).items()},
         runtimes=["custom-container"],
         isolation={"custom-container": _isolation(settings)},
     )
@@ -101,28 +100,16 @@ def _may_be_used(node: Mapping[str, Any], settings: KubernetesSettings) -> bool:
     return wanted and not spec.get("unschedulable") and is_ready(node)
 
 
-def _gpus(
+def _free_gpus(
     nodes: Mapping[str, Mapping[str, Any]], taken: Mapping[tuple[str, str], int], settings: KubernetesSettings
-) -> list[dict[str, Any]]:
-    """One entry for each piece that an instance could get; its memory is what the rule says it is enough for."""
-    rules = {rule.resource: rule for rule in sorted(settings.gpus, key=lambda rule: rule.up_to_mib)}
-    gpus: list[dict[str, Any]] = []
+) -> dict[str, int]:
+    """How many of each resource of the rules others have left, on all nodes together."""
+    free = {rule.resource: 0 for rule in settings.gpus}
     for name, node in nodes.items():
         allocatable = (node.get("status") or {}).get("allocatable") or {}
-        labels = (node.get("metadata") or {}).get("labels") or {}
-        for resource, rule in rules.items():
-            left = int(quantity(allocatable.get(resource, 0))) - taken.get((name, resource), 0)
-            for _ in range(max(0, left) // rule.count):
-                memory_mib = _memory_mib(rule, labels)
-                product = str(labels.get(_GPU_NAME, resource))
-                gpus.append({"index": len(gpus), "name": product, "memory_mib": memory_mib, "simulated": False})
-    return gpus
-
-
-def _memory_mib(rule: GpuRule, labels: Mapping[str, str]) -> int:
-    if rule.resource == "nvidia.com/gpu" and labels.get(_GPU_MEMORY, "").isdecimal():
-        return int(labels[_GPU_MEMORY]) * rule.count
-    return rule.up_to_mib
+        for resource in free:
+            free[resource] += max(0, int(quantity(allocatable.get(resource, 0))) - taken.get((name, resource), 0))
+    return free
 
 
 def _isolation(settings: KubernetesSettings) -> str:

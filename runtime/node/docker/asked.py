@@ -22,6 +22,7 @@ SHM_BYTES_MIN: Final = 1024 * 1024
 DROPPED_CAPABILITIES: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT")
 LOOSENED: Final = ("writable-root", "new-privileges", "capabilities")
 _HEADER_BYTES: Final = 8
+_CARD_DEVICE: Final = re.compile(r"nvidia\d+|dxg")
 _SIZE: Final = re.compile(r"\d{1,15}")
 
 
@@ -135,6 +136,16 @@ def address_of(container: Mapping[str, Any], network: str, port: int) -> str:
     networks = settings.get("Networks") or {}
     ip = (networks.get(network) or {}).get("IPAddress") or settings.get("IPAddress") or ""
     return f"tcp:{ip}:{port}" if ip else ""
+
+
+def repeats_cards(container: Mapping[str, Any]) -> bool:
+    """Does the engine show in a container's description that it was asked for cards?"""
+    return bool((container.get("HostConfig") or {}).get("DeviceRequests"))
+
+
+def is_card_device(name: str) -> bool:
+    """A file of /dev by which CUDA reaches a card: NVIDIA's driver's (`nvidia0`), or that of Windows (`dxg`)."""
+    return bool(_CARD_DEVICE.fullmatch(name))
 
 
 class Frames:

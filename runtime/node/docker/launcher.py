@@ -17,7 +17,7 @@ from signal import SIGTERM
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec
-from runtime.node import launch, process, processes, reasons
+from runtime.node import cgroups, launch, process, processes, reasons
 from runtime.node.docker import asked
 from runtime.node.docker.engine import Engine, EngineAway, EngineError
 from runtime.node.docker.images import FILE_NAME, FILE_PREFIX, Images
@@ -130,8 +130,13 @@ class DockerLauncher:
         opened = _watched(pid, found["Id"], self._exit_status(spec.instance_id)) if pid else None
         if opened is None:
             raise Failure(await self._why_not_there(spec, place, pid))
+        self._watch_memory(spec.instance_id, opened)
+        if place.share is not None and not place.share.simulated and not _has_card(found, pid):
+            opened.close()
+            raise Failure(reasons.card_not_given(place.share.uuid))
         address = asked.address_of(found, self._containment.network, spec.ca_port)
         if not address:
+            opened.close()
             raise Failure(f"the container has no address in network '{self._containment.network}' of its engine")
         return Started(opened, address)
 
@@ -182,7 +187,19 @@ class DockerLauncher:
         found = process.found_again(pid, start_ticks, self._exit_status(spec.instance_id))
         if found is not None:
             self._follow_log(spec.instance_id, place).begin_anew()
+            self._watch_memory(spec.instance_id, found)
         return found
+
+    def _watch_memory(self, instance_id: str, watched: Process) -> None:
+        """Podman does not say that a container ran out of memory. Its control group does, and is looked at as soon as
+        its process has ended: it is removed some tenths of a second later."""
+        events_file = _memory_events_file(watched.pid)
+
+        def look(_: object) -> None:
+            if events_file is not None and cgroups.kills_in(events_file):
+                self._out_of_memory.add(instance_id)
+
+        watched.died.add_done_callback(look)
 
     def _exit_status(self, instance_id: str) -> process.ExitStatus:
         known: list[int] = []
@@ -292,6 +309,24 @@ def _watched(pid: int, container_id: str, exit_status: process.ExitStatus) -> Pr
         os.close(pidfd)
         return None
     return Process(pid, pidfd, stat.start_ticks, exit_status)
+
+
+def _memory_events_file(pid: int) -> Path | None:
+    try:
+        texts = Path(f"/proc/{pid}/cgroup").read_text(), Path("/proc/self/mounts").read_text()
+    except OSError:
+        return None
+    return cgroups.memory_events_file(*texts)
+
+
+def _has_card(container: dict[str, Any], pid: int) -> bool:
+    """Podman 4 takes what asks for cards and does nothing about it. An engine that repeats it has done so; of another
+    the devices in the container tell."""
+    if asked.repeats_cards(container):
+        return True
+    with suppress(OSError):
+        return any(asked.is_card_device(name) for name in os.listdir(f"/proc/{pid}/root/dev"))
+    return False
 
 
 def _is_of(pid: int, container_id: str) -> bool:
