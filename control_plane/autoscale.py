@@ -104,6 +104,11 @@ class Autoscaler:
             self._stale |= services
         self._alarm.set()
 
+    def read_everything(self) -> None:
+        """What has changed in the registry is not known."""
+        self._stale = None
+        self._alarm.set()
+
     def hurry(self, keys: Iterable[VersionKey]) -> None:
         """Look at these function versions at once."""
         urgent = set(keys)
@@ -216,6 +221,8 @@ class Autoscaler:
             self._attention.forget(key)
             return
         if there.starting or there.on_demand_starting or there.provisioned != want.provisioned:
+            return
+        if self._keeper.is_off_pools(key, want):
             return
         if not there.revisions <= {want.revision} or not self._usage.is_even(key):
             return

@@ -108,3 +108,7 @@ class LaunchRefused(PlatformError):
 
     code = "ResourceExhausted"
     status = 429
+
+
+class NoRoom(LaunchRefused):
+    """The pool that was asked for has no room now; another one may have."""

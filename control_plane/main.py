@@ -5,24 +5,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from starlette.types import ASGIApp
 
 from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
 from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.node import NodeBackend, NodeEnvironments, NodeShells
+from control_plane.backends.pools import read_pools
 from control_plane.clock import SystemClock
 from control_plane.code_store import FolderCodeStore
 from control_plane.collecting import collect_rarely
@@ -30,20 +33,23 @@ from control_plane.credentials import write_secret_key
 from control_plane.environments import EnvironmentBook, sweep_for_ever
 from control_plane.errors import InvalidArgument, Unavailable
 from control_plane.explanations import Explanations
+from control_plane.fleet.fencing import FencedBackend, FencedMemoryStore, FencedRecordStore
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.lease_store import RedisLeaseStore
 from control_plane.fleet.lessor import Lessor
-from control_plane.fleet.memories import RedisMemoryStore
+from control_plane.fleet.memories import MemoryStore, RedisMemoryStore
 from control_plane.fleet.placement import Rule
+from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.processes import LocalProcesses
-from control_plane.fleet.records import RedisRecordStore
+from control_plane.fleet.records import RecordStore, RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
+from control_plane.leadership import Leadership, RedisLeaderStore
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import Kept, UsageStore
 from control_plane.model import Function, Service
-from control_plane.ports import Backend, Shells
+from control_plane.ports import Backend, Fleet, Shells
 from control_plane.prometheus import Prometheus, Source
 from control_plane.prometheus_access import read_access
 from control_plane.registry import RedisRegistry
@@ -51,6 +57,7 @@ from control_plane.registry.access_keys import StoredAccessKeys
 from control_plane.registry.launching import launch_spec
 from control_plane.registry.redis_store import RedisStore
 from control_plane.settings import ControlPlaneSettings
+from control_plane.standby import REGISTRY_CHANNEL, Announcer, LedFleet, ToLeader
 from control_plane.view import FleetView
 from runtime.access.local import FILE_NAME as LOCAL_KEY_FILE
 from runtime.access.local import LocalKey
@@ -97,14 +104,21 @@ class ControlPlane:
         self.clock = SystemClock()
         self.usage = UsageBook()
         node = NodeClient(settings.node.removeprefix("unix:"))
+        pools = read_pools(settings.pools) if settings.pools else None
+        self.leadership = (
+            Leadership(RedisLeaderStore(self.redis), self.clock, secrets.token_hex(8), settings.reached_at, lease_s)
+            if (lease_s := settings.leader_lease_s)
+            else None
+        )
+        self._tasks: list[asyncio.Task[None]] = []
         self.cluster: KubernetesBackend | None = None
         self.shells: Shells = NodeShells(node)
         if settings.backend == "kubernetes":
             from control_plane.backends.kubernetes.assemble import cluster_of  # which others need not carry
             from control_plane.backends.kubernetes.shells import NoShells
 
-            self.cluster, self.shells = cluster_of(settings, self.clock), NoShells()
-        self.backend: Backend = self.cluster or NodeBackend(node)
+            self.cluster, self.shells = cluster_of(settings, self.clock, pools), NoShells()
+        self.backend = self._fenced(self.cluster or NodeBackend(node, pools))
         self.environments = NodeEnvironments(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = UsageAccounts(
@@ -119,12 +133,13 @@ class ControlPlane:
         self.explanations = Explanations(self.redis, self.clock, settings.memory_saved_every_s)
         self.keeper = FleetKeeper(
             self.backend,
-            MeteredRecords(RedisRecordStore(self.redis), self.accounts, self.clock.utc_s),
+            MeteredRecords(self._records(), self.accounts, self.clock.utc_s),
             self.usage,
             self.clock,
             new_instance_id,
             Limits(settings.drain_timeout_s, settings.stop_grace_s, settings.launches_at_once_max),
             on_change=self._instances_changed,
+            pooling=Pooling(pools, settings.drain_timeout_s, settings.stop_grace_s),
         )
         self.lessor = Lessor(self.keeper.records, RedisLeaseStore(self.redis), LocalProcesses(), self.usage, self.clock)
         self.prometheus = Prometheus(self.clock, settings.prometheus_allowed, _prometheus_source(settings))
@@ -133,7 +148,7 @@ class ControlPlane:
             self.keeper,
             self.usage,
             self.backend,
-            RedisMemoryStore(self.redis),
+            self._memories(),
             self.clock,
             self._make_spec,
             Pace(settings.tick_s, settings.memory_saved_every_s, settings.on_demand_idle_s),
@@ -141,10 +156,13 @@ class ControlPlane:
             on_change=self.explanations.noted,
             rule=Rule(settings.placement_strategy, settings.placement_family, settings.placement_cpu_overcommit),
         )
-        view = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
+        view: Fleet = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
+        if self.leadership is not None:
+            view = LedFleet(view, self.leadership)
+            self.registry.subscribe(Announcer(self.redis, self.leadership).registry_changed)
         box = read_box(settings.data / SECRET_FILE)
         keys = StoredAccessKeys(RedisStore(self.redis), box, LocalKey(settings.data / LOCAL_KEY_FILE))
-        self.app = create_app(
+        app: ASGIApp = create_app(
             self.registry,
             view,
             FolderCodeStore(settings.data / "code"),
@@ -159,6 +177,19 @@ class ControlPlane:
             shells=self.shells,
             environments=EnvironmentBook(self.environments, settings.environment_wait_s),
         )
+        self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
+        self.app = self.forwarding or app
+
+    def _fenced(self, backend: Backend) -> Backend:
+        return backend if self.leadership is None else FencedBackend(backend, self.leadership)
+
+    def _records(self) -> RecordStore:
+        leads = self.leadership
+        return RedisRecordStore(self.redis) if leads is None else FencedRecordStore(self.redis, lambda: leads.term)
+
+    def _memories(self) -> MemoryStore:
+        memories = RedisMemoryStore(self.redis)
+        return memories if self.leadership is None else FencedMemoryStore(memories, self.leadership)
 
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
         region, account_id = self.settings.region, self.settings.account_id
@@ -173,13 +204,14 @@ class ControlPlane:
     async def run(self) -> None:
         """Serve until SIGTERM. Instances live on when this returns."""
         await self._patiently(self.registry.build_indexes)
-        await self._patiently(self.accounts.load)
-        await self._patiently(self.keeper.adopt)
-        await self._patiently(self.lessor.begin)
+        if self.leadership is None:
+            await self._lead()
+        else:
+            self._begin("campaign", self._campaign(self.leadership))
         server = _Server(
             uvicorn.Config(
                 self.app,
-                uds=str(self.settings.socket),
+                **self._place(),
                 access_log=False,
                 log_config=None,
                 ws="wsproto",
@@ -193,38 +225,68 @@ class ControlPlane:
                 timeout_graceful_shutdown=5,
             )
         )
-        tasks = [
-            asyncio.create_task(work, name=name)
-            for name, work in (
-                ("usage", self._hear_usage()),
-                ("follow", self.keeper.follow()),
-                ("autoscale", self.autoscaler.run()),
-                ("lease", self.lessor.run()),
-                ("prometheus", self.prometheus.run()),
-                ("accounts", self.accounts.run()),
-                ("explanations", self.explanations.run()),
-                # On a cluster there is no node, which is who makes environments.
-                ("environments", self._sweep_environments())
-                if self.cluster is None
-                else ("cluster", self.cluster.run()),
-            )
-        ]
-        for task in tasks:
-            task.add_done_callback(_die_with)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
         await server.serve()
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keeper.close()
         if self.cluster is not None:
             await self.cluster.close()
         await self.prometheus.close()
-        await self._write_down()
+        if self.leadership is None or self.leadership.holds:
+            await self._write_down()
+        if self.leadership is not None:
+            await self._step_down(self.leadership)
+        if self.forwarding is not None:
+            await self.forwarding.close()
         await self.redis.aclose()
         await self.reports.aclose()
         await self.nonces.aclose()
+
+    def _place(self) -> dict[str, Any]:
+        if not self.settings.listen:
+            return {"uds": str(self.settings.socket)}
+        host, _, port = self.settings.listen.rpartition(":")
+        return {"host": host.strip("[]"), "port": int(port)}
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_die_with)
+        self._tasks.append(task)
+
+    async def _campaign(self, leadership: Leadership) -> None:
+        """Wait to lead, then take over. Whoever loses the lease ends, and begins again as one that waits."""
+        await leadership.campaign()
+        self._begin("leadership", leadership.keep())
+        await self._lead()
+        leadership.serves = True
+
+    async def _lead(self) -> None:
+        """Take over what an earlier control plane has left, and begin to decide."""
+        await self._patiently(self.accounts.load)
+        await self._patiently(self.keeper.adopt)
+        await self._patiently(self.lessor.begin)
+        for name, work in (
+            ("usage", self._hear_usage()),
+            ("follow", self.keeper.follow()),
+            ("autoscale", self.autoscaler.run()),
+            ("lease", self.lessor.run()),
+            ("prometheus", self.prometheus.run()),
+            ("accounts", self.accounts.run()),
+            ("explanations", self.explanations.run()),
+            # On a cluster there is no node, which is who makes environments.
+            ("environments", self._sweep_environments()) if self.cluster is None else ("cluster", self.cluster.run()),
+        ):
+            self._begin(name, work)
+
+    async def _step_down(self, leadership: Leadership) -> None:
+        leadership.serves = False
+        try:
+            await leadership.resign()
+        except Unavailable as error:
+            log.warning("leader.not_resigned error=%s", error)
 
     async def _sweep_environments(self) -> None:
         await sweep_for_ever(self.registry, self.environments, self.clock, self.settings.environment_sweep_s)
@@ -251,7 +313,9 @@ class ControlPlane:
         while True:
             with contextlib.suppress(RedisError, OSError):
                 async with self.reports.pubsub() as channel:
-                    await channel.subscribe(USAGE_CHANNEL, LEASE_CHANNEL)
+                    await channel.subscribe(USAGE_CHANNEL, LEASE_CHANNEL, REGISTRY_CHANNEL)
+                    if self.leadership is not None:
+                        self.autoscaler.read_everything()  # what was announced before is not heard
                     async for message in channel.listen():
                         self._heard(message)
             await self.clock.sleep(STORE_RETRY_S)
@@ -262,6 +326,9 @@ class ControlPlane:
         try:
             if message["channel"] == LEASE_CHANNEL.encode():
                 self.lessor.hear(LeaseReport.from_json(message["data"]))
+                return
+            if message["channel"] == REGISTRY_CHANNEL.encode():
+                self.autoscaler.registry_changed(frozenset(json.loads(message["data"])))
                 return
             report = UsageReport.from_json(message["data"])
         except (ValueError, TypeError) as error:
@@ -296,6 +363,7 @@ def parse(arguments: Sequence[str]) -> ControlPlaneSettings:
     parser.add_argument("--store", metavar="URL")
     parser.add_argument("--socket", type=Path, metavar="PATH")
     parser.add_argument("--node", metavar="unix:PATH")
+    parser.add_argument("--listen", metavar="HOST:PORT")
     parser.add_argument("--public-url", metavar="URL")
     parser.add_argument("--backend", metavar="kubernetes")
     parser.add_argument("--kubeconfig", metavar="FILE")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,7 @@ class ControlPlaneSettings(BaseSettings):
     store: str = ""  # redis://… or unix://…
     socket: Path = Path("control-plane.sock")
     node: str = ""  # unix:PATH
+    listen: str = ""  # HOST:PORT, instead of the socket
     backend: str = Field(default="auto", pattern="^(auto|process|docker|kubernetes)$")
     kubeconfig: str = ""  # "" = the Pod's own service account, else KUBECONFIG or ~/.kube/config
     namespace: str = ""  # of the cluster; "" = that of the kubeconfig's context or of the service account
@@ -52,8 +53,28 @@ class ControlPlaneSettings(BaseSettings):
     usage_hours_kept_s: int = Field(default=1_209_600, ge=3600, le=34_560_000)
     usage_days_kept_s: int = Field(default=34_560_000, ge=86_400, le=315_360_000)
     recorded_kept_s: int = Field(default=21_600, ge=60, le=1_209_600)  # of a busy function 330 kB an hour
+    # 0: this is the only control plane. Else another one takes over when the leader was not heard for so long.
+    leader_lease_s: float = Field(default=0.0, ge=0.0, le=60.0)
+    advertise: str = ""  # unix:PATH or tcp:HOST:PORT at which the others reach this one; where it listens by default
     prices: Path | None = None
+    pools: Path | None = None  # pools.yaml: pools of nodes, and how instances are shared out between them
     memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store
+
+    @model_validator(mode="after")
+    def _addresses_can_be_read(self) -> Self:
+        host, _, port = self.listen.rpartition(":")
+        if self.listen and not (host and port.isdecimal() and 0 < int(port) <= 65_535):
+            raise ValueError(f"listen is {self.listen!r}; allowed is HOST:PORT with a port from 1 to 65535")
+        if self.advertise and not self.advertise.startswith(("unix:/", "tcp:")):
+            raise ValueError(f"advertise is {self.advertise!r}; allowed are unix:/PATH and tcp:HOST:PORT")
+        if 0.0 < self.leader_lease_s < 1.0:
+            raise ValueError(f"leader_lease_s is {self.leader_lease_s}; allowed are 0 and 1 to 60")
+        return self
+
+    @property
+    def reached_at(self) -> str:
+        """Where other control planes reach this one."""
+        return self.advertise or (f"tcp:{self.listen}" if self.listen else f"unix:{self.socket.absolute()}")
 
     @property
     def prometheus_allowed(self) -> tuple[str, ...]:

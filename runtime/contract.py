@@ -232,6 +232,8 @@ class InstanceRecord(Message):
     reason: str = ""  # why it FAILED, or why it is DRAINING
     device: str = ""  # the uuid of the card or slice that it is on; "" = none
     gpu_memory_mib: int = 0  # what it holds of that, until it has ended
+    pool: str = ""  # the pool of nodes that it was launched into; "" = there are none
+    reclaim_at_s: float = 0.0  # UTC seconds at which its machine will be taken away; 0 = nothing is known of that
 
     def __post_init__(self) -> None:
         # JSON gives plain strings; inside the program they are the enums.
@@ -360,6 +362,7 @@ class LaunchSpec(Message):
     health_timeout_s: float = 1.0
     health_failure_threshold: int = 3
     health_success_threshold: int = 1
+    pool: str = ""  # the pool of nodes to launch it into; "" = anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +386,8 @@ class InstanceStatus(Message):
     pid: int = 0
     at_s: float = 0.0  # UTC seconds of the last change of state
     reason: str = ""  # for FAILED, and for a STOPPED that nobody asked for
+    reclaim_at_s: float = 0.0  # UTC seconds at which its machine will be taken away, once that is known
+    is_unplaced: bool = False  # LAUNCHING, and no machine has room for it yet
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", InstanceState(self.state))

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from control_plane.errors import LaunchRefused, NotFound, Unavailable
+from control_plane.errors import LaunchRefused, NoRoom, NotFound, Unavailable
 from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec, NodeInfo
 
 
@@ -43,6 +43,7 @@ class FakeBackend:
         self.statuses: dict[str, InstanceStatus] = {}
         self.readings: dict[str, InstanceSample] = {}
         self.away = False
+        self.pools_out: set[str] = set()  # pools without room
         self.launched_total = 0
         self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,6 +66,8 @@ class FakeBackend:
             raise LaunchRefused(f"runtime '{spec.runtime}' is not known here; allowed: python3.<minor>, custom")
         if self.behaviour.refuse:
             raise LaunchRefused(self.behaviour.refuse)
+        if spec.pool in self.pools_out:
+            raise NoRoom(f"pool '{spec.pool}' has no machine")
         await asyncio.shield(self._spawn(self._accept(spec, self.behaviour)))
 
     async def _accept(self, spec: LaunchSpec, behaviour: Behaviour) -> None:
@@ -118,10 +121,18 @@ class FakeBackend:
     def become(self, instance_id: str, state: InstanceState, reason: str = "") -> None:
         """Move an instance to a state, and tell who watches."""
         before = self.statuses.get(instance_id, InstanceStatus(instance_id, InstanceState.LAUNCHING))
-        status = replace(before, state=state, reason=reason, address=f"unix:/fake/{instance_id}", pid=1)
-        self.statuses[instance_id] = status
-        for queue in self._watchers:
-            queue.put_nowait(status)
+        status = replace(
+            before, state=state, reason=reason, is_unplaced=False, address=f"unix:/fake/{instance_id}", pid=1
+        )
+        self._tell(status)
+
+    def give_notice(self, instance_id: str, at_s: float) -> None:
+        """Say that an instance's machine will be taken away then, UTC seconds; the test does so."""
+        self._tell(replace(self.statuses[instance_id], reclaim_at_s=at_s))
+
+    def find_no_machine(self, instance_id: str, reason: str) -> None:
+        """Say that an instance that is LAUNCHING waits for a machine."""
+        self._tell(replace(self.statuses[instance_id], is_unplaced=True, reason=reason))
 
     def go_away(self) -> None:
         """Break every watch; calls raise Unavailable until `come_back`."""
@@ -145,6 +156,11 @@ class FakeBackend:
         status = self.statuses.get(instance_id)
         if status is not None and not status.state.is_final:
             self.become(instance_id, state, reason)
+
+    def _tell(self, status: InstanceStatus) -> None:
+        self.statuses[status.instance_id] = status
+        for queue in self._watchers:
+            queue.put_nowait(status)
 
     def _reach(self) -> None:
         if self.away:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
+from control_plane.backends.pools import Pools
 from control_plane.errors import (
     InvalidArgument,
     LaunchRefused,
+    NoRoom,
     NotFound,
     PlatformError,
     RequestError,
@@ -25,17 +27,31 @@ T = TypeVar("T")
 class NodeBackend:
     """Fills `ports.Backend` with one node, reached over its unix socket."""
 
-    def __init__(self, client: NodeClient) -> None:
+    def __init__(self, client: NodeClient, pools: Pools | None = None) -> None:
+        """With pools: the node belongs to those whose labels it has, and is asked for nothing else."""
         self._client = client
+        self._pools = pools
+        self._labels: dict[str, str] | None = None
 
     async def info(self) -> NodeInfo:
-        return await _call(self._client.hello)
+        info = await _call(self._client.hello)
+        self._labels = info.labels
+        return info
 
     async def prepare(self, runtime: str) -> None:
         await _call(lambda: self._client.prepare(runtime))
 
     async def launch(self, spec: LaunchSpec) -> None:
+        if self._pools is not None and spec.pool:
+            await self._check_pool(self._pools, spec.pool)
         await _call(lambda: self._client.launch(spec))
+
+    async def _check_pool(self, pools: Pools, name: str) -> None:
+        pool = pools.get(name)
+        has = self._labels if self._labels is not None else (await self.info()).labels
+        lacking = [f"{key}={value}" for key, value in (pool.labels if pool else {}).items() if has.get(key) != value]
+        if pool is None or lacking:
+            raise NoRoom(f"the node is not of pool '{name}': it has no label {', '.join(lacking)}")
 
     async def stop(self, instance_id: str, grace_s: float) -> None:
         await _call(lambda: self._client.stop(instance_id, grace_s))

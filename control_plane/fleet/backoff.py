@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from control_plane.fleet.usage import VersionKey
+from runtime.contract import InstanceRecord
 
 FIRST_WAIT_S = 1.0
 # A launch that failed ten times will hardly succeed in the next minutes; five minutes is what Kubernetes waits too.
 WAIT_MAX_S = 300.0
+# An instance that was ready this long before it died was healthy: its replacement starts at once.
+HEALTHY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +37,34 @@ class Backoff:
     def launches_max(self) -> int | None:
         """After a failure one instance tries alone; the others follow when it has become ready."""
         return 1 if self.error else None
+
+
+NONE = Backoff()
+
+
+class Setbacks:
+    """Of all function versions."""
+
+    def __init__(self) -> None:
+        self._backoff: dict[VersionKey, Backoff] = {}
+
+    def of(self, key: VersionKey) -> Backoff:
+        return self._backoff.get(key, NONE)
+
+    def launched(self, key: VersionKey) -> None:
+        """A launch has succeeded."""
+        if key in self._backoff:
+            self._backoff[key] = replace(self._backoff[key], error="")
+
+    def failed(
+        self, key: VersionKey, record: InstanceRecord, all_of_it: Iterable[InstanceRecord], now: float, reason: str
+    ) -> None:
+        """An instance has failed, one of `all_of_it`: a failed launch, unless it had been healthy."""
+        if _was_healthy(record, now):
+            return
+        before = NONE if any(_was_healthy(each, now) for each in all_of_it) else self.of(key)
+        self._backoff[key] = before.failed(now, reason)
+
+
+def _was_healthy(record: InstanceRecord, now: float) -> bool:
+    return bool(record.ready_at_s) and now - record.ready_at_s >= HEALTHY_AFTER_S

@@ -30,6 +30,7 @@ class Census:
 
 
 EMPTY = Census()
+LEAVING = ""  # in the place of a revision: its machine will be taken away, so it is to be replaced
 
 
 def census(records: Iterable[InstanceRecord]) -> Census:
@@ -42,7 +43,7 @@ def census(records: Iterable[InstanceRecord]) -> Census:
         is_ready = record.state is InstanceState.READY
         if not is_ready and record.state not in (InstanceState.LAUNCHING, InstanceState.INITIALIZING):
             continue
-        revisions.add(record.revision)
+        revisions.add(LEAVING if record.reclaim_at_s else record.revision)
         if record.kind is Kind.ON_DEMAND:
             on_demand += 1
             on_demand_starting += not is_ready

@@ -14,13 +14,15 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from control_plane.errors import LaunchRefused, StokeError, Unavailable
-from control_plane.fleet.backoff import Backoff
+from control_plane.errors import LaunchRefused, NoRoom, StokeError, Unavailable
+from control_plane.fleet.backoff import Setbacks
 from control_plane.fleet.census import EMPTY, Census, census
 from control_plane.fleet.holdings import Holdings
 from control_plane.fleet.launch_times import LaunchTimes
+from control_plane.fleet.new_records import drained, new_record
 from control_plane.fleet.placement import Placed, anywhere
 from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
+from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
 from control_plane.ports import Backend, Clock
@@ -30,8 +32,6 @@ log = logging.getLogger(__name__)
 
 RECONNECT_S = 0.2
 DRAIN_CHECK_S = 0.1
-# An instance that was ready this long before it died was healthy: its replacement starts at once.
-HEALTHY_AFTER_S = 5.0
 LIVE = (InstanceState.LAUNCHING, InstanceState.INITIALIZING, InstanceState.READY)
 
 MakeSpec = Callable[[str], LaunchSpec]  # instance id -> spec
@@ -60,6 +60,7 @@ class FleetKeeper:
         limits: Limits,
         *,
         on_change: Callable[[VersionKey], None] = lambda _key: None,
+        pooling: Pooling | None = None,
     ) -> None:
         self._backend = backend
         self._store = records
@@ -68,11 +69,12 @@ class FleetKeeper:
         self._new_id = new_id
         self._limits = limits
         self._on_change = on_change
+        self.pooling = pooling or Pooling(None, limits.drain_timeout_s, limits.stop_grace_s)
         self._records: dict[str, InstanceRecord] = {}
         self._by_version: defaultdict[VersionKey, set[str]] = defaultdict(set)  # those that have any
         self._counted: dict[VersionKey, Census] = {}  # of those that did not change since
         self._moved: set[VersionKey] = set()
-        self._backoff: dict[VersionKey, Backoff] = {}
+        self._setbacks = Setbacks()
         self._unconfirmed: set[str] = set()  # launch() has not answered yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._doubtful: set[str] = set()  # written, but whether it arrived is not known
@@ -87,6 +89,13 @@ class FleetKeeper:
         """The records of one function version, or all; the oldest first."""
         ids: Iterable[str] = self._records if key is None else self._by_version.get(key, ())
         return sorted((self._records[i] for i in ids), key=lambda r: (r.launched_at_s, r.instance_id))
+
+    def _of(self, key: VersionKey) -> Iterable[InstanceRecord]:
+        return (self._records[i] for i in self._by_version.get(key, ()))
+
+    def is_off_pools(self, key: VersionKey, want: Want) -> bool:
+        """Its instances are shared out between pools otherwise than they should be, or wait for a place."""
+        return self.pooling.is_off(self._of(key), want)
 
     def versions(self) -> set[VersionKey]:
         """The function versions that have instances."""
@@ -119,8 +128,7 @@ class FleetKeeper:
 
     def current_error(self, key: VersionKey) -> str:
         """Why the last launch failed; "" once one has succeeded since."""
-        backoff = self._backoff.get(key)
-        return backoff.error if backoff else ""
+        return self._setbacks.of(key).error or self.pooling.error(key)
 
     def units(self, key: VersionKey) -> list[Unit]:
         """The live instances of a function version, as planning sees them."""
@@ -146,20 +154,25 @@ class FleetKeeper:
         Raises:
             Unavailable: the store is away; nothing was begun that is not recorded.
         """
-        if is_settled(want, self.census(key)):
+        if is_settled(want, self.census(key)) and not self.pooling.is_off(self._of(key), want):
+            self.pooling.nothing_is_missing(key)
             return NOTHING
         async with self._writing:
-            units = self.units(key)
+            units = self.pooling.seen(self.units(key), self._records, want)
             todo = plan(replace(want, launches_max=self._launches_max(key, want, units)), units)
             if not todo:
                 return todo
             kinds = [Kind.PROVISIONED] * todo.launch_provisioned + [Kind.ON_DEMAND] * todo.launch_on_demand
             # Asked for under the lock, with what others have been given since `launches_max` was reckoned.
             found = places(len(kinds)) if kinds else ()
-            new = [self._new_record(key, want, kind, place) for kind, place in zip(kinds, found, strict=False)]
+            pools = self.pooling.pick(key, units, self._records, want.now, min(len(kinds), len(found)))
+            each = zip(kinds, found, pools, strict=False)
+            new = [new_record(self._new_id(), key, want, kind, place, pool) for kind, place, pool in each]
             relabelled = [replace(self._records[i], kind=kind) for i, kind in todo.relabel]
-            draining = [self._draining(self._records[i], want.now, why) for i, why in todo.drain]
+            draining = [drained(self._records[i], want.now, why) for i, why in todo.drain]
             await self._put([*new, *relabelled, *draining])
+        if not new and not relabelled and not draining:
+            return todo
         log.info(
             "fleet.plan function=%s launch=%d+%d relabel=%d drain=%d",
             "/".join(key), sum(r.kind is Kind.PROVISIONED for r in new), sum(r.kind is Kind.ON_DEMAND for r in new),
@@ -168,43 +181,25 @@ class FleetKeeper:
         for record in new:
             self._unconfirmed.add(record.instance_id)
             spec = make_spec(record.instance_id)
-            self._spawn(self._launch(record, replace(spec, gpu_device=record.device)))
+            self._spawn(self._launch(record, replace(spec, gpu_device=record.device, pool=record.pool)))
         for record in draining:
             self._spawn(self._drain(record))
         return todo
 
     def _launches_max(self, key: VersionKey, want: Want, units: list[Unit]) -> int:
-        backoff = self._backoff.get(key, Backoff())
+        backoff = self._setbacks.of(key)
         if not self.connected.is_set() or not backoff.allows(want.now):
             return 0
         starting = sum(unit.is_starting for unit in units)
         at_once = min(self._limits.launches_at_once_max, backoff.launches_max or self._limits.launches_at_once_max)
         return max(0, min(want.launches_max, at_once - starting))
 
-    def _new_record(self, key: VersionKey, want: Want, kind: Kind, place: Placed) -> InstanceRecord:
-        service, version, function = key
-        return InstanceRecord(
-            instance_id=self._new_id(),
-            service=service,
-            function=function,
-            version=version,
-            revision=want.revision,
-            kind=kind,
-            state=InstanceState.LAUNCHING,
-            slots=want.slots,
-            node=place.node,
-            launched_at_s=want.now,
-            device=place.device,
-            gpu_memory_mib=place.gpu_memory_mib,
-        )
-
-    @staticmethod
-    def _draining(record: InstanceRecord, now: float, why: str) -> InstanceRecord:
-        return replace(record, state=InstanceState.DRAINING, draining_since_s=now, reason=why)
-
     async def _launch(self, record: InstanceRecord, spec: LaunchSpec) -> None:
         try:
             await self._backend.launch(spec)
+        except NoRoom as error:
+            self.pooling.ran_out(record.pool, self._clock.utc_s(), error.message)
+            await self._ended(record.instance_id, InstanceState.STOPPED, error.message)
         except LaunchRefused as error:
             await self._ended(record.instance_id, InstanceState.FAILED, error.message)
         except Unavailable:
@@ -215,7 +210,8 @@ class FleetKeeper:
     async def _drain(self, record: InstanceRecord) -> None:
         """Wait until every gateway has let go of it, or the drain timeout, then stop it."""
         instance_id = record.instance_id
-        deadline_s = self._clock.monotonic_s() + self._limits.drain_timeout_s
+        timeout_s = self.pooling.drain_timeout_s(record, self._clock.utc_s())
+        deadline_s = self._clock.monotonic_s() + timeout_s
         while record.ready_at_s and not self._usage.is_drained(instance_id) and self._clock.monotonic_s() < deadline_s:
             await self._clock.sleep(DRAIN_CHECK_S)
             if instance_id not in self._records:
@@ -273,6 +269,8 @@ class FleetKeeper:
             await self._backend.stop(status.instance_id, self._limits.stop_grace_s)
 
     async def _heard(self, status: InstanceStatus) -> None:
+        if self.pooling.tells_of_reclaim(status, self._records.get(status.instance_id)):
+            await self._reclaimed(status)
         record = self._records.get(status.instance_id)
         if record is None:
             await self._discard(status)  # a launch that arrived after its record was given up
@@ -283,7 +281,18 @@ class FleetKeeper:
         elif status.state is not record.state:
             await self._advanced(status.instance_id, status)
         elif status.state is record.state is InstanceState.LAUNCHING and status.reason != record.reason:
+            self.pooling.waits(status, self._clock.utc_s())
             self._keep(replace(record, reason=status.reason))  # how far an image is: for who looks, not for the store
+
+    async def _reclaimed(self, status: InstanceStatus) -> None:
+        async with self._writing:
+            record = self._records.get(status.instance_id)
+            if record is None:
+                return
+            changed = replace(record, reclaim_at_s=status.reclaim_at_s)
+            await self._insist(lambda: self._put([changed]))
+        log.warning("instance.reclaim instance=%s at_s=%.0f", record.instance_id, status.reclaim_at_s)
+        self._on_change(self._key(record))
 
     async def _advanced(self, instance_id: str, status: InstanceStatus) -> None:
         async with self._writing:
@@ -294,7 +303,8 @@ class FleetKeeper:
             if status.state is InstanceState.READY:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)
-                self._launch_succeeded(self._key(record))
+                self._setbacks.launched(self._key(record))
+                self.pooling.has_room(record)
                 self.launch_times.note(self._key(record), record.launched_at_s, now)
                 log.info("instance.ready instance=%s seconds=%.3f", instance_id, now - record.launched_at_s)
                 await self._insist(lambda: self._put([changed]))
@@ -308,7 +318,7 @@ class FleetKeeper:
             record = self._records.get(instance_id)
             if record is None or record.state not in LIVE:
                 return
-            draining = self._draining(record, self._clock.utc_s(), reason or "its backend ends it")
+            draining = drained(record, self._clock.utc_s(), reason or "its backend ends it")
             await self._insist(lambda: self._put([draining]))
         log.info("instance.taken_away instance=%s reason=%s", instance_id, reason)
         self._spawn(self._drain(draining))
@@ -321,7 +331,8 @@ class FleetKeeper:
                 return
             if state is InstanceState.FAILED:
                 self.holdings.doubted |= bool(record.device)
-                self._launch_failed(record, reason)
+                key = self._key(record)
+                self._setbacks.failed(key, record, self._of(key), self._clock.utc_s(), reason)
             if state is InstanceState.FAILED or record.state is not InstanceState.DRAINING:
                 log.warning("instance.ended instance=%s state=%s reason=%s", instance_id, state, reason)
             await self._insist(lambda: self._store.remove([instance_id]))
@@ -331,19 +342,6 @@ class FleetKeeper:
         except StokeError:
             log.debug("instance.forget_later instance=%s", instance_id)  # `_compare` will find and forget it
         self._on_change(self._key(record))
-
-    def _launch_succeeded(self, key: VersionKey) -> None:
-        if (backoff := self._backoff.get(key)) is not None:
-            self._backoff[key] = replace(backoff, error="")
-
-    def _launch_failed(self, record: InstanceRecord, reason: str) -> None:
-        now = self._clock.utc_s()
-        if record.ready_at_s and now - record.ready_at_s >= HEALTHY_AFTER_S:
-            return
-        key = self._key(record)
-        others_are_healthy = any(r.ready_at_s and now - r.ready_at_s >= HEALTHY_AFTER_S for r in self.records(key))
-        before = Backoff() if others_are_healthy else self._backoff.get(key, Backoff())
-        self._backoff[key] = before.failed(now, reason)
 
     # -- the table --------------------------------------------------------------------------------------------------
 
@@ -394,6 +392,7 @@ class FleetKeeper:
             del self._by_version[key]
         self._count_again(key)
         self._usage.forget_instance(record.instance_id)
+        self.pooling.forget(record.instance_id)
 
     def _count_again(self, key: VersionKey) -> None:
         self._counted.pop(key, None)

@@ -9,7 +9,9 @@ The rules, in the order they are applied:
 4. Queued requests beyond the slots that are free or coming: launch on-demand instances, up to the function's maximum.
 5. An on-demand instance idle for `on_demand_idle_s` is drained, unless requests queue.
 6. Instances of an older revision serve until as many new ones are ready, then they are drained; when the node is full,
-   one of them makes room.
+   one of them makes room. So do those that leave for another reason (`leaves_for`): a machine that will be taken away,
+   a pool that has more than its share.
+7. An instance that has to leave by a time (`drain_at_s`) is drained then, replaced or not.
 
 A plan that was carried out leaves nothing to do: planning again gives the empty plan.
 """
@@ -37,6 +39,9 @@ class Unit:
     launched_at_s: float
     in_flight: int = 0
     idle_since_s: float = 0.0  # UTC seconds since when nothing is in flight; only looked at when in_flight is 0
+    leaves_for: str = ""  # why another takes its place; "" = it stays
+    drain_at_s: float = math.inf  # UTC seconds
+    leaves_as: int = 0  # its place in the order in which pools give instances up; without pools all have the same
 
     @property
     def is_starting(self) -> bool:
@@ -104,10 +109,13 @@ def plan(want: Want, units: Sequence[Unit]) -> Plan:
     """Compare what should be with what is. `units` are the live instances of this function version."""
     if not want.revision:
         return Plan(drain=tuple((unit.instance_id, "the function was removed") for unit in units))
+    staying = [u for u in units if want.now < u.drain_at_s]
+    fresh = [u for u in staying if u.revision == want.revision and not u.leaves_for]
     draft = _Draft(
-        provisioned=[u for u in units if u.revision == want.revision and u.kind is Kind.PROVISIONED],
-        on_demand=[u for u in units if u.revision == want.revision and u.kind is Kind.ON_DEMAND],
-        stale=[u for u in units if u.revision != want.revision],
+        provisioned=[u for u in fresh if u.kind is Kind.PROVISIONED],
+        on_demand=[u for u in fresh if u.kind is Kind.ON_DEMAND],
+        stale=[u for u in staying if u.revision != want.revision or u.leaves_for],
+        drain={u.instance_id: u.leaves_for for u in units if want.now >= u.drain_at_s},
     )
     _promote(want, draft)
     _give_up_surplus(want, draft)
@@ -147,8 +155,8 @@ def _give_up_surplus(want: Want, draft: _Draft) -> None:
         draft.provisioned.remove(unit)
 
 
-def _least_worth(unit: Unit) -> tuple[bool, int, float, str]:
-    return (not unit.is_starting, unit.in_flight, -unit.launched_at_s, unit.instance_id)
+def _least_worth(unit: Unit) -> tuple[int, bool, int, float, str]:
+    return (unit.leaves_as, not unit.is_starting, unit.in_flight, -unit.launched_at_s, unit.instance_id)
 
 
 def _overflow(want: Want, draft: _Draft, *, coming: int, launches_left: int) -> int:
@@ -177,5 +185,5 @@ def _replace_stale(want: Want, draft: _Draft, *, blocked: bool) -> None:
         keep = min(keep, max(0, len(kept) - 1))
     leaving = kept[keep:] + [u for u in draft.stale if u.kind is Kind.ON_DEMAND and not want.queued]
     for unit in leaving:
-        draft.drain[unit.instance_id] = "replaced by a newer revision"
+        draft.drain[unit.instance_id] = unit.leaves_for or "replaced by a newer revision"
         draft.stale.remove(unit)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from control_plane.fleet.backoff import Backoff
-from control_plane.fleet.keeper import DRAIN_CHECK_S, HEALTHY_AFTER_S
+from control_plane.fleet.backoff import HEALTHY_AFTER_S, Backoff
+from control_plane.fleet.keeper import DRAIN_CHECK_S
 from control_plane.fleet.placement import Placed
 from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, plan
 from control_plane.fleet.usage import UsageBook

@@ -11,8 +11,10 @@ from typing import Any
 
 from control_plane.autoscale import Autoscaler, Pace
 from control_plane.backends.fake import Behaviour, FakeBackend
+from control_plane.backends.pools import Pools
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.memories import InProcessMemoryStore
+from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
@@ -47,12 +49,13 @@ class Scene:
         self.tasks: list[asyncio.Task[Any]] = []
         self.requests = 0
         self.readings: Readings | None = None
+        self.pools: Pools | None = None
 
     async def begin(self) -> None:
         self.usage = UsageBook()
         self.keeper = FleetKeeper(
             self.backend, self.records, self.usage, self.clock, lambda: f"i{next(self.numbers)}", Limits(),
-            on_change=lambda key: self.autoscaler.hurry([key]),
+            on_change=lambda key: self.autoscaler.hurry([key]), pooling=Pooling(self.pools, 30.0, 10.0),
         )  # fmt: skip
         self.autoscaler = Autoscaler(
             self.registry, self.keeper, self.usage, self.backend, self.memories, self.clock, make_spec, Pace(),

@@ -112,7 +112,8 @@ class PretendKubelet(Kubelet):
 
     async def _node(self) -> str:
         while True:
-            free = [name for name in self.api.objects["nodes"] if name not in self.cut_off]
+            nodes = self.api.objects["nodes"].items()
+            free = [name for name, node in nodes if name not in self.cut_off and not node["spec"].get("taints")]
             if free:
                 return min(free, key=lambda n: sum(p["spec"].get("nodeName") == n for p in self.api.pods.values()))
             await asyncio.sleep(0.5)

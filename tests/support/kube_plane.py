@@ -11,10 +11,14 @@ from control_plane.backends.kubernetes.access import Access
 from control_plane.backends.kubernetes.backend import KubernetesBackend
 from control_plane.backends.kubernetes.client import KubernetesClient
 from control_plane.backends.kubernetes.outputs import OutputFolder
+from control_plane.backends.kubernetes.pool import pool_of
+from control_plane.backends.kubernetes.reclaims import Reclaims
 from control_plane.backends.kubernetes.settings import KubernetesSettings
+from control_plane.backends.pools import Pools
 from control_plane.errors import Unavailable
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.plan import Want
+from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from runtime.contract import InstanceRecord, InstanceState, LaunchSpec
@@ -86,6 +90,8 @@ class Servers:
 class Cluster:
     """What stays when control planes come and go."""
 
+    pools: Pools | None = None
+
     def __init__(self, nodes: int = 3, seed: int = 1, settings: KubernetesSettings | None = None) -> None:
         self.api = KubeApi()
         for number in range(nodes):
@@ -130,9 +136,13 @@ class Plane:
         )
         self.backend = KubernetesBackend(
             client, cluster.settings, NAMESPACE, cluster.clock, cluster.chance, cluster.servers, MemoryOutputs(),
-            epoch=cluster.planes,
+            epoch=cluster.planes, pool_of=lambda spec: pool_of(cluster.pools, spec),
+            reclaims=Reclaims(cluster.pools.reclaim_taints, cluster.pools.reclaim_notice_s) if cluster.pools else None,
         )  # fmt: skip
-        self.keeper = FleetKeeper(self.backend, cluster.store, UsageBook(), cluster.clock, cluster.new_id, limits)
+        self.keeper = FleetKeeper(
+            self.backend, cluster.store, UsageBook(), cluster.clock, cluster.new_id, limits,
+            pooling=Pooling(cluster.pools, limits.drain_timeout_s, limits.stop_grace_s),
+        )  # fmt: skip
         self._tasks = [asyncio.create_task(self.backend.run()), asyncio.create_task(self.keeper.follow())]
 
     async def settle(self, provisioned: int) -> None:

@@ -41,7 +41,7 @@ ALLOWED = {
     "loadtests": OURS,
 }
 # The parts of the data plane share the contract and the protocol code, and know nothing else of each other.
-PURE = ("plan.py", "leases.py", "sharing.py")
+PURE = ("plan.py", "leases.py", "sharing.py", "pools.py")
 RUNTIME_PARTS = ("gateway", "node", "instance", "http")
 
 

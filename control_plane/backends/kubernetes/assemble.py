@@ -23,7 +23,10 @@ from control_plane.backends.kubernetes.access import Access, find_access
 from control_plane.backends.kubernetes.backend import KubernetesBackend
 from control_plane.backends.kubernetes.client import KubernetesClient
 from control_plane.backends.kubernetes.outputs import OutputFolder
+from control_plane.backends.kubernetes.pool import pool_of
+from control_plane.backends.kubernetes.reclaims import Reclaims
 from control_plane.backends.kubernetes.settings import KubernetesSettings, read_settings
+from control_plane.backends.pools import Pools
 from control_plane.ports import Clock
 from control_plane.settings import ControlPlaneSettings
 from runtime.node import hooks
@@ -46,7 +49,7 @@ class Found:
     namespace: str
 
 
-def cluster_of(settings: ControlPlaneSettings, clock: Clock) -> KubernetesBackend:
+def cluster_of(settings: ControlPlaneSettings, clock: Clock, pools: Pools | None = None) -> KubernetesBackend:
     """Waits for the store. Raises InvalidArgument: the kubeconfig or the settings cannot be used."""
     given = {"namespace": settings.namespace} if settings.namespace else {}
     found = find(settings.store, settings.kubeconfig, settings.kubernetes_settings, **given)
@@ -64,6 +67,8 @@ def cluster_of(settings: ControlPlaneSettings, clock: Clock) -> KubernetesBacken
         hooks,
         OutputFolder(settings.data / "outputs", found.settings.outputs_kept),
         epoch=_patiently(settings.store, lambda store: int(str(store.incr(EPOCH_KEY)))),
+        pool_of=lambda spec: pool_of(pools, spec),
+        reclaims=Reclaims(pools.reclaim_taints, pools.reclaim_notice_s) if pools else None,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from math import ceil
 from random import Random
 from typing import Any, Final
@@ -22,9 +23,10 @@ from control_plane.backends.kubernetes.limits import backoff_s
 from control_plane.backends.kubernetes.nodes import Attendance, capacity
 from control_plane.backends.kubernetes.outputs import OutputFolder, Outputs
 from control_plane.backends.kubernetes.pods import Pool
+from control_plane.backends.kubernetes.reclaims import Reclaims
 from control_plane.backends.kubernetes.reflector import Reflector
 from control_plane.backends.kubernetes.settings import KubernetesSettings
-from control_plane.backends.kubernetes.states import Phase, is_ours
+from control_plane.backends.kubernetes.states import Phase, Trouble, is_ours
 from control_plane.errors import LaunchRefused, NotFound, Unavailable
 from control_plane.ports import Clock
 from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec, NodeInfo
@@ -54,6 +56,7 @@ class KubernetesBackend:
         *,
         epoch: int,
         pool_of: Callable[[LaunchSpec], Pool | None] = lambda _spec: None,
+        reclaims: Reclaims | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
@@ -61,6 +64,7 @@ class KubernetesBackend:
         self._chance = chance
         self._epoch = epoch
         self._pool_of = pool_of
+        self._reclaims = reclaims or Reclaims((), 0.0)
         self._path = pods_path(namespace)
         said = Outputs(client, outputs, settings.output_kib_kept * 1024)
         self._world = World(client, settings, clock, hooks, said, self._path, self._publish, self._spawn)
@@ -144,13 +148,13 @@ class KubernetesBackend:
 
     async def list(self) -> Sequence[InstanceStatus]:
         self._reach()
-        return [life.status for life in self._lives.values()]
+        return [self._told(life.status) for life in self._lives.values()]
 
     async def watch(self) -> AsyncIterator[InstanceStatus]:
         self._reach()
         queue: asyncio.Queue[InstanceStatus | None] = asyncio.Queue()
         for life in self._lives.values():
-            queue.put_nowait(life.status)
+            queue.put_nowait(self._told(life.status))
         self._watchers.add(queue)
         try:
             while (status_or_end := await queue.get()) is not None:
@@ -217,6 +221,10 @@ class KubernetesBackend:
             life.gone()
 
     def _nodes_changed(self) -> None:
+        told = self._reclaims.look(self._nodes.objects.values(), self._clock.utc_s())
+        for life in list(self._lives.values()) if told else ():
+            if life.seen.node in told and not life.status.state.is_final:
+                self._publish(life.status)
         if self._attendance.look(self._nodes.objects.values(), self._clock.monotonic_s()):
             self._spawn(self._judge_nodes_later())
 
@@ -239,8 +247,17 @@ class KubernetesBackend:
             queue.put_nowait(None)
 
     def _publish(self, status: InstanceStatus) -> None:
+        told = self._told(status)
         for queue in self._watchers:
-            queue.put_nowait(status)
+            queue.put_nowait(told)
+
+    def _told(self, status: InstanceStatus) -> InstanceStatus:
+        """With what is known of its node."""
+        life = self._lives.get(status.instance_id)
+        if life is None or status.state.is_final:
+            return status
+        waits = status.state is InstanceState.LAUNCHING and life.seen.trouble is Trouble.NO_PLACE
+        return replace(status, reclaim_at_s=self._reclaims.at_s(life.seen.node), is_unplaced=waits)
 
     # -- small steps --------------------------------------------------------------------------------------------------
 
