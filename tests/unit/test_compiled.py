@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime import compiled
+from runtime.node import forks
 
 
 def test_each_module_that_is_listed_is_there_and_listed_once() -> None:
@@ -28,3 +32,17 @@ def test_what_was_imported_from_its_source_stays_so() -> None:
 
     assert not compiled.use()
     assert not compiled.is_used()
+
+
+def test_instances_run_the_sources_too_where_the_node_was_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+
+    def start(command: Any, **how: Any) -> None:
+        started.append(how["env"])
+
+    monkeypatch.setenv(compiled.SWITCH, "0")
+    monkeypatch.setattr(subprocess, "Popen", start)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        forks.start_interpreter(theirs)
+    assert started[0][compiled.SWITCH] == "0"
