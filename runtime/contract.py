@@ -234,6 +234,7 @@ class InstanceRecord(Message):
     gpu_memory_mib: int = 0  # what it holds of that, until it has ended
     pool: str = ""  # the pool of nodes that it was launched into; "" = there are none
     reclaim_at_s: float = 0.0  # UTC seconds at which its machine will be taken away; 0 = nothing is known of that
+    is_hindered: bool = False  # LAUNCHING, and `reason` is what is in its way: no machine has room, no image is found
 
     def __post_init__(self) -> None:
         # JSON gives plain strings; inside the program they are the enums.
@@ -388,6 +389,7 @@ class InstanceStatus(Message):
     reason: str = ""  # for FAILED, and for a STOPPED that nobody asked for
     reclaim_at_s: float = 0.0  # UTC seconds at which its machine will be taken away, once that is known
     is_unplaced: bool = False  # LAUNCHING, and no machine has room for it yet
+    is_hindered: bool = False  # LAUNCHING, and `reason` is what is in its way rather than what it is doing
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", InstanceState(self.state))

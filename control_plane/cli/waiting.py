@@ -57,15 +57,19 @@ class Watch:
 
 
 def judge(watch: Watch, seen: Progress, now_s: float) -> tuple[Watch, Verdict]:
-    """Take in one look. FAILED when an error stands for ERROR_PATIENCE_S while no further instance gets ready."""
+    """Take in one look. FAILED when an error stands for ERROR_PATIENCE_S while no further instance gets ready.
+
+    What those that start wait for is no such error, though it is shown as one: a node with room may be added yet.
+    """
     if seen.current >= seen.target:
         watch = replace(watch, settled_looks=watch.settled_looks + 1, error_since_s=None)
         return watch, Verdict.DONE if watch.settled_looks >= SETTLED_LOOKS else Verdict.WAIT
     advanced = seen.current > watch.best
     since = watch.error_since_s
-    if not seen.current_error or advanced:
+    is_wrong = bool(seen.current_error) and seen.current_error not in seen.waits_for
+    if not is_wrong or advanced:
         since = None
-    if seen.current_error and since is None:
+    if is_wrong and since is None:
         since = now_s
     watch = Watch(settled_looks=0, best=max(watch.best, seen.current), error_since_s=since)
     failed = since is not None and now_s - since >= ERROR_PATIENCE_S

@@ -54,3 +54,9 @@ def census(records: Iterable[InstanceRecord]) -> Census:
             starting += 1
             launched.append(record.launched_at_s)
     return Census(ready, starting, on_demand, on_demand_starting, newest, frozenset(revisions), tuple(launched))
+
+
+def hindrance(records: Iterable[InstanceRecord]) -> str:
+    """What is in the way of a launch, "" when nothing is; of several the first by the alphabet."""
+    words = (r.reason for r in records if r.is_hindered and r.state is InstanceState.LAUNCHING)
+    return min(words, default="")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from control_plane.errors import LaunchRefused, NoRoom, StokeError, Unavailable
 from control_plane.fleet.backoff import Setbacks
-from control_plane.fleet.census import EMPTY, Census, census
+from control_plane.fleet.census import EMPTY, Census, census, hindrance
 from control_plane.fleet.holdings import Holdings
 from control_plane.fleet.launch_times import LaunchTimes
 from control_plane.fleet.new_records import drained, new_record
@@ -127,8 +127,8 @@ class FleetKeeper:
         return None if record is None else self._key(record)
 
     def current_error(self, key: VersionKey) -> str:
-        """Why the last launch failed; "" once one has succeeded since."""
-        return self._setbacks.of(key).error or self.pooling.error(key)
+        """Why the last launch failed, "" once one has succeeded since; else what is in the way of those under way."""
+        return self._setbacks.of(key).error or self.pooling.error(key) or hindrance(self._of(key))
 
     def units(self, key: VersionKey) -> list[Unit]:
         """The live instances of a function version, as planning sees them."""
@@ -282,7 +282,8 @@ class FleetKeeper:
             await self._advanced(status.instance_id, status)
         elif status.state is record.state is InstanceState.LAUNCHING and status.reason != record.reason:
             self.pooling.waits(status, self._clock.utc_s())
-            self._keep(replace(record, reason=status.reason))  # how far an image is: for who looks, not for the store
+            # How far an image is: for who looks, not for the store.
+            self._keep(replace(record, reason=status.reason, is_hindered=status.is_hindered))
 
     async def _reclaimed(self, status: InstanceStatus) -> None:
         async with self._writing:
@@ -299,7 +300,8 @@ class FleetKeeper:
             record = self._records.get(instance_id)
             if record is None or status.state not in TRANSITIONS[record.state]:
                 return
-            changed = replace(record, state=status.state, address=status.address, pid=status.pid, reason=status.reason)
+            told = {"address": status.address, "pid": status.pid, "reason": status.reason}
+            changed = replace(record, state=status.state, is_hindered=False, **told)
             if status.state is InstanceState.READY:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)

@@ -54,3 +54,11 @@ def test_an_error_that_goes_away_is_forgotten() -> None:
 def test_an_error_does_not_count_while_instances_still_get_ready() -> None:
     looks = [(float(n), Progress(20, n, 1, "one exited")) for n in range(12)]
     assert Verdict.FAILED not in verdicts(*looks)
+
+
+def test_what_those_that_start_wait_for_does_not_end_it_though_it_is_shown_as_an_error() -> None:
+    full = "Unschedulable: 0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    waits = Progress(2, 1, 1, full, waits_for=f"ContainerCreating; {full}")
+    assert Verdict.FAILED not in verdicts((0.0, waits), (60.0, waits))
+    given_up = Progress(2, 1, 1, f"Function instance could not be started: {full}", waits_for=full)
+    assert verdicts((0.0, given_up), (5.0, given_up))[-1] is Verdict.FAILED

@@ -256,8 +256,13 @@ class KubernetesBackend:
         life = self._lives.get(status.instance_id)
         if life is None or status.state.is_final:
             return status
-        waits = status.state is InstanceState.LAUNCHING and life.seen.trouble is Trouble.NO_PLACE
-        return replace(status, reclaim_at_s=self._reclaims.at_s(life.seen.node), is_unplaced=waits)
+        trouble = life.seen.trouble if status.state is InstanceState.LAUNCHING else Trouble.NONE
+        return replace(
+            status,
+            reclaim_at_s=self._reclaims.at_s(life.seen.node),
+            is_unplaced=trouble is Trouble.NO_PLACE,
+            is_hindered=trouble is not Trouble.NONE and bool(status.reason),
+        )
 
     # -- small steps --------------------------------------------------------------------------------------------------
 
