@@ -300,8 +300,10 @@ class FleetKeeper:
             record = self._records.get(instance_id)
             if record is None or status.state not in TRANSITIONS[record.state]:
                 return
-            told = {"address": status.address, "pid": status.pid, "reason": status.reason}
-            changed = replace(record, state=status.state, is_hindered=False, **told)
+            changed = replace(
+                record, state=status.state, address=status.address, pid=status.pid, reason=status.reason,
+                is_hindered=False,
+            )  # fmt: skip
             if status.state is InstanceState.READY:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)

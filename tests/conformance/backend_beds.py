@@ -66,6 +66,8 @@ class Bed(ABC):
     """One backend for one test, without instances at its beginning."""
 
     backend: Backend
+    deadline_s = DEADLINE_S
+    unmeasured = ""  # why nothing measures instances here, "" when something does
     runs = True  # False: instances are rows in a table, and nothing answers at their addresses
 
     @abstractmethod
@@ -95,7 +97,7 @@ class Bed(ABC):
         return await self.until(spec.instance_id, state)
 
     async def until(self, instance_id: str, state: InstanceState) -> InstanceStatus:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(self.deadline_s):
             async for status in self.backend.watch():
                 if status.instance_id == instance_id:
                     if status.state is state:

@@ -66,7 +66,7 @@ class BackendSuite:
         spec = bed.server(initializer="x")
         await bed.backend.launch(spec)
         states: list[InstanceState] = []
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(bed.deadline_s):
             async for status in bed.backend.watch():
                 if status.instance_id == spec.instance_id and (not states or status.state is not states[-1]):
                     states.append(status.state)
@@ -217,8 +217,10 @@ class RunningBackendSuite(BackendSuite):
     # -- while it runs ------------------------------------------------------------------------------------------------
 
     async def test_what_runs_is_measured(self, bed: Bed) -> None:
+        if bed.unmeasured:
+            pytest.skip(bed.unmeasured)
         status = await bed.launched(bed.server())
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(bed.deadline_s):
             while True:
                 (sample,) = await bed.backend.samples()
                 if sample.cpu_utilization is not None:

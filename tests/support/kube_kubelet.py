@@ -9,13 +9,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runtime.node import hooks
 from tests.support.kube_api import KubeApi, Object
+from tests.support.kube_scheduler import place
 
 CHECK_S = 0.02
+NO_REGISTRY = "registry.invalid"  # a name that RFC 6761 lets nobody have
 
 
 class Kubelet:
@@ -120,10 +123,15 @@ class PretendKubelet(Kubelet):
 
 
 class ProcessKubelet(Kubelet):
-    """A Pod is a process on a loopback address of its own, held to its memory, probed and ended as a kubelet does."""
+    """A Pod is a process on a loopback address of its own, held to its memory, probed and ended as a kubelet does.
+
+    Those on a node in `cut_off` run on, and neither hear of anything nor are heard of. An image of NO_REGISTRY cannot
+    be had.
+    """
 
     def __init__(self, api: KubeApi) -> None:
         super().__init__(api)
+        self.cut_off: set[str] = set()
         self.folder = Path(tempfile.mkdtemp(prefix="stoke-kubelet-"))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._numbers = 1
@@ -137,12 +145,19 @@ class ProcessKubelet(Kubelet):
         name, container, told = pod["metadata"]["name"], pod["spec"]["containers"][0], self.told_to_end(pod)
         self._numbers += 1
         ip = f"127.0.{self._numbers // 250}.{self._numbers % 250 + 1}"
-        self.api.bind(name, "node-1")
+        if not (node := await self._placed(pod, told)):
+            return
+        self.api.bind(name, node)
+        if container["image"].startswith(NO_REGISTRY):
+            await self._pull_in_vain(pod, told)
+            return
         process = self._start(name, container, ip)
         self.processes[name] = process
         try:
             self.runs(pod, ip, ready="health" not in str(container["readinessProbe"]))
             code, reason = await self._until_ended(pod, process, ip, told)
+            while node in self.cut_off:
+                await asyncio.sleep(CHECK_S)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -152,6 +167,34 @@ class ProcessKubelet(Kubelet):
             self.ended(pod, code, reason)
             await told.wait()
             self.api.confirm_deleted(name)
+
+    async def _placed(self, pod: Object, told: asyncio.Event) -> str:
+        """Its node, "" when it was deleted before it had one."""
+        said = ""
+        while not told.is_set():
+            node, why = place(pod, self.api.objects["nodes"], self.api.pods.values())
+            if node:
+                return node
+            if why != said:
+                condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+                self.api.set_status(pod["metadata"]["name"], conditions=[condition])
+                said = why
+            await asyncio.sleep(CHECK_S)
+        return ""
+
+    async def _pull_in_vain(self, pod: Object, told: asyncio.Event) -> None:
+        image, name = pod["spec"]["containers"][0]["image"], pod["metadata"]["name"]
+        words = {
+            "ErrImagePull": f'failed to pull and unpack image "{image}": dial tcp: lookup {NO_REGISTRY}: no such host',
+            "ImagePullBackOff": f'Back-off pulling image "{image}"',
+        }
+        while not told.is_set():
+            for reason, message in words.items():
+                state = {"waiting": {"reason": reason, "message": message}}
+                self.api.set_status(name, containerStatuses=[{"name": "instance", "state": state}])
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), 0.1)
+        self.api.confirm_deleted(name)
 
     def _start(self, name: str, container: Object, ip: str) -> subprocess.Popen[bytes]:
         environment = {
@@ -170,7 +213,8 @@ class ProcessKubelet(Kubelet):
         container = pod["spec"]["containers"][0]
         limit_kib = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) * 1024
         ready, turn = False, 0
-        while not told.is_set():
+        node = self.api.pods[pod["metadata"]["name"]]["spec"]["nodeName"]
+        while not told.is_set() or node in self.cut_off:
             if (code := process.poll()) is not None:
                 return (code, "Completed" if code == 0 else "Error") if code >= 0 else (128 - code, "Error")
             if _rss_kib(process.pid) > limit_kib:
@@ -178,7 +222,7 @@ class ProcessKubelet(Kubelet):
                 return 137, "OOMKilled"
             turn += 1
             probe = container["readinessProbe"].get("httpGet")
-            if probe is not None and turn % 5 == 0:
+            if probe is not None and turn % 5 == 0 and node not in self.cut_off:
                 now = await _probe(ip, probe)
                 if now != ready:
                     ready = now

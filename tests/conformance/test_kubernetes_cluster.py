@@ -1,0 +1,146 @@
+"""What a cluster does to instances: images that cannot be had, cards that are taken, nodes that are cut off.
+
+Over the API server in this process, and over the cluster of `STOKE_TEST_KUBECONFIG` where one is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import ClassVar, Final
+
+import pytest
+
+from control_plane.backends.kubernetes.nodes import is_ready, quantity
+from control_plane.backends.kubernetes.pods import FENCED, pod_name
+from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings
+from runtime.contract import InstanceState, InstanceStatus
+from tests.conformance.cluster_beds import ClusterBed, KubernetesBeds
+from tests.support.kube_api import Object
+from tests.support.kube_kubelet import NO_REGISTRY
+
+GPU: Final = os.environ.get("STOKE_TEST_GPU_RESOURCE", "nvidia.com/gpu")
+GPU_MEMORY_MIB: Final = 1024
+SMALL: Final = {"memory_mib": 48, "cpu": 0.02}
+FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, InstanceState.READY
+
+
+class ClusterBeds(KubernetesBeds):
+    settings: ClassVar = KubernetesSettings(
+        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU),), image_failing_s_max=15.0, node_lost_s=1.0
+    )
+
+
+@pytest.fixture(scope="module")
+def beds() -> Iterator[KubernetesBeds]:
+    with ClusterBeds() as beds:
+        assert isinstance(beds, KubernetesBeds)
+        yield beds
+
+
+@pytest.fixture
+async def bed(beds: KubernetesBeds) -> AsyncIterator[ClusterBed]:
+    async with beds.bed() as bed:
+        assert isinstance(bed, ClusterBed)
+        yield bed
+
+
+async def heard(bed: ClusterBed, instance_id: str, is_it: Callable[[InstanceStatus], bool]) -> InstanceStatus:
+    async with asyncio.timeout(bed.deadline_s):
+        async for status in bed.backend.watch():
+            if status.instance_id == instance_id and is_it(status):
+                return status
+    raise AssertionError(f"nothing of the kind was said of {instance_id}")
+
+
+async def test_an_image_that_cannot_be_had_is_named_while_it_is_tried_and_ends_the_launch(bed: ClusterBed) -> None:
+    image = f"{NO_REGISTRY}/nobody/nothing:1"
+    spec = bed.server(image=image)
+    await bed.backend.launch(spec)
+    for reason in ("ErrImagePull", "ImagePullBackOff"):
+        said = await heard(bed, spec.instance_id, lambda status, reason=reason: reason in status.reason)  # type: ignore[misc]
+        assert said.state is LAUNCHING
+        assert said.is_hindered
+        assert not said.is_unplaced
+    ended = await bed.until(spec.instance_id, FAILED)
+    assert ended.reason.startswith("Function instance could not be started: ")
+    assert image in ended.reason or NO_REGISTRY in ended.reason
+    await bed.launched(bed.server())
+
+
+async def test_more_instances_than_cards_wait_saying_so_and_take_what_is_given_back(bed: ClusterBed) -> None:
+    cards = await free_cards(bed)
+    if not cards:
+        pytest.skip(f"no node of the cluster has a free {GPU}")
+    specs = [bed.server(gpu_memory_mib=GPU_MEMORY_MIB, **SMALL) for _ in range(cards + 2)]
+    await asyncio.gather(*(bed.backend.launch(spec) for spec in specs))
+    ready: set[str] = set()
+    waiting: set[str] = set()
+    async with asyncio.timeout(bed.deadline_s):
+        async for status in bed.backend.watch():
+            if status.state is READY:
+                ready.add(status.instance_id)
+            elif f"Insufficient {GPU}" in status.reason:
+                assert status.is_hindered
+                assert status.is_unplaced
+                waiting.add(status.instance_id)
+            if len(ready) == cards and len(waiting - ready) >= 2:
+                break
+    waiting -= ready
+    assert len(waiting) == 2
+    await bed.backend.stop(min(ready), 0.0)
+    async with asyncio.timeout(bed.deadline_s):
+        async for status in bed.backend.watch():
+            if status.instance_id in waiting and status.state is READY:
+                break
+    assert not status.is_hindered
+
+
+async def free_cards(bed: ClusterBed) -> int:
+    """How many cards nobody has, on nodes that take Pods."""
+    nodes = {
+        name: node
+        for name, node in (await bed.nodes()).items()
+        if is_ready(node) and not node["spec"].get("unschedulable") and not node["spec"].get("taints")
+    }
+    has = sum(int(quantity(node["status"]["allocatable"].get(GPU, 0))) for node in nodes.values())
+    return has - sum(_cards(pod) for pod in (await bed.pods()).values())
+
+
+def _cards(pod: Object) -> int:
+    over = pod["status"].get("phase") in ("Succeeded", "Failed")
+    asked = (c.get("resources", {}).get("requests", {}) for c in pod["spec"]["containers"])
+    return 0 if over else sum(int(quantity(each.get(GPU, 0))) for each in asked)
+
+
+async def test_instances_on_a_node_that_is_cut_off_are_given_up_and_end_when_it_is_back(bed: ClusterBed) -> None:
+    if bed.why_no_cut:
+        pytest.skip(bed.why_no_cut)
+    there = [await bed.launched(bed.server(**SMALL)) for _ in range(6)]
+    nodes = {status.instance_id: await bed.node_of(status) for status in there}
+    if len(set(nodes.values())) < 2:
+        pytest.skip(f"a cut needs instances on two nodes; all six are on {set(nodes.values())}")
+    node = nodes[there[0].instance_id]
+    lost = [status for status in there if nodes[status.instance_id] == node]
+    stay = [status for status in there if nodes[status.instance_id] != node]
+    await bed.cut(node)
+    try:
+        for status in lost:
+            ended = await bed.until(status.instance_id, FAILED)
+            assert ended.reason == f"Function instance was given up: its node {node} does not answer"
+            await bed.backend.forget(status.instance_id)
+        assert {s.instance_id for s in await bed.backend.list() if s.state is READY} == {s.instance_id for s in stay}
+        replacement = await bed.launched(bed.server(**SMALL))
+        assert await bed.node_of(replacement) != node
+        fenced = [pod_name(status.instance_id) for status in lost]
+        pods = await bed.pods()
+        assert all(FENCED in pods[name]["metadata"]["annotations"] for name in fenced if name in pods)
+        await bed.restart()
+        assert not await bed.ids() & {status.instance_id for status in lost}
+    finally:
+        await bed.heal(node)
+    for status in lost:
+        await bed.until_pod_is_gone(status.instance_id)
+    assert not await bed.ids() & {status.instance_id for status in lost}
+    assert {s.instance_id for s in await bed.backend.list() if s.state is READY} >= {s.instance_id for s in stay}
