@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import ClassVar, Final
+from random import Random
+from typing import Any, ClassVar, Final
 
 import pytest
 
+from control_plane.backends.kubernetes.client import KubernetesClient
 from control_plane.backends.kubernetes.nodes import is_ready, quantity
-from control_plane.backends.kubernetes.pods import FENCED, pod_name
+from control_plane.backends.kubernetes.pods import FENCED, LABEL_INSTANCE, LABEL_OWNER, pod_name
 from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings
-from runtime.contract import InstanceState, InstanceStatus
-from tests.conformance.cluster_beds import ClusterBed, KubernetesBeds
+from control_plane.clock import SystemClock
+from control_plane.fleet.keeper import Limits
+from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.node import hooks
+from tests.conformance.cluster_beds import KUBECONFIG, ClusterBed, KubernetesBeds
 from tests.support.kube_api import Object
 from tests.support.kube_kubelet import NO_REGISTRY
+from tests.support.kube_plane import SlowStore, Stays
 
 GPU: Final = os.environ.get("STOKE_TEST_GPU_RESOURCE", "nvidia.com/gpu")
 GPU_MEMORY_MIB: Final = 1024
-SMALL: Final = {"memory_mib": 48, "cpu": 0.02}
+SMALL: Final[dict[str, Any]] = {"memory_mib": 48, "cpu": 0.02}
 FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, InstanceState.READY
 
 
@@ -144,3 +151,49 @@ async def test_instances_on_a_node_that_is_cut_off_are_given_up_and_end_when_it_
         await bed.until_pod_is_gone(status.instance_id)
     assert not await bed.ids() & {status.instance_id for status in lost}
     assert {s.instance_id for s in await bed.backend.list() if s.state is READY} >= {s.instance_id for s in stay}
+
+
+class Crashing(Stays):
+    """A fleet over whatever cluster the bed has, in real time."""
+
+    def __init__(self, bed: ClusterBed) -> None:
+        self.bed = bed
+        self.access, self.settings = bed.access, bed.settings.model_copy(update={"calls_per_s": 100.0})
+        self.namespace = bed.settings.namespace or bed.access.namespace
+        self.store = SlowStore()
+        self.chance, self.clock, self.hooks = Random(1), SystemClock(), hooks
+        self._run = uuid.uuid4().hex[:6]
+
+    def client(self) -> KubernetesClient:
+        return KubernetesClient(self.access, self.clock, self.chance, calls_per_s=self.settings.calls_per_s)
+
+    def spec(self, instance_id: str) -> LaunchSpec:
+        return self.bed.server(instance_id=instance_id, initializer="x", **SMALL)
+
+    def new_id(self) -> str:
+        return f"{self._run}-{super().new_id()}"
+
+    async def alive(self) -> set[str]:
+        pods = (await self.bed.pods()).values()
+        ours = [pod for pod in pods if pod["metadata"]["labels"].get(LABEL_OWNER) == self.settings.owner]
+        return {p["metadata"]["labels"][LABEL_INSTANCE] for p in ours if "deletionTimestamp" not in p["metadata"]}
+
+
+async def test_crashes_of_the_control_plane_at_any_point_leave_no_pod_without_a_record(bed: ClusterBed) -> None:
+    cluster = Crashing(bed)
+    for _ in range(20 if KUBECONFIG else 2):
+        plane = await cluster.begin(Limits(0.2, 1.0, 16))
+        until_s = asyncio.get_running_loop().time() + cluster.chance.uniform(0.0, 3.0 if KUBECONFIG else 0.5)
+        while (left_s := until_s - asyncio.get_running_loop().time()) > 0:
+            await plane.settle(cluster.chance.randrange(5))
+            await asyncio.sleep(min(left_s, cluster.chance.uniform(0.0, 0.5)))
+        await plane.crash()
+    plane = await cluster.begin(Limits(0.2, 1.0, 16))
+    await plane.until(2, bed.deadline_s)
+    assert await cluster.alive() == set(cluster.store.records)
+    await plane.until(0, bed.deadline_s)
+    assert cluster.store.records == {}
+    async with asyncio.timeout(bed.deadline_s):
+        while await cluster.alive():
+            await asyncio.sleep(0.05)
+    await plane.crash()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from random import Random
@@ -10,6 +11,7 @@ from random import Random
 from control_plane.backends.kubernetes.access import Access
 from control_plane.backends.kubernetes.backend import KubernetesBackend
 from control_plane.backends.kubernetes.client import KubernetesClient
+from control_plane.backends.kubernetes.life import Hooks
 from control_plane.backends.kubernetes.outputs import OutputFolder
 from control_plane.backends.kubernetes.pool import pool_of
 from control_plane.backends.kubernetes.reclaims import Reclaims
@@ -21,6 +23,7 @@ from control_plane.fleet.plan import Want
 from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
+from control_plane.ports import Clock
 from runtime.contract import InstanceRecord, InstanceState, LaunchSpec
 from runtime.node.hooks import Answer
 from tests.support.kube_api import NAMESPACE, KubeApi
@@ -87,27 +90,60 @@ class Servers:
         return Answer(200, "")
 
 
-class Cluster:
+class Stays(ABC):
     """What stays when control planes come and go."""
 
     pools: Pools | None = None
+    namespace: str
+    settings: KubernetesSettings
+    store: MemoryRecordStore
+    chance: Random
+    clock: Clock
+    hooks: Hooks
+    planes = 0
+    launched = 0
+
+    @abstractmethod
+    def client(self) -> KubernetesClient: ...
+
+    @abstractmethod
+    def spec(self, instance_id: str) -> LaunchSpec: ...
+
+    def new_id(self) -> str:
+        self.launched += 1
+        return f"i{self.launched}"
+
+    async def begin(self, limits: Limits | None = None) -> Plane:
+        self.planes += 1
+        plane = Plane(self, limits or Limits(2.0, 1.0, 16))
+        await plane.keeper.adopt()
+        return plane
+
+
+class Cluster(Stays):
+    """In virtual time, over an API server in this process."""
+
+    namespace = NAMESPACE
 
     def __init__(self, nodes: int = 3, seed: int = 1, settings: KubernetesSettings | None = None) -> None:
         self.api = KubeApi()
         for number in range(nodes):
             self.api.add_node(f"node-{number}")
         self.kubelet = PretendKubelet(self.api)
-        self.servers = Servers(self.kubelet)
+        self.hooks = self.servers = Servers(self.kubelet)
         self.store = SlowStore()
         self.chance = Random(seed)
         self.clock = VirtualClock()
         self.settings = settings or KubernetesSettings(owner="tests")
-        self.launched = 0
-        self.planes = 0
 
-    def new_id(self) -> str:
-        self.launched += 1
-        return f"i{self.launched}"
+    def client(self) -> KubernetesClient:
+        return KubernetesClient(
+            Access("http://cluster", NAMESPACE), self.clock, self.chance,
+            calls_per_s=self.settings.calls_per_s, transport=Transport(self.api),
+        )  # fmt: skip
+
+    def spec(self, instance_id: str) -> LaunchSpec:
+        return spec(instance_id)
 
     def alive(self) -> set[str]:
         """The instances whose Pods nobody has told to end."""
@@ -117,26 +153,13 @@ class Cluster:
             if "deletionTimestamp" not in pod["metadata"]
         }
 
-    async def begin(self, limits: Limits | None = None) -> Plane:
-        self.planes += 1
-        plane = Plane(self, limits or Limits(2.0, 1.0, 16))
-        await plane.keeper.adopt()
-        return plane
-
 
 class Plane:
-    def __init__(self, cluster: Cluster, limits: Limits) -> None:
+    def __init__(self, cluster: Stays, limits: Limits) -> None:
         self.cluster = cluster
-        client = KubernetesClient(
-            Access("http://cluster", NAMESPACE),
-            cluster.clock,
-            cluster.chance,
-            calls_per_s=cluster.settings.calls_per_s,
-            transport=Transport(cluster.api),
-        )
         self.backend = KubernetesBackend(
-            client, cluster.settings, NAMESPACE, cluster.clock, cluster.chance, cluster.servers, MemoryOutputs(),
-            epoch=cluster.planes, pool_of=lambda spec: pool_of(cluster.pools, spec),
+            cluster.client(), cluster.settings, cluster.namespace, cluster.clock, cluster.chance, cluster.hooks,
+            MemoryOutputs(), epoch=cluster.planes, pool_of=lambda spec: pool_of(cluster.pools, spec),
             reclaims=Reclaims(cluster.pools.reclaim_taints, cluster.pools.reclaim_notice_s) if cluster.pools else None,
         )  # fmt: skip
         self.keeper = FleetKeeper(
@@ -148,7 +171,7 @@ class Plane:
     async def settle(self, provisioned: int) -> None:
         want = Want(now=self.cluster.clock.utc_s(), revision="r1", provisioned=provisioned)
         with suppress(Unavailable):
-            await self.keeper.settle(KEY, want, spec)
+            await self.keeper.settle(KEY, want, self.cluster.spec)
 
     async def until(self, provisioned: int, timeout_s: float = 600.0) -> None:
         """So many are READY, and nothing else is there."""
