@@ -12,7 +12,7 @@ import shlex
 import socket
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -23,6 +23,7 @@ import httpx
 from control_plane.backends.kubernetes.access import Access, find_access
 from control_plane.backends.kubernetes.backend import KubernetesBackend
 from control_plane.backends.kubernetes.client import ApiAway, ApiError, KubernetesClient, Object, silently
+from control_plane.backends.kubernetes.nodes import is_ready, quantity
 from control_plane.backends.kubernetes.outputs import OutputFolder
 from control_plane.backends.kubernetes.pods import pod_name
 from control_plane.backends.kubernetes.settings import KubernetesSettings
@@ -36,9 +37,23 @@ from tests.support.kube_wire import served
 
 KUBECONFIG: Final = os.environ.get("STOKE_TEST_KUBECONFIG", "")
 IMAGE: Final = os.environ.get("STOKE_TEST_IMAGE", "python:3.11-slim")
+GPU_RESOURCE: Final = os.environ.get("STOKE_TEST_GPU_RESOURCE", "nvidia.com/gpu")
 CUT_NODE: Final = os.environ.get("STOKE_TEST_CUT_NODE", "")
 HEAL_NODE: Final = os.environ.get("STOKE_TEST_HEAL_NODE", "")
 FAKE_GPUS: Final = 2  # on each node of the API server in this process
+
+
+def free_cards(nodes: Iterable[Object], pods: Iterable[Object]) -> int:
+    """How many cards nobody has, on nodes that take any Pod."""
+    usable = {node["metadata"]["name"]: node for node in nodes if is_ready(node) and not node["spec"].get("taints")}
+    has = sum(int(quantity(node["status"]["allocatable"].get(GPU_RESOURCE, 0))) for node in usable.values())
+    there = (pod for pod in pods if pod["spec"].get("nodeName") in usable)
+    return has - sum(_cards(pod) for pod in there if pod["status"].get("phase") not in ("Succeeded", "Failed"))
+
+
+def _cards(pod: Object) -> int:
+    asked = (container.get("resources", {}).get("requests", {}) for container in pod["spec"]["containers"])
+    return sum(int(quantity(each.get(GPU_RESOURCE, 0))) for each in asked)
 
 
 class ClusterBed(Bed):
@@ -53,6 +68,10 @@ class ClusterBed(Bed):
     async def pods(self) -> dict[str, Object]:
         """As the API server has them, by name."""
         raise NotImplementedError
+
+    async def everybodys_pods(self) -> list[Object]:
+        """In all namespaces."""
+        return [*(await self.pods()).values()]
 
     async def nodes(self) -> dict[str, Object]:
         raise NotImplementedError
@@ -230,6 +249,10 @@ class RealClusterBed(ClusterBed):
     async def pods(self) -> dict[str, Object]:
         path = f"/api/v1/namespaces/{self.settings.namespace or self.access.namespace}/pods"
         return {item["metadata"]["name"]: item for item in (await self._looking.get(path))["items"]}
+
+    async def everybodys_pods(self) -> list[Object]:
+        items: list[Object] = (await self._looking.get("/api/v1/pods"))["items"]
+        return items
 
     async def nodes(self) -> dict[str, Object]:
         return {item["metadata"]["name"]: item for item in (await self._looking.get("/api/v1/nodes"))["items"]}

@@ -6,7 +6,6 @@ Over the API server in this process, and over the cluster of `STOKE_TEST_KUBECON
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from random import Random
@@ -15,19 +14,16 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from control_plane.backends.kubernetes.client import KubernetesClient
-from control_plane.backends.kubernetes.nodes import is_ready, quantity
 from control_plane.backends.kubernetes.pods import FENCED, LABEL_INSTANCE, LABEL_OWNER, pod_name
 from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings
 from control_plane.clock import SystemClock
 from control_plane.fleet.keeper import Limits
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import hooks
-from tests.conformance.cluster_beds import KUBECONFIG, ClusterBed, KubernetesBeds
-from tests.support.kube_api import Object
+from tests.conformance.cluster_beds import GPU_RESOURCE, KUBECONFIG, ClusterBed, KubernetesBeds, free_cards
 from tests.support.kube_kubelet import NO_REGISTRY
 from tests.support.kube_plane import SlowStore, Stays
 
-GPU: Final = os.environ.get("STOKE_TEST_GPU_RESOURCE", "nvidia.com/gpu")
 GPU_MEMORY_MIB: Final = 1024
 SMALL: Final[dict[str, Any]] = {"memory_mib": 48, "cpu": 0.02}
 FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, InstanceState.READY
@@ -35,7 +31,7 @@ FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, Instan
 
 class ClusterBeds(KubernetesBeds):
     settings: ClassVar = KubernetesSettings(
-        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU),), image_failing_s_max=15.0, node_lost_s=1.0
+        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU_RESOURCE),), image_failing_s_max=15.0, node_lost_s=1.0
     )
 
 
@@ -77,9 +73,9 @@ async def test_an_image_that_cannot_be_had_is_named_while_it_is_tried_and_ends_t
 
 
 async def test_more_instances_than_cards_wait_saying_so_and_take_what_is_given_back(bed: ClusterBed) -> None:
-    cards = await free_cards(bed)
+    cards = free_cards((await bed.nodes()).values(), await bed.everybodys_pods())
     if not cards:
-        pytest.skip(f"no node of the cluster has a free {GPU}")
+        pytest.skip(f"no node of the cluster has a free {GPU_RESOURCE}")
     specs = [bed.server(gpu_memory_mib=GPU_MEMORY_MIB, **SMALL) for _ in range(cards + 2)]
     await asyncio.gather(*(bed.backend.launch(spec) for spec in specs))
     ready: set[str] = set()
@@ -88,7 +84,7 @@ async def test_more_instances_than_cards_wait_saying_so_and_take_what_is_given_b
         async for status in bed.backend.watch():
             if status.state is READY:
                 ready.add(status.instance_id)
-            elif f"Insufficient {GPU}" in status.reason:
+            elif f"Insufficient {GPU_RESOURCE}" in status.reason:
                 assert status.is_hindered
                 assert status.is_unplaced
                 waiting.add(status.instance_id)
@@ -102,23 +98,6 @@ async def test_more_instances_than_cards_wait_saying_so_and_take_what_is_given_b
             if status.instance_id in waiting and status.state is READY:
                 break
     assert not status.is_hindered
-
-
-async def free_cards(bed: ClusterBed) -> int:
-    """How many cards nobody has, on nodes that take Pods."""
-    nodes = {
-        name: node
-        for name, node in (await bed.nodes()).items()
-        if is_ready(node) and not node["spec"].get("unschedulable") and not node["spec"].get("taints")
-    }
-    has = sum(int(quantity(node["status"]["allocatable"].get(GPU, 0))) for node in nodes.values())
-    return has - sum(_cards(pod) for pod in (await bed.pods()).values())
-
-
-def _cards(pod: Object) -> int:
-    over = pod["status"].get("phase") in ("Succeeded", "Failed")
-    asked = (c.get("resources", {}).get("requests", {}) for c in pod["spec"]["containers"])
-    return 0 if over else sum(int(quantity(each.get(GPU, 0))) for each in asked)
 
 
 async def test_instances_on_a_node_that_is_cut_off_are_given_up_and_end_when_it_is_back(bed: ClusterBed) -> None:
