@@ -134,14 +134,15 @@ class RealCluster(Cluster):
         self._path = pods_path(access.namespace)
 
     def pods(self) -> dict[str, Object]:
-        answer = self._http.get(self._path, params={"labelSelector": selector(self.owner)})
-        return {item["metadata"]["name"]: item for item in answer.raise_for_status().json()["items"]}
+        ours = self._items(self._path, labelSelector=selector(self.owner))
+        return {item["metadata"]["name"]: item for item in ours}
+
+    def _items(self, path: str, **query: str) -> list[Object]:
+        items: list[Object] = self._http.get(path, params=query).raise_for_status().json()["items"]
+        return items
 
     def free_cards(self) -> int:
-        nodes, pods = (
-            self._http.get(f"/api/v1/{kind}").raise_for_status().json()["items"] for kind in ("nodes", "pods")
-        )
-        return free_cards(nodes, pods)
+        return free_cards(self._items("/api/v1/nodes"), self._items("/api/v1/pods"))
 
     def cut(self, node: str) -> None:
         _told(CUT_NODE, node)
