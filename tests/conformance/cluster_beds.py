@@ -207,13 +207,15 @@ class Cuttable(httpx.AsyncByteStream):
         while True:
             more = asyncio.ensure_future(anext(chunks, None))
             cut = asyncio.ensure_future(self._closed.wait())
-            await asyncio.wait((more, cut), return_when=asyncio.FIRST_COMPLETED)
-            was_cut = cut.done()
-            cut.cancel()
-            if was_cut:
+            try:
+                await asyncio.wait((more, cut), return_when=asyncio.FIRST_COMPLETED)
+                if cut.done():
+                    raise httpx.ReadError("the way is closed")
+                chunk = await more
+            finally:
+                cut.cancel()
                 await silently(more)
-                raise httpx.ReadError("the way is closed")
-            if (chunk := await more) is None:
+            if chunk is None:
                 return
             yield chunk
 

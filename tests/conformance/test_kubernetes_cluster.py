@@ -6,6 +6,7 @@ Over the API server in this process, and over the cluster of `STOKE_TEST_KUBECON
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from random import Random
@@ -25,14 +26,16 @@ from tests.support.kube_kubelet import NO_REGISTRY
 from tests.support.kube_plane import SlowStore, Stays
 
 GPU_MEMORY_MIB: Final = 1024
-SMALL: Final[dict[str, Any]] = {"memory_mib": 48, "cpu": 0.02}
+SMALL: Final[dict[str, Any]] = {"memory_mib": 48, "cpu": 0.5}
 FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, InstanceState.READY
 
 
 class ClusterBeds(KubernetesBeds):
+    # Requests are small, as many are to fit; limits are not, as a Python that may use little starts slowly.
     settings: ClassVar = KubernetesSettings(
-        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU_RESOURCE),), image_failing_s_max=15.0, node_lost_s=1.0
-    )
+        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU_RESOURCE),), cpu_request_share=0.02,
+        image_failing_s_max=15.0, node_lost_s=1.0,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,13 @@ async def test_an_image_that_cannot_be_had_is_named_while_it_is_tried_and_ends_t
     assert ended.reason.startswith("Function instance could not be started: ")
     assert image in ended.reason or NO_REGISTRY in ended.reason
     await bed.launched(bed.server())
+
+
+async def test_a_program_that_its_image_does_not_have_is_named(bed: ClusterBed) -> None:
+    status = await bed.launched(bed.server(command=["/no-such-program"], args=[]), FAILED)
+    assert status.reason.startswith("StartError: ")
+    assert '"/no-such-program"' in status.reason
+    assert "no such file or directory" in status.reason
 
 
 async def test_more_instances_than_cards_wait_saying_so_and_take_what_is_given_back(bed: ClusterBed) -> None:
@@ -158,6 +168,8 @@ class Crashing(Stays):
         return {p["metadata"]["labels"][LABEL_INSTANCE] for p in ours if "deletionTimestamp" not in p["metadata"]}
 
 
+# Whoever crashes in the middle of a TLS handshake leaves a socket to the interpreter.
+@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_crashes_of_the_control_plane_at_any_point_leave_no_pod_without_a_record(bed: ClusterBed) -> None:
     cluster = Crashing(bed)
     for _ in range(20 if KUBECONFIG else 2):
@@ -176,3 +188,4 @@ async def test_crashes_of_the_control_plane_at_any_point_leave_no_pod_without_a_
         while await cluster.alive():
             await asyncio.sleep(0.05)
     await plane.crash()
+    gc.collect()

@@ -71,8 +71,9 @@ class Kubelet:
             conditions=conditions,
         )
 
-    def ended(self, pod: Object, code: int, reason: str) -> None:
-        state = {"name": "instance", "ready": False, "state": {"terminated": {"exitCode": code, "reason": reason}}}
+    def ended(self, pod: Object, code: int, reason: str, message: str = "") -> None:
+        terminated = {"exitCode": code, "reason": reason, **({"message": message} if message else {})}
+        state = {"name": "instance", "ready": False, "state": {"terminated": terminated}}
         phase = "Succeeded" if code == 0 else "Failed"
         self.api.set_status(pod["metadata"]["name"], phase=phase, containerStatuses=[state])
 
@@ -150,6 +151,11 @@ class ProcessKubelet(Kubelet):
         self.api.bind(name, node)
         if container["image"].startswith(NO_REGISTRY):
             await self._pull_in_vain(pod, told)
+            return
+        if why := _why_not_started(container):
+            self.ended(pod, 128, "StartError", why)
+            await told.wait()
+            self.api.confirm_deleted(name)
             return
         process = self._start(name, container, ip)
         self.processes[name] = process
@@ -269,6 +275,13 @@ class ProcessKubelet(Kubelet):
         return [
             {"metadata": {"name": name}, "containers": [{"name": "instance", "usage": usage}]} for name, usage in usages
         ]
+
+
+def _why_not_started(container: Object) -> str:
+    program = container.get("command", ["python3"])[0]
+    if program == "python3" or Path(program).exists():
+        return ""
+    return f'runc create failed: unable to start container process: exec: "{program}": no such file or directory'
 
 
 async def _probe(ip: str, probe: Object) -> bool:

@@ -19,6 +19,8 @@ _IMAGE_FAILS: Final = frozenset(
 _NEVER_STARTS: Final = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff", "InvalidImageName"}
 )
+# It did not end by itself, or nobody saw how: the runtime's words say more than the exit code that stands beside them.
+_NO_EXIT: Final = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
 _REASON_CHARS_MAX: Final = 1000
 
 
@@ -93,7 +95,7 @@ def noted_state(pod: Mapping[str, Any]) -> str:
 
 
 def _died(status: Mapping[str, Any], terminated: Mapping[str, Any], evicted: str, node: str) -> Seen:
-    code = terminated.get("exitCode")
+    code = None if terminated.get("reason") in _NO_EXIT else terminated.get("exitCode")
     said = str(status.get("message") or terminated.get("message") or "")
     why = str(status.get("reason") or terminated.get("reason") or "")
     reason = evicted or (f"{why}: {said}" if why and said else why or said)
