@@ -13,7 +13,7 @@ from tests.support.kube_stoke import running, server
 from tests.support.stoke import Load, Stoke, eventually
 
 # Over the API server in this process, the conformance tests show the same sooner.
-LONG = pytest.mark.usefixtures() if KUBECONFIG else pytest.mark.long
+LONG = pytest.mark.long if not KUBECONFIG else pytest.mark.filterwarnings("error")
 
 
 def test_no_request_fails_from_one_to_four_and_back_and_through_a_control_plane_that_is_killed(tmp_path: Path) -> None:
@@ -63,6 +63,30 @@ def test_what_stoke_up_is_told_of_a_cluster_is_checked(tmp_path: Path) -> None:
 def test_more_cards_than_there_are_is_the_current_error_until_it_is_no_more(tmp_path: Path) -> None:
     settings = {"gpus": [{"upToMib": 1024, "resource": GPU_RESOURCE}], "cpuRequestShare": 0.02}
     with running(tmp_path, **settings) as (stoke, cluster):
+        free = cluster.free_cards()
+        if not free:
+            pytest.skip(f"no node of the cluster has a free {GPU_RESOURCE}")
+        stoke.deploy("main", **server(cluster) | {"gpuMemorySize": 1024, "cpu": 0.5})
+        stoke.provision("main", free + 1)
+        stoke.await_current("main", free, 60.0 * cluster.patience)
+        said = eventually(lambda: stoke.status("main")["currentError"], "a currentError")
+        assert said.startswith("Unschedulable: 0/")
+        assert f"Insufficient {GPU_RESOURCE}" in said
+        assert said in stoke.status("main")["progress"]
+        assert len(stoke.ready("main")) == free
+        stoke.provision("main", free)
+        eventually(lambda: stoke.status("main")["currentError"] == "", "no error is left")
+        assert len(stoke.ready("main")) == free
+
+
+def is_elsewhere(stoke: Stoke, lost: set[str], count: int) -> bool:
+    ready = {row["instance_id"] for row in stoke.ready("main")}
+    return len(ready) == count and not ready & lost
+
+
+@LONG
+def test_a_node_that_is_cut_off_under_load_costs_no_request_that_may_be_sent_again(tmp_path: Path) -> None:
+    with running(tmp_path) as (stoke, cluster):
         if cluster.why_no_cut:
             pytest.skip(cluster.why_no_cut)
         slow = cluster.patience
