@@ -133,6 +133,12 @@ class RealCluster(Cluster):
         self._http = httpx.Client(base_url=access.server, verify=access.tls(), headers=headers, timeout=30.0)
         self._path = pods_path(access.namespace)
 
+    def __enter__(self) -> RealCluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def pods(self) -> dict[str, Object]:
         ours = self._items(self._path, labelSelector=selector(self.owner))
         return {item["metadata"]["name"]: item for item in ours}
@@ -156,18 +162,9 @@ def _told(command: str, node: str) -> None:
 
 
 @contextmanager
-def some_cluster(folder: Path) -> Iterator[Cluster]:
-    if KUBECONFIG:
-        yield RealCluster()
-        return
-    with FakeCluster(folder) as cluster:
-        yield cluster
-
-
-@contextmanager
 def running(folder: Path, **settings: Any) -> Iterator[tuple[Stoke, Cluster]]:
     """A Stoke on a cluster, which leaves nothing behind there."""
-    with some_cluster(folder) as cluster:
+    with RealCluster() if KUBECONFIG else FakeCluster(folder) as cluster:
         file = folder / "kubernetes.yaml"
         file.write_text(yaml.safe_dump({"owner": cluster.owner, **settings}))
         options = ("--listen", "127.0.0.1:0", "--backend", "kubernetes", "--kubeconfig", str(cluster.kubeconfig))
