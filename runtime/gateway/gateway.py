@@ -104,6 +104,7 @@ class Gateway:
             idle_timeout_s=settings.instance_idle_s,
             outlier_limits=settings.outlier_limits,
             ejected=self.metrics.ejected,
+            bereave=self._bereave,
         )
         self.async_invocations = AsyncInvocations(self, connect(settings.store))
         self.reporter = Reporter(
@@ -300,6 +301,13 @@ class Gateway:
         if deadlines is None:
             deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, lambda each: each.timed_out())
         return deadlines
+
+    def _bereave(self, instance_id: str) -> None:
+        """Nothing more is heard of an instance."""
+        for deadlines in self._running.values():
+            for invocation in deadlines:
+                if invocation.instance_id == instance_id:
+                    invocation.bereaved()
 
     def give_back(self, lease: Lease, now_s: float) -> None:
         """Release a lease, and tell the request that got its slot."""

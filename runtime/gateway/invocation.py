@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 # A request is sent to so many instances at most: one that kills each of them must end.
 _SENT_MAX: Final = 3
 
+# What an instance has said before it was removed is here by then, unless the client is slow to take it.
+_LAST_WORDS_S: Final = 3.0
+
 # Header lines, encoded once; what differs from request to request is put in.
 _REQUEST_ID: Final = f"{HEADER_REQUEST_ID}: %b\r\n".encode()
 _TO_CLIENT: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_INVOCATION_DURATION}: %d\r\n%b%b".encode()
@@ -158,6 +161,30 @@ class Invocation(Relay):
             more_headers=id_line + destination.response_headers,
         )
 
+    @property
+    def instance_id(self) -> str:
+        """The instance that it was sent to last, "" while it waits for its first."""
+        return "" if self._upstream is None else self._upstream.record.instance_id
+
+    def bereaved(self) -> None:
+        """Its instance is no more, though its connection does not say so. An answer that still comes may end."""
+        connection = self.connection
+        if connection is None:
+            return
+        if self._answered:
+            get_running_loop().call_later(_LAST_WORDS_S, self._heard_out, connection, self._answer_bytes)
+        else:
+            self._lose()
+
+    def _heard_out(self, connection: ClientConnection, answer_bytes: int) -> None:
+        """Nothing has come since, and not because the client does not read."""
+        if self.connection is connection and self._answer_bytes == answer_bytes and not connection.is_paused:
+            self._lose()
+
+    def _lose(self) -> None:
+        self._drop_connection()
+        self.response_failed(ConnectionFailed("its instance was removed, and nothing more was heard of it"))
+
     def outrun(self, now_s: float) -> None:
         """Its place in the queue went to another request."""
         message = "its place in the queue went to a request of higher priority, or of a function with fewer waiting"
@@ -272,7 +299,7 @@ class Invocation(Relay):
             duration_s=duration_s,
             wait_s=wait_s,
             cold_start=self._cold_start,
-            instance_id="" if self._upstream is None else self._upstream.record.instance_id,
+            instance_id=self.instance_id,
             request_bytes=exchange.body_bytes,
             response_bytes=self._answer_bytes,
             client_ip=exchange.client_ip,

@@ -33,6 +33,10 @@ PROBE_AFTER_S: Final = 1.0
 # succeed, and cost the next request too.
 SUSPECT_AFTER_S: Final = 0.05
 
+# An instance that is removed has ended, and its connections with it; what it said last is read by then. Only of one on
+# a machine that is cut off nothing is heard, not even that.
+BEREAVED_AFTER_S: Final = 1.0
+
 
 class Upstream:
     """One instance that takes requests or has taken some."""
@@ -66,15 +70,18 @@ class Upstreams:
         idle_timeout_s: float,
         outlier_limits: OutlierLimits,
         ejected: Counter[tuple[VersionKey, str]],
+        bereave: Callable[[str], None],
     ) -> None:
         """`gate` gives the gate of a function version; `wake` tells tickets of their leases; `slots`, how many of an
-        instance's slots may be used here; `ejected` counts those that were kept from requests."""
+        instance's slots may be used here; `ejected` counts those that were kept from requests; `bereave` tells the
+        requests that a removed instance still has that no answer comes."""
         self._loop = loop
         self._gate = gate
         self._wake = wake
         self._spawn = spawn
         self._limits = outlier_limits
         self._ejected = ejected
+        self._bereave = bereave
         self._report_soon = report_soon
         self._slots = slots
         self._connect_timeout_s = connect_timeout_s
@@ -136,6 +143,7 @@ class Upstreams:
         instance = upstream.gate.instance(instance_id)
         if instance is not None and instance.in_flight:
             self._leaving[instance_id] = upstream
+            self._loop.call_later(BEREAVED_AFTER_S, self._is_gone, instance_id)
         upstream.gate.remove_instance(instance_id)
 
     def forget_left(self) -> None:
@@ -249,6 +257,11 @@ class Upstreams:
                     self._restore(upstream)
                 return
             after_s = PROBE_AFTER_S
+
+    def _is_gone(self, instance_id: str) -> None:
+        """Unless it was put back, as one is when the store had lost it."""
+        if instance_id not in self._by_id:
+            self._bereave(instance_id)
 
     def _peers(self, upstream: Upstream) -> list[Health]:
         """The others of its function that take requests, or would if they were not left out."""

@@ -188,6 +188,11 @@ class ClientConnection:
             self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not self._poll.poll(0)
 
+    @property
+    def is_paused(self) -> bool:
+        """Nothing is read, as nobody takes what was."""
+        return self._reading_paused
+
     def pause_reading(self) -> None:
         if not self._reading_paused and not self.transport.is_closing():
             self._reading_paused = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -35,6 +35,10 @@ class Deadlines(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._since)
+
+    def __iter__(self) -> Iterator[T]:
+        """Those inside now, in the order they came; others may come and go meanwhile."""
+        return iter(list(self._since))
 
     def __contains__(self, item: T) -> bool:
         return item in self._since

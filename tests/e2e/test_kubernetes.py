@@ -90,7 +90,7 @@ def test_a_node_that_is_cut_off_under_load_costs_no_request_that_may_be_sent_aga
         if cluster.why_no_cut:
             pytest.skip(cluster.why_no_cut)
         slow = cluster.patience
-        stoke.deploy("main", **server(cluster), instanceConcurrency=4)
+        stoke.deploy("main", **server(cluster), instanceConcurrency=4, retryable=True, timeout=120)
         stoke.provision("main", 6)
         stoke.await_current("main", 6, 60.0 * slow)
         nodes = cluster.nodes()

@@ -27,6 +27,9 @@ from tests.support.kube_kubelet import ProcessKubelet
 from tests.support.kube_wire import served
 from tests.support.stoke import Stoke, eventually
 
+# Answers in one packet each: what is cut between an answer's head and its body cannot be asked for again.
+_BUFFERED: Final = 'protocol_version = "HTTP/1.1"; wbufsize = -1'
+PROGRAM: Final = SERVER.replace('"seen": seen', '"seen": len(seen)').replace('protocol_version = "HTTP/1.1"', _BUFFERED)
 GPUS_EACH: Final = 2  # of a node of the API server in this process
 
 
@@ -61,7 +64,7 @@ class Cluster(ABC):
 
 class FakeCluster(Cluster):
     # Pods of a cluster have a network of their own each; here they are loopback addresses, of which one is to be taken.
-    program = SERVER.replace('"0.0.0.0"', 'os.environ["FAKE_POD_IP"]')
+    program = PROGRAM.replace('"0.0.0.0"', 'os.environ["FAKE_POD_IP"]')
     patience = 1.0
 
     def __init__(self, folder: Path) -> None:
@@ -122,7 +125,7 @@ class FakeCluster(Cluster):
 
 class RealCluster(Cluster):
     kubeconfig = Path(KUBECONFIG)
-    program = SERVER
+    program = PROGRAM
     patience = 4.0
     why_no_cut = "" if CUT_NODE and HEAL_NODE else "STOKE_TEST_CUT_NODE and STOKE_TEST_HEAL_NODE name no commands"
 
