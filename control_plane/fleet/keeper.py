@@ -235,15 +235,18 @@ class FleetKeeper:
 
     async def follow(self) -> None:
         """Follow the backend for ever; after each loss of connection compare everything anew."""
+        said = ""
         while True:
             try:
                 events = self._backend.watch()
                 await self._compare(await self._backend.list())
                 self.connected.set()
+                said = ""
                 async for status in events:
                     await self._heard(status)
             except Unavailable as error:
-                log.warning("fleet.backend_away error=%s", error)
+                log.log(logging.DEBUG if str(error) == said else logging.WARNING, "fleet.backend_away error=%s", error)
+                said = str(error)
             self.connected.clear()
             await self._clock.sleep(RECONNECT_S)
 

@@ -118,6 +118,40 @@ async def test_an_api_server_that_is_away_costs_no_instance() -> None:
 
 
 @in_virtual_time
+async def test_an_api_server_that_has_just_begun_and_knows_no_rights_yet_costs_no_instance() -> None:
+    """As a real one does for a second or two: what is allowed is forbidden until it has read the roles."""
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await until(plane.keeper.connected.is_set)
+    await plane.settle(2)
+    before = set(cluster.store.records)
+    cluster.api.sever = lambda method, _path: "before" if method == "PATCH" else ""
+    await asyncio.sleep(5.0)  # both run, and what is to be noted on them is tried again and again
+    forbidden = status_answer(403, "Forbidden", 'pods "p" is forbidden: User "u" cannot patch resource "pods"')
+    cluster.api.refuse = lambda _method, _path: forbidden
+    cluster.api.sever = lambda _method, _path: ""
+    cluster.api.end_watches()
+    await asyncio.sleep(3.0)
+    cluster.api.refuse = lambda _method, _path: None
+    await plane.until(2)
+    assert set(cluster.store.records) == before
+    await plane.crash()
+
+
+@in_virtual_time
+async def test_rights_that_are_not_there_end_a_launch_with_the_api_servers_words() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await until(plane.keeper.connected.is_set)
+    forbidden = status_answer(403, "Forbidden", 'User "u" cannot patch resource "pods"')
+    cluster.api.refuse = lambda method, _path: forbidden if method == "PATCH" else None
+    await plane.settle(1)
+    await until(lambda: plane.keeper.current_error(KEY) != "", 60.0)
+    assert plane.keeper.current_error(KEY).startswith("the cluster refused to note the instance's state: User ")
+    await plane.crash()
+
+
+@in_virtual_time
 async def test_an_instance_on_a_node_that_is_cut_off_is_replaced_and_never_adopted_again() -> None:
     cluster = Cluster(nodes=2)
     plane = await cluster.begin()

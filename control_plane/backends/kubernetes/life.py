@@ -29,6 +29,7 @@ _PROBE_PERIOD_S_MAX: Final = 0.5
 _LOOK_AGAIN_S: Final = 5.0
 _API_AGAIN_S: Final = 0.5
 _OUTPUT_S_MAX: Final = 5.0
+_FORBIDDEN_S: Final = 20.0  # an API server that has just begun forbids everything until it has read the roles
 _NO_ANSWER: Final = "no answer in time"
 GRACE_S_MIN: Final = 1  # 0 would take the Pod off the books while its container runs
 
@@ -164,11 +165,8 @@ class Life:
     async def _until_running(self) -> None:
         """A pull and the wait for a node are no part of the launch; in vain they are not borne for ever."""
         settings, clock = self._world.settings, self._world.clock
-        limits_s = {
-            Trouble.NO_PLACE: settings.pending_s_max,
-            Trouble.IMAGE: settings.image_failing_s_max,
-            Trouble.HOPELESS: settings.image_failing_s_max,
-        }
+        failing_s = settings.image_failing_s_max
+        limits_s = {Trouble.NO_PLACE: settings.pending_s_max, Trouble.IMAGE: failing_s, Trouble.HOPELESS: failing_s}
         trouble, since_s = Trouble.NONE, clock.monotonic_s()
         while self.seen.phase is Phase.WAITING:
             self._news.clear()
@@ -238,16 +236,20 @@ class Life:
     async def _note(self, annotations: Mapping[str, str]) -> None:
         """Write on the Pod, for as long as it takes: what is not written does not count."""
         body = {"metadata": {"uid": self.uid, "annotations": dict(annotations)}}
+        forbidden_since_s = float("inf")
         while True:
             try:
                 await self._world.client.patch(self.path, body)
                 return
             except ApiAway:
-                await self._world.clock.sleep(_API_AGAIN_S)
+                pass
             except ApiError as error:
                 if error.status in (404, 409, 422):  # it is gone, or another has its name: the watch will tell
                     await asyncio.Event().wait()
-                raise _Failure(f"the cluster refused to note the instance's state: {error}") from error
+                forbidden_since_s = min(forbidden_since_s, now_s := self._world.clock.monotonic_s())
+                if error.status != 403 or now_s - forbidden_since_s >= _FORBIDDEN_S:
+                    raise _Failure(f"the cluster refused to note the instance's state: {error}") from error
+            await self._world.clock.sleep(_API_AGAIN_S)
 
     # -- while READY --------------------------------------------------------------------------------------------------
 
