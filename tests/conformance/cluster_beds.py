@@ -40,6 +40,20 @@ IMAGE: Final = os.environ.get("STOKE_TEST_IMAGE", "python:3.11-slim")
 GPU_RESOURCE: Final = os.environ.get("STOKE_TEST_GPU_RESOURCE", "nvidia.com/gpu")
 CUT_NODE: Final = os.environ.get("STOKE_TEST_CUT_NODE", "")
 HEAL_NODE: Final = os.environ.get("STOKE_TEST_HEAL_NODE", "")
+# On as many nodes as there are, whatever else is on them.
+APART: Final[Object] = {
+    "podAntiAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "weight": 100,
+                "podAffinityTerm": {
+                    "labelSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "stoke"}},
+                    "topologyKey": "kubernetes.io/hostname",
+                },
+            }
+        ]
+    }
+}
 FAKE_GPUS: Final = 2  # on each node of the API server in this process
 
 
@@ -195,6 +209,31 @@ class Way(httpx.AsyncBaseTransport):
         return answer
 
     async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class Heedless(httpx.AsyncBaseTransport):
+    """Ends what it has begun though whoever asked has crashed, as packets do; then nothing is left half open."""
+
+    def __init__(self, access: Access) -> None:
+        verify = access.tls() if access.server.startswith("https") else False
+        self._inner = httpx.AsyncHTTPTransport(verify=verify, limits=httpx.Limits(max_connections=None))
+        self._begun: set[asyncio.Task[httpx.Response]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        task = asyncio.ensure_future(self._inner.handle_async_request(request))
+        self._begun.add(task)
+        answer = await asyncio.shield(task)
+        self._begun.discard(task)
+        return answer
+
+    async def aclose(self) -> None:
+        """Its clients come and go."""
+
+    async def end(self) -> None:
+        for answer in await asyncio.gather(*self._begun, return_exceptions=True):
+            if isinstance(answer, httpx.Response):
+                await answer.aclose()
         await self._inner.aclose()
 
 

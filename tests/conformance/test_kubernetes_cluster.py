@@ -6,7 +6,6 @@ Over the API server in this process, and over the cluster of `STOKE_TEST_KUBECON
 from __future__ import annotations
 
 import asyncio
-import gc
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from random import Random
@@ -21,7 +20,15 @@ from control_plane.clock import SystemClock
 from control_plane.fleet.keeper import Limits
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
 from runtime.node import hooks
-from tests.conformance.cluster_beds import GPU_RESOURCE, KUBECONFIG, ClusterBed, KubernetesBeds, free_cards
+from tests.conformance.cluster_beds import (
+    APART,
+    GPU_RESOURCE,
+    KUBECONFIG,
+    ClusterBed,
+    Heedless,
+    KubernetesBeds,
+    free_cards,
+)
 from tests.support.kube_kubelet import NO_REGISTRY
 from tests.support.kube_plane import SlowStore, Stays
 
@@ -33,7 +40,7 @@ FAILED, LAUNCHING, READY = InstanceState.FAILED, InstanceState.LAUNCHING, Instan
 class ClusterBeds(KubernetesBeds):
     # Requests are small, as many are to fit; limits are not, as a Python that may use little starts slowly.
     settings: ClassVar = KubernetesSettings(
-        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU_RESOURCE),), cpu_request_share=0.02,
+        gpus=(GpuRule(up_to_mib=GPU_MEMORY_MIB, resource=GPU_RESOURCE),), cpu_request_share=0.02, affinity=APART,
         image_failing_s_max=15.0, node_lost_s=1.0,
     )  # fmt: skip
 
@@ -150,10 +157,12 @@ class Crashing(Stays):
         self.namespace = bed.settings.namespace or bed.access.namespace
         self.store = SlowStore()
         self.chance, self.clock, self.hooks = Random(1), SystemClock(), hooks
+        self.way = Heedless(bed.access)
         self._run = uuid.uuid4().hex[:6]
 
     def client(self) -> KubernetesClient:
-        return KubernetesClient(self.access, self.clock, self.chance, calls_per_s=self.settings.calls_per_s)
+        rate = self.settings.calls_per_s
+        return KubernetesClient(self.access, self.clock, self.chance, calls_per_s=rate, transport=self.way)
 
     def spec(self, instance_id: str) -> LaunchSpec:
         return self.bed.server(instance_id=instance_id, initializer="x", **SMALL)
@@ -167,8 +176,6 @@ class Crashing(Stays):
         return {p["metadata"]["labels"][LABEL_INSTANCE] for p in ours if "deletionTimestamp" not in p["metadata"]}
 
 
-# Whoever crashes in the middle of a TLS handshake leaves a socket to the interpreter.
-@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_crashes_of_the_control_plane_at_any_point_leave_no_pod_without_a_record(bed: ClusterBed) -> None:
     cluster = Crashing(bed)
     for _ in range(20 if KUBECONFIG else 2):
@@ -187,4 +194,4 @@ async def test_crashes_of_the_control_plane_at_any_point_leave_no_pod_without_a_
         while await cluster.alive():
             await asyncio.sleep(0.05)
     await plane.crash()
-    gc.collect()
+    await cluster.way.end()

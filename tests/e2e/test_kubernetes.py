@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.cluster_beds import GPU_RESOURCE, KUBECONFIG
+from tests.conformance.cluster_beds import APART, GPU_RESOURCE, KUBECONFIG
 from tests.support.kube_stoke import running, server
 from tests.support.stoke import Load, Stoke, eventually
 
@@ -86,11 +86,11 @@ def is_elsewhere(stoke: Stoke, lost: set[str], count: int) -> bool:
 
 @LONG
 def test_a_node_that_is_cut_off_under_load_costs_no_request_that_may_be_sent_again(tmp_path: Path) -> None:
-    with running(tmp_path) as (stoke, cluster):
+    with running(tmp_path, affinity=APART, cpuRequestShare=0.02) as (stoke, cluster):
         if cluster.why_no_cut:
             pytest.skip(cluster.why_no_cut)
         slow = cluster.patience
-        stoke.deploy("main", **server(cluster), instanceConcurrency=4, retryable=True, timeout=120)
+        stoke.deploy("main", **server(cluster), instanceConcurrency=4, retryable=True, timeout=120, cpu=0.5)
         stoke.provision("main", 6)
         stoke.await_current("main", 6, 60.0 * slow)
         nodes = cluster.nodes()
