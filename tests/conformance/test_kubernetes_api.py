@@ -87,7 +87,10 @@ async def test_a_pod_is_made_once_and_only_if_it_is_valid(asking: Asking) -> Non
 
 async def test_a_patch_adds_and_takes_away_and_is_only_for_the_pod_of_its_uid(asking: Asking) -> None:
     uid = (await asking.create()).json()["metadata"]["uid"]
-    assert (await asking.patch(uid=uid, annotations={"b": "2"})).json()["metadata"]["annotations"] == {"a": "1", "b": "2"}
+    assert (await asking.patch(uid=uid, annotations={"b": "2"})).json()["metadata"]["annotations"] == {
+        "a": "1",
+        "b": "2",
+    }
     assert (await asking.patch(uid=uid, annotations={"a": None})).json()["metadata"]["annotations"] == {"b": "2"}
     immutable = f'Pod "{asking.name}" is invalid: metadata.uid: Invalid value: "{NOBODY}": field is immutable'
     assert refusal(await asking.patch(uid=NOBODY, annotations={"b": "3"})) == (422, "Invalid", immutable)

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from control_plane.backends.kubernetes.access import Access
+from control_plane.backends.kubernetes.assemble import Found
+from control_plane.backends.kubernetes.sweep import sweep
 from control_plane.fleet.keeper import Limits
 from runtime.contract import InstanceState
-from tests.support.kube_api import KubeApi, status_answer
+from tests.support.kube_api import NAMESPACE, KubeApi, status_answer
 from tests.support.kube_plane import KEY, Cluster, until
 from tests.support.virtual_time import VirtualTimeLoop, in_virtual_time
 
@@ -275,3 +278,23 @@ async def test_an_evicted_instance_fails_with_the_clusters_words() -> None:
     await until(lambda: name.removeprefix("stoke-") not in cluster.store.records)
     assert "(Evicted: The node was low on resource: memory.)" in plane.keeper.current_error(KEY)
     await plane.crash()
+
+
+@in_virtual_time
+async def test_a_sweep_passes_over_a_pod_whose_name_another_has_by_now() -> None:
+    cluster = Cluster()
+    plane = await cluster.begin()
+    await plane.until(2)
+    await plane.crash()
+    first, second = sorted(cluster.api.pods)
+
+    def replaced(method: str, path: str) -> None:
+        if method == "PATCH" and path.endswith(first):
+            cluster.api.pods[first]["metadata"]["uid"] = "of-another"
+
+    cluster.api.refuse = replaced
+    client = cluster.client()
+    assert await sweep(client, Found(Access("http://cluster", NAMESPACE), cluster.settings, NAMESPACE)) == 2
+    await client.close()
+    assert "deletionTimestamp" not in cluster.api.pods[first]["metadata"]
+    await until(lambda: second not in cluster.api.pods)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 Object = dict[str, Any]
 NAMESPACE = "tests"
 HISTORY_MAX = 1000
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 class Refusal(Exception):
@@ -170,7 +172,8 @@ class KubeApi:
             case "GET", ["api", "v1", "namespaces", _, "pods", name]:
                 return _json(_copied(self._pod(name)))
             case "GET", ["api", "v1", "namespaces", _, "pods", name, "log"]:
-                self._pod(name)
+                if not self._pod(name)["status"].get("containerStatuses"):
+                    return Answer(204)
                 lines = int(query.get("tailLines", 10**9))
                 return Answer(200, chunks=self.read_log(name, lines, query.get("follow") == "true"))
             case "PATCH", ["api", "v1", "namespaces", _, "pods", name]:
@@ -189,10 +192,17 @@ class KubeApi:
     def _create(self, namespace: str, body: Object) -> Object:
         pod = _copied(body)
         metadata = pod["metadata"]
-        if metadata["name"] in self.pods:
-            raise Refusal(409, "AlreadyExists", f'pods "{metadata["name"]}" already exists')
+        if (there := self.pods.get(metadata["name"])) is not None:
+            ending = "object is being deleted: " if "deletionTimestamp" in there["metadata"] else ""
+            raise Refusal(409, "AlreadyExists", f'{ending}pods "{metadata["name"]}" already exists')
+        if not _NAME.fullmatch(metadata["name"]):
+            raise _invalid(
+                metadata["name"],
+                "metadata.name",
+                f'Invalid value: "{metadata["name"]}": a lowercase RFC 1123 subdomain',
+            )
         if not pod["spec"]["containers"][0].get("image"):
-            raise Refusal(422, "Invalid", "spec.containers[0].image: Required value")
+            raise _invalid(metadata["name"], "spec.containers[0].image", "Required value")
         metadata |= {"namespace": namespace, "uid": str(uuid.uuid4()), "creationTimestamp": "2026-01-01T00:00:00Z"}
         pod["status"] = {"phase": "Pending"}
         return self.put("pods", pod, "ADDED")
@@ -202,10 +212,15 @@ class KubeApi:
         metadata = dict(body.get("metadata") or {})
         uid = metadata.pop("uid", pod["metadata"]["uid"])
         if uid != pod["metadata"]["uid"]:
-            raise Refusal(409, "Conflict", f"the UID in the precondition ({uid}) does not match the UID in record")
+            raise _invalid(name, "metadata.uid", f'Invalid value: "{uid}": field is immutable')
+        added = set(metadata.get("finalizers") or ()) - set(pod["metadata"].get("finalizers") or ())
+        if added and "deletionTimestamp" in pod["metadata"]:
+            why = "Forbidden: no new finalizers can be added if the object is being deleted"
+            raise _invalid(name, "metadata.finalizers", why)
         for key, value in metadata.items():
             if isinstance(value, dict):
-                pod["metadata"][key] = {**pod["metadata"].get(key, {}), **value}
+                merged = {**pod["metadata"].get(key, {}), **value}
+                pod["metadata"][key] = {each: text for each, text in merged.items() if text is not None}
             elif value is None:
                 pod["metadata"].pop(key, None)
             else:
@@ -217,7 +232,8 @@ class KubeApi:
         metadata = pod["metadata"]
         uid = (body.get("preconditions") or {}).get("uid", metadata["uid"])
         if uid != metadata["uid"]:
-            raise Refusal(409, "Conflict", f"Precondition failed: UID in precondition: {uid}")
+            why = f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']})"
+            raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on Pod "{name}": {why}')
         default_s = pod["spec"].get("terminationGracePeriodSeconds", 30)
         grace_s = int(body.get("gracePeriodSeconds", default_s)) if pod["spec"].get("nodeName") else 0
         if "deletionTimestamp" in metadata and grace_s >= metadata["deletionGracePeriodSeconds"]:
@@ -252,7 +268,7 @@ class KubeApi:
                 "kind": "Status",
                 "code": 410,
                 "reason": "Expired",
-                "message": f"too old resource version: {since}",
+                "message": f"too old resource version: {since} ({self.oldest})",
             }
             yield _line({"type": "ERROR", "object": status})
             return
@@ -281,6 +297,10 @@ class KubeApi:
             yield _line({"type": "BOOKMARK", "object": {"kind": kind[:-1].capitalize(), "metadata": metadata}})
         finally:
             self.watches.discard(watch)
+
+
+def _invalid(name: str, field: str, why: str) -> Refusal:
+    return Refusal(422, "Invalid", f'Pod "{name}" is invalid: {field}: {why}')
 
 
 def status_answer(code: int, reason: str, message: str, **headers: str) -> Answer:

@@ -23,7 +23,9 @@ def _no_place(nodes: int, ready: int) -> str:
     away = f"{nodes - ready} node(s) had untolerated taint(s)"
     short = f"{ready} Insufficient {GPU}"
     why = ", ".join([away] * (ready < nodes) + [short] * (ready > 0))
-    return f"0/{nodes} nodes are available: {why}. no new claims to deallocate."
+    none = f"0/{nodes} nodes are available"
+    rest = f"preemption: {none}: {nodes} No preemption victims found for incoming pod."
+    return f"{none}: {why}. no new claims to deallocate, {rest}"
 
 
 def _is_ready(node: Object) -> bool:

@@ -34,7 +34,7 @@ async def sweep(client: KubernetesClient, found: Found) -> int:
             await client.patch(name, {"metadata": {"uid": uid, "finalizers": others or None}})
             await client.delete(name, grace_s=GRACE_S, uid=uid)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status not in (404, 409, 422):  # gone, or its name is another's by now
                 raise
     return len(items)
 
