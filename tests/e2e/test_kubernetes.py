@@ -90,7 +90,7 @@ def test_a_node_that_is_cut_off_under_load_costs_no_request_that_may_be_sent_aga
         if cluster.why_no_cut:
             pytest.skip(cluster.why_no_cut)
         slow = cluster.patience
-        stoke.deploy("main", **server(cluster), instanceConcurrency=4, retryable=True, timeout=120, cpu=0.5)
+        stoke.deploy("main", **server(cluster), instanceConcurrency=4, retryable=True, timeout=150, cpu=0.5)
         stoke.provision("main", 6)
         stoke.await_current("main", 6, 60.0 * slow)
         nodes = cluster.nodes()
@@ -98,12 +98,12 @@ def test_a_node_that_is_cut_off_under_load_costs_no_request_that_may_be_sent_aga
             pytest.skip(f"a cut needs instances on two nodes; all six are on {set(nodes.values())}")
         node = min(nodes.values())
         lost = {instance for instance, on in nodes.items() if on == node}
-        with Load(stoke.trigger_url("main"), users=2).running() as load:
+        with Load(stoke.trigger_url("main"), users=2, timeout_s=150.0).running() as load:
             load.await_more(10)
             cluster.cut(node)
             try:
                 eventually(lambda: is_elsewhere(stoke, lost, 6), "all six are elsewhere", 60.0 * slow)
-                load.await_more(10)
+                load.await_more(10, 30.0 * slow)
             finally:
                 cluster.heal(node)
             eventually(lambda: not {f"stoke-{name}" for name in lost} & set(cluster.pods()), "they end", 60.0 * slow)

@@ -179,8 +179,8 @@ class Stoke:
 class Load:
     """Closed-loop clients against one URL. Every answer but 200, and every broken connection, is a failure."""
 
-    def __init__(self, url: str, users: int, body: bytes = b"x") -> None:
-        self.url, self.body = url, body
+    def __init__(self, url: str, users: int, body: bytes = b"x", timeout_s: float = 30.0) -> None:
+        self.url, self.body, self.timeout_s = url, body, timeout_s
         self.answers: Counter[str] = Counter()
         self.slowest_s = 0.0
         self._stop = threading.Event()
@@ -188,7 +188,7 @@ class Load:
         self._threads = [threading.Thread(target=self._user, daemon=True) for _ in range(users)]
 
     def _user(self) -> None:
-        with httpx.Client(timeout=30.0) as client:
+        with httpx.Client(timeout=self.timeout_s) as client:
             while not self._stop.is_set():
                 began_s = time.monotonic()
                 try:
@@ -217,7 +217,7 @@ class Load:
         finally:
             self._stop.set()
             for thread in self._threads:
-                thread.join(35.0)
+                thread.join(self.timeout_s + 5.0)
 
     def await_more(self, requests: int, timeout_s: float = 30.0) -> None:
         """Wait until so many more requests have been answered."""
