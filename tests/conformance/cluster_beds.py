@@ -28,6 +28,7 @@ from control_plane.backends.kubernetes.outputs import OutputFolder
 from control_plane.backends.kubernetes.pods import pod_name
 from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.clock import SystemClock
+from control_plane.errors import Unavailable
 from runtime.contract import InstanceStatus, LaunchSpec
 from runtime.node import hooks
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
@@ -115,6 +116,15 @@ class ClusterBed(Bed):
         )
         self._running = asyncio.create_task(self.mine.run())
         await self._until(reached=True)
+        async with asyncio.timeout(30.0):
+            while not await self._has_nodes():
+                await asyncio.sleep(0.01)
+
+    async def _has_nodes(self) -> bool:
+        """Pods and nodes are listed side by side."""
+        with suppress(Unavailable):
+            return bool(await self.backend.info())
+        return False
 
     def transport(self) -> httpx.AsyncBaseTransport | None:
         return None
