@@ -363,6 +363,9 @@ class LaunchSpec(Message):
     health_failure_threshold: int = 3
     health_success_threshold: int = 1
     pool: str = ""  # the pool of nodes to launch it into; "" = anywhere
+    mounts: list[dict[str, Any]] = field(default_factory=list)  # `runtime.mounts.Mount`, as dicts
+    user_id: int = -1  # who it runs as; -1 = as the image says
+    group_id: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.api import fc3, functions, shapes3, tags_v2, wire
+from control_plane.api import fc3, functions, services, shapes3, tags_v2, wire
 from control_plane.api.auth import check_service
 from control_plane.api.context import Context, context, filtered, updated
 from control_plane.errors import AlreadyExists, InvalidArgument
@@ -175,7 +175,7 @@ def _service_change(name: str, given: dict[str, Any]) -> Callable[[Service | Non
 
     def change(stored: Service | None) -> Service:
         if stored is None:
-            return wire.build(Service, given, serviceName=name)
-        return wire.merge(stored, given, serviceName=name)
+            return services.checked(wire.build(Service, given, serviceName=name))
+        return services.checked(wire.merge(stored, given, serviceName=name))
 
     return change

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec
+from runtime.mounts import EMPTY, HOST, Mount, from_dicts
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare, gpu_environment
 
@@ -52,9 +53,10 @@ def create_body(
     containment: Containment,
     share: GpuShare | None = None,
     image: Mapping[str, Any] | None = None,
+    mounts: Sequence[Mount] | None = None,
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`. `image` is what the engine says of the image. A container shares its card
-    by time: MPS would have to be reached in it.
+    """The body of `POST /containers/create`. `image` is what the engine says of the image, `mounts` the spec's with
+    links followed. A container shares its card by time: MPS would have to be reached in it.
 
     Raises ShmSizeError.
     """
@@ -78,8 +80,26 @@ def create_body(
         body["Cmd"] = spec.args
     elif spec.args:
         body["Cmd"] = spec.args
-    if containment.user and not _user_of(image):
+    if spec.user_id >= 0:
+        body["User"] = f"{spec.user_id}:{spec.group_id}"
+    elif containment.user and not _user_of(image):
         body["User"] = containment.user
+    if mounts := from_dicts(spec.mounts) if mounts is None else mounts:
+        body["HostConfig"]["Mounts"] = [_mount(mount) for mount in mounts]
+    return body
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    """A volume without a name is removed with its container, so nothing of a mount is left behind."""
+    body: dict[str, Any] = {"Type": "volume", "Target": mount.mount_dir, "ReadOnly": mount.read_only}
+    if mount.kind == HOST:
+        return {**body, "Type": "bind", "Source": mount.path, "BindOptions": {"Propagation": "rprivate"}}
+    if mount.kind != EMPTY:
+        options = ",".join([f"addr={mount.server.strip('[]')}", "nfsvers=4", "ro" if mount.read_only else "rw"])
+        driver = {"Name": "local", "Options": {"type": "nfs", "o": options, "device": f":{mount.path}"}}
+        return {**body, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+    if mount.in_memory:
+        return {**body, "Type": "tmpfs", "TmpfsOptions": {"SizeBytes": mount.size_mib * 2**20, "Mode": 0o1777}}
     return body
 
 

@@ -17,7 +17,8 @@ from signal import SIGTERM
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec
-from runtime.node import cgroups, launch, process, processes, reasons
+from runtime.mounts import Mount
+from runtime.node import cgroups, launch, mounted, process, processes, reasons
 from runtime.node.docker import asked
 from runtime.node.docker.engine import Engine, EngineAway, EngineError
 from runtime.node.docker.images import FILE_NAME, FILE_PREFIX, Images
@@ -72,10 +73,15 @@ class DockerLauncher:
             raise LaunchRefused(
                 f"image '{spec.image}' must be {FILE_PREFIX} and a file's name in {self._settings.images}"
             )
+        self._mounts(spec)
         try:
             asked.shm_size_bytes(spec.environment)
         except asked.ShmSizeError as error:
             raise LaunchRefused(f"environment variable {error}") from error
+
+    def _mounts(self, spec: LaunchSpec) -> list[Mount]:
+        user = self._containment.user.partition(":")[0]
+        return mounted.of_container(spec, self._settings.allowed_mounts, may_be_root=user in ("", "0", "root"))
 
     def _check_engine(self) -> None:
         if self._settings.backend == "process":
@@ -155,7 +161,11 @@ class DockerLauncher:
 
     async def _create(self, spec: LaunchSpec, place: Place, name: str) -> None:
         image = self._images_seen.pop(spec.instance_id, {})
-        body = asked.create_body(spec, self._owner, self._containment, place.share, image)
+        try:
+            mounts = self._mounts(spec)
+        except LaunchRefused as error:  # by now: a folder of the machine may have gone since it was checked
+            raise Failure(str(error)) from error
+        body = asked.create_body(spec, self._owner, self._containment, place.share, image, mounts)
         body["Image"] = image.get("Id") or spec.image  # what was looked at, even if the name has moved on since
         await self._engine.call("POST", "/containers/create", body, name=name)
 
