@@ -151,6 +151,7 @@ def test_the_control_plane_may_do_no_more_than_keep_pods_and_look_at_nodes() -> 
     assert rules == {
         ("Role", "pods"): {"create", "get", "list", "watch", "delete", "patch"},
         ("Role", "pods/log"): {"get"},
+        ("Role", "secrets"): {"create", "delete"},  # neither shows what is in one
         ("ClusterRole", "nodes"): {"get", "list", "watch"},
     }
 

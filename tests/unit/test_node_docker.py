@@ -18,10 +18,11 @@ from runtime.node.docker.asked import (
     address_of,
     create_body,
     is_card_device,
+    registry_of,
     repeats_cards,
     shm_size_bytes,
 )
-from runtime.node.docker.pulls import PullProgress, read_credentials, registry_of, repository_and_tag
+from runtime.node.docker.pulls import PullProgress, read_credentials, repository_and_tag
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare
 from runtime.node.kind_options import kind_arguments, kind_settings

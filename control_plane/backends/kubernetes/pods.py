@@ -74,8 +74,11 @@ def check(spec: LaunchSpec, settings: KubernetesSettings) -> None:
         raise LaunchRefused(str(error)) from error
 
 
-def pod_of(spec: LaunchSpec, settings: KubernetesSettings, *, epoch: int, pool: Pool | None = None) -> dict[str, Any]:
-    """The body of the create. `epoch` tells who launched it; `pool` adds where it is to run."""
+def pod_of(
+    spec: LaunchSpec, settings: KubernetesSettings, *, epoch: int, pool: Pool | None = None, pull_secret: str = ""
+) -> dict[str, Any]:
+    """The body of the create. `epoch` tells who launched it; `pool` adds where it is to run; `pull_secret` goes before
+    the settings' own."""
     gpu = settings.gpu_rule(spec.gpu_memory_mib) if spec.gpu_memory_mib else None
     node_selector = {
         **settings.node_selector,
@@ -96,7 +99,7 @@ def pod_of(spec: LaunchSpec, settings: KubernetesSettings, *, epoch: int, pool: 
         "priorityClassName": settings.priority_class_name,
         "runtimeClassName": settings.runtime_class_name,
         "serviceAccountName": settings.service_account_name,
-        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        "imagePullSecrets": [{"name": name} for name in (pull_secret, *settings.image_pull_secrets) if name],
         "securityContext": _pod_security(spec, settings),
     }
     return {
@@ -128,8 +131,8 @@ def _labels(spec: LaunchSpec, settings: KubernetesSettings, pool: Pool | None) -
 
 
 def _annotations(spec: LaunchSpec, epoch: int) -> dict[str, str]:
-    """Variables are in the container already, and may be secret: not twice."""
-    kept = asdict(replace(spec, environment={}))
+    """Variables are in the container already, and may be secret: not twice. The password is in a secret."""
+    kept = asdict(replace(spec, environment={}, registry_password=""))
     return {
         SPEC: json.dumps(kept, separators=(",", ":"), sort_keys=True),
         EPOCH: str(epoch),

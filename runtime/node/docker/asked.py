@@ -13,6 +13,7 @@ from runtime.mounts import EMPTY, HOST, Mount, from_dicts
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare, gpu_environment
 
+DOCKER_HUB: Final = "https://index.docker.io/v1/"
 NAME_PREFIX: Final = "stoke-"
 LABEL_INSTANCE: Final = "stoke.instance"
 LABEL_OWNER: Final = "stoke.owner"  # of which data folder: two nodes on one engine leave each other's alone
@@ -144,6 +145,13 @@ def shm_size_bytes(environment: Mapping[str, str]) -> int | None:
     if not _SIZE.fullmatch(text) or int(text) < SHM_BYTES_MIN:
         raise ShmSizeError(f"{SHM_VARIABLE} is '{text}': must be a number of bytes, {SHM_BYTES_MIN} at least")
     return int(text)
+
+
+def registry_of(image: str) -> str:
+    """The registry that an image's name begins with, as credentials name it."""
+    first, slash, _ = image.partition("/")
+    is_host = slash and ("." in first or ":" in first or first == "localhost")
+    return first if is_host and first != "docker.io" else DOCKER_HUB
 
 
 def _user_of(image: Mapping[str, Any] | None) -> str:

@@ -23,6 +23,7 @@ from runtime.node.docker import asked
 from runtime.node.docker.engine import Engine, EngineAway, EngineError
 from runtime.node.docker.images import FILE_NAME, FILE_PREFIX, Images
 from runtime.node.docker.logs import ContainerLog
+from runtime.node.docker.pulls import auth_header
 from runtime.node.docker.tidy import Tidy
 from runtime.node.errors import Failure, LaunchRefused
 from runtime.node.launch import Place
@@ -108,7 +109,8 @@ class DockerLauncher:
         return Place(folder, folder, address, self._settings.path, spec.ca_port)
 
     async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:
-        self._images_seen[spec.instance_id] = await self._images.ensure(spec.image, say)
+        auth = auth_header(spec.image, spec.registry_user, spec.registry_password) if spec.registry_user else ""
+        self._images_seen[spec.instance_id] = await self._images.ensure(spec.image, say, auth)
         return place
 
     # -- the start ----------------------------------------------------------------------------------------------------
