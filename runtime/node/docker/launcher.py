@@ -296,6 +296,7 @@ class DockerLauncher:
             "writable-root": "read-only root",
             "new-privileges": "no new privileges",
             "capabilities": "fewer capabilities",
+            asked.HOST_IPC: "shared memory of its own",
         }
         names = [text for name, text in held.items() if name not in self._containment.loosened]
         return ", ".join(["container", *names, "limits of memory, cpu and processes"])
