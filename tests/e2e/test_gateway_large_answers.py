@@ -21,11 +21,11 @@ async def w(store_url: str) -> AsyncIterator[World]:
         yield made
 
 
-async def whole(request: Request, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+async def whole(request: Request, writer: asyncio.StreamWriter) -> None:
     writer.write(plain(ANSWER))
 
 
-async def in_chunks(request: Request, writer: asyncio.StreamWriter) -> None:  # noqa: ARG001
+async def in_chunks(request: Request, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     for begin in range(0, len(ANSWER), 100_000):
         piece = ANSWER[begin : begin + 100_000]
