@@ -163,7 +163,8 @@ class FleetKeeper:
             return NOTHING
         async with self._writing:
             units = self.pooling.seen(self.units(key), self._records, want)
-            todo = plan(replace(want, launches_max=self._launches_max(key, want, units)), units)
+            allowed = self._launches_max(key, want, units)
+            todo = plan(replace(want, launches_max=allowed, room=want.launches_max), units)
             if not todo:
                 return todo
             kinds = [Kind.PROVISIONED] * todo.launch_provisioned + [Kind.ON_DEMAND] * todo.launch_on_demand
