@@ -159,12 +159,12 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
 
 def _ratio(ours: Round, theirs: Round | None) -> float | None:
     """How many times as many requests per second."""
-    return theirs and round(ours.requests_per_s / theirs.requests_per_s, 3)
+    return None if theirs is None else round(ours.requests_per_s / theirs.requests_per_s, 3)
 
 
 def _cpu_ratio(ours: Round, theirs: Round | None) -> float | None:
     """How many times the processor time that they need for a request."""
-    return theirs and round(theirs.cpu_us_per_request / ours.cpu_us_per_request, 3)
+    return None if theirs is None else round(theirs.cpu_us_per_request / ours.cpu_us_per_request, 3)
 
 
 def measured_round(side: Side, load: Load, seconds: float) -> Round:
