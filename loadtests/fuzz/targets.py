@@ -19,7 +19,7 @@ from runtime.http.head import END, HeadMalformed, parse_request, parse_response,
 def one(data: bytes) -> None:
     if len(data) < 5:
         return
-    target = _TARGETS[data[0] % len(_TARGETS)]
+    target = TARGETS[data[0] % len(TARGETS)]
     sent = said(data[4:]) if data[1] & 1 else data[4:]
     target(sent, int.from_bytes(data[2:4], "big") % (len(sent) + 1))
 
@@ -71,4 +71,4 @@ def heads(sent: bytes, cut: int) -> None:  # noqa: ARG001 - a head is read when 
         go_back(response.fields, trailers)
 
 
-_TARGETS = (requests, requests_behind_a_gateway, answers, heads)
+TARGETS = (requests, requests_behind_a_gateway, answers, heads)

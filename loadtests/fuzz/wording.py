@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_LINES: Final = (
+LINES: Final = (
     b"GET / HTTP/1.1\r\nHost: x\r\n",
     b"POST /2016-08-15/proxy/s.1/f/a?b=c HTTP/1.1\r\nHost: x\r\n",
     b"POST /2016-08-15/services/s/functions/f/invocations HTTP/1.1\r\nHost: x\r\n",
@@ -71,7 +71,7 @@ _LINES: Final = (
     b"999999999999999999",
     b"a" * 1024,
 )  # fmt: skip
-_WORDS: Final = _LINES * (128 // len(_LINES)) + _LINES[: 128 % len(_LINES)]
+_WORDS: Final = LINES * (128 // len(LINES)) + LINES[: 128 % len(LINES)]
 _SAID: Final = (*_WORDS, *(bytes([code]) for code in range(128)))
 
 

@@ -16,7 +16,7 @@ from ssl import SSLContext
 from time import monotonic
 from typing import Final
 
-from runtime.http.listening import ACCEPTED_IN_A_ROUND
+from runtime.http.listening import ACCEPTED_IN_A_ROUND, bound_unsent
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class TlsListener:
 
     async def begin(self, backlog: int) -> None:
         self._sock.setblocking(False)
+        bound_unsent(self._sock)
         self._sock.listen(backlog)
         self._listen()
 

@@ -15,6 +15,17 @@ from typing import Any, Final
 
 ACCEPTED_IN_A_ROUND: Final = 16
 
+UNSENT_BYTES_MAX: Final = 256 << 10
+"""What the kernel takes for a client beyond what is on its way. Left alone it takes up to 4 MiB of an answer whether or
+not the client reads (tcp(7), TCP_NOTSENT_LOWAT): hundreds of slow readers hold gigabytes then, and freeing what one of
+them holds stops the loop for over a millisecond."""
+
+
+def bound_unsent(sock: socket.socket) -> None:
+    """Have the kernel take no more than that for each client that is accepted from now on: they inherit it."""
+    with contextlib.suppress(OSError):  # a unix socket has none
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
+
 
 class Listener:
     """Serves at one listening socket from `begin` to `close`."""
@@ -34,6 +45,7 @@ class Listener:
 
     async def begin(self, backlog: int) -> None:
         self._sock.setblocking(False)
+        bound_unsent(self._sock)
         self._server = await self._loop.create_server(self._accepted, sock=self._sock, backlog=backlog)
 
     def close(self) -> None:
