@@ -160,14 +160,14 @@ class Crashing(Stays):
         self.namespace = bed.settings.namespace or bed.access.namespace
         self.store = SlowStore()
         self.chance, self.clock, self.hooks = Random(1), SystemClock(), hooks
-        self.way = Heedless(bed.access)
+        self.way, self.spec = Heedless(bed.access), self._spec
         self._run = uuid.uuid4().hex[:6]
 
     def client(self) -> KubernetesClient:
         rate = self.settings.calls_per_s
         return KubernetesClient(self.access, self.clock, self.chance, calls_per_s=rate, transport=self.way)
 
-    def spec(self, instance_id: str) -> LaunchSpec:
+    def _spec(self, instance_id: str) -> LaunchSpec:
         return self.bed.server(instance_id=instance_id, initializer="x", **SMALL)
 
     def new_id(self) -> str:

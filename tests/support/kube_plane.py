@@ -100,14 +100,12 @@ class Stays(ABC):
     chance: Random
     clock: Clock
     hooks: Hooks
+    spec: Callable[[str], LaunchSpec]
     planes = 0
     launched = 0
 
     @abstractmethod
     def client(self) -> KubernetesClient: ...
-
-    @abstractmethod
-    def spec(self, instance_id: str) -> LaunchSpec: ...
 
     def new_id(self) -> str:
         self.launched += 1
@@ -135,15 +133,13 @@ class Cluster(Stays):
         self.chance = Random(seed)
         self.clock = VirtualClock()
         self.settings = settings or KubernetesSettings(owner="tests")
+        self.spec: Callable[[str], LaunchSpec] = spec
 
     def client(self) -> KubernetesClient:
         return KubernetesClient(
             Access("http://cluster", NAMESPACE), self.clock, self.chance,
             calls_per_s=self.settings.calls_per_s, transport=Transport(self.api),
         )  # fmt: skip
-
-    def spec(self, instance_id: str) -> LaunchSpec:
-        return spec(instance_id)
 
     def alive(self) -> set[str]:
         """The instances whose Pods nobody has told to end."""
