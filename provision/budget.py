@@ -7,8 +7,7 @@ have waited beyond it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 # Time after which an outcome counts for a third.
 OUTCOME_S: Final = 3600.0
@@ -21,8 +20,7 @@ REQUESTS_LEAST: Final = 5.0
 LOOKS: Final = 32.0
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """All but `recent` and the times fade. Fresh, nothing has come yet."""
 
     at: float = 0.0  # UTC seconds
@@ -35,11 +33,14 @@ class Budget:
 
     def after(self, now: float, arrived: float, waiting: float, limit_s: float) -> Budget:
         """With the requests that came since the last look; `waiting`: those without a slot now."""
-        over = math.fsum(count for at, count in self.recent if at <= now - limit_s)
-        recent = tuple(look for look in self.recent if look[0] > now - limit_s)
+        recent, over, late = self.recent, 0.0, 0.0
+        if recent and recent[0][0] <= now - limit_s:
+            over = math.fsum([count for at, count in recent if at <= now - limit_s])
+            recent = tuple([look for look in recent if look[0] > now - limit_s])
         if arrived:
             recent = _added(recent, now, arrived, limit_s / LOOKS)
-        late = min(over, max(0.0, waiting - math.fsum(count for _, count in recent)))
+        if over and waiting:
+            late = min(over, max(0.0, waiting - math.fsum([count for _, count in recent])))
         kept = math.exp(-max(0.0, now - self.at) / OUTCOME_S)
         burst, squares, began = self.burst * kept + late, self.squares * kept * kept, self.began
         if now - began >= BURST_S:

@@ -12,7 +12,7 @@ import math
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from provision.budget import Budget
 from provision.pace import Pace
@@ -40,8 +40,14 @@ def floors_between(least: int, most: int, top: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Shadow:
+@lru_cache(maxsize=64)
+def _spans(size_s: float) -> tuple[tuple[int, float], ...]:
+    """Of each of RATES_S as many buckets, and how long they are."""
+    overs = [max(1, round(span_s / size_s)) for span_s in RATES_S]
+    return tuple((over, over * size_s) for over in overs)
+
+
+class Shadow(NamedTuple):
     """All ways at once. `table` and `ring` are float64 numbers; empty ones stand for the beginning and for nothing."""
 
     least: int
@@ -70,10 +76,7 @@ class Shadow:
 
     def to_values(self) -> list[Any]:
         """As JSON has it."""
-        return [
-            self.least, self.most, self.top, self.limit_s, self.slots, self.size_s, self.steps, self.next, self.until,
-            self.counts, self.recent, self.requests, self.seconds, _packed(self.table), _packed(self.ring),
-        ]  # fmt: skip
+        return [*self[:-2], _packed(self.table), _packed(self.ring)]
 
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
@@ -91,11 +94,8 @@ class Shadow:
         """Arrivals a second over each of RATES_S, and what of the bucket that goes on was seen."""
         buckets = (*self.recent, *self.counts)
         elapsed_s = max(0.0, self.until - (self.next + max(0, len(self.counts) - 1)) * self.size_s)
-        found = []
-        for span_s in RATES_S:
-            over = max(1, round(span_s / self.size_s))
-            found.append(math.fsum(buckets[-over - 1 :]) / (over * self.size_s + elapsed_s))
-        return found
+        spans = _spans(self.size_s)
+        return [math.fsum(buckets[-over - 1 :]) / (over_s + elapsed_s) for over, over_s in spans]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,7 @@ REQUESTS_FEW: Final = 20.0  # to say anything by
 SOONEST: Final = 0
 # A queue is short where it is answered within this part of what may be waited.
 QUEUE_SHORT: Final = 0.5
+_LOG_TIME_FACTOR: Final = math.log(TIME_FACTOR)
 _ROUNDING: Final = 1e-9
 
 
@@ -58,10 +60,10 @@ def by_slo(
     assert policy.percentile is not None
     traffic = view.traffic
     memory = memory or SloMemory(held=float(before.said), held_at=view.now)
-    memory = _served(memory, traffic)
-    pace = _pace(policy, memory, view)
-    if pace is None:
-        return _unknown(policy, memory, view)
+    served_s, answered = _served(memory, traffic)
+    if answered < 1.0:
+        return _unknown(policy, replace(memory, served_s=served_s, answered=answered), view)
+    pace = _pace(policy, served_s / answered, view)
     shadow = memory.shadow
     budget, excess = memory.budget, memory.excess
     if shadow is None or not shadow.is_of(pace, policy.min_capacity, policy.max_capacity):
@@ -79,7 +81,6 @@ def by_slo(
     way = chosen[1]
     said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
     why = (way.why, *launches)
-    served_s, answered = memory.served_s, memory.answered
     memory = SloMemory(shadow, served_s, answered, held, view.now, budget, excess, chosen)
     return memory, Standing(said), why
 
@@ -120,25 +121,28 @@ def _told(share: float) -> str:
 # -- what is measured -------------------------------------------------------------------------------------------------
 
 
-def _served(memory: SloMemory, traffic: Traffic) -> SloMemory:
+def _served(memory: SloMemory, traffic: Traffic) -> tuple[float, float]:
+    """Seconds in instances, of how many requests."""
     if not traffic.interval_s:
-        return memory
+        return memory.served_s, memory.answered
     served_s, answered = memory.served_s + traffic.served_s, memory.answered + traffic.answered
     fade = min(1.0, SERVICE_REQUESTS / answered) if answered else 1.0
-    return replace(memory, served_s=served_s * fade, answered=answered * fade)
+    return served_s * fade, answered * fade
 
 
-def _pace(policy: TargetTrackingPolicy, memory: SloMemory, view: View) -> Pace | None:
-    """None before the first request was answered."""
-    if memory.answered < 1.0:
-        return None
-    service_s = max(SERVICE_S_LEAST, memory.served_s / memory.answered)
+def _pace(policy: TargetTrackingPolicy, service_s: float, view: View) -> Pace:
     launch_s = LAUNCH_S_GUESSED if view.launch_s is None else max(LAUNCH_S_LEAST, view.launch_s)
-    return Pace(_stepped(service_s), _stepped(launch_s), policy.metric_target / 1e3, view.slots_per_instance)
+    times = _stepped(max(SERVICE_S_LEAST, service_s)), _stepped(launch_s)
+    return Pace(*times, policy.metric_target / 1e3, view.slots_per_instance)
 
 
 def _stepped(seconds: float) -> float:
-    return float(TIME_FACTOR ** round(math.log(seconds) / math.log(TIME_FACTOR)))
+    return _power(round(math.log(seconds) / _LOG_TIME_FACTOR))
+
+
+@lru_cache(maxsize=1024)
+def _power(steps: int) -> float:
+    return float(TIME_FACTOR**steps)
 
 
 # -- what is done now -------------------------------------------------------------------------------------------------
@@ -159,7 +163,7 @@ def _reaction(
     """What to say, what is held for the next time, and what was thought of launches."""
     traffic = view.traffic
     ready, there = float(view.current), view.current + view.starting
-    coming_s = math.fsum(min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at)
+    coming_s = math.fsum([min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at])
     inside = float(traffic.waiting + traffic.in_flight)
     rates = shadow.rates()
     rate = rates[way.rate]

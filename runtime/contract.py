@@ -145,6 +145,8 @@ class Message:
         known = _FIELD_NAMES.get(cls)
         if known is None:
             known = _FIELD_NAMES[cls] = frozenset(f.name for f in dataclasses.fields(cls))
+        if values.keys() <= known:
+            return cls(**values)
         return cls(**{name: value for name, value in values.items() if name in known})
 
 

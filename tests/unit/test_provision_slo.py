@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from provision.columns import Columns
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
-from provision.launches import left_at_ready, needed, useful
 from provision.pace import Pace
 from provision.queues import advance, bucket_s, faded, fresh, late_shares
 from provision.shadow import MANNERS, SloMemory, Way, floors_between
@@ -19,6 +16,7 @@ from provision.slo import by_slo, choose
 from provision.tracking import Standing
 from provision.windows import Gauge
 from provision.wishes import View
+from tests.support import launches as one_queue
 from tests.unit.provision_story import START
 
 SECOND = Pace(service_s=1.0, launch_s=8.0, limit_s=4.0, slots=1)
@@ -39,10 +37,7 @@ def problems(**changes: Any) -> tuple[str, ...]:
 
 
 def launched(inside: float, per_s: float, ready: float, coming_s: float = 0.0, share: float = 1.0) -> float:
-    columns = (np.array([value]) for value in (inside, per_s, ready, coming_s))
-    left = left_at_ready(SECOND, *columns)
-    there = ready + (1 if coming_s else 0)
-    return float(useful(SECOND, left, np.array([there]), np.array([share]))[0])
+    return one_queue.launched(SECOND, inside, per_s, ready, ready + (1 if coming_s else 0), coming_s, share)
 
 
 # -- what may be asked for --------------------------------------------------------------------------------------------
@@ -100,20 +95,18 @@ def test_instances_that_start_count_with_the_time_they_will_have_worked() -> Non
 
 def test_what_would_be_launched_again_at_once_is_not_given_back() -> None:
     """100 inside and 5 a second: 140 in a launch time and the limit are 12 instances' work."""
-    columns = (np.array([100.0]), np.array([5.0]), np.array([1.0]))
-    assert needed(SECOND, *columns)[0] == 12.0
+    assert one_queue.needed(SECOND, 100.0, 5.0) == 12.0
     assert launched(inside=100.0, per_s=5.0, ready=12.0) == 0.0
 
 
 def test_a_moment_with_many_in_work_holds_nothing_where_all_have_time_to_wait() -> None:
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
-    assert needed(pace, np.array([4.0]), np.array([3.4]), np.array([1.0]))[0] == 1.0
+    assert one_queue.needed(pace, 4.0, 3.4) == 1.0
 
 
 def test_never_more_launches_than_requests_are_left() -> None:
     pace = Pace(service_s=60.0, launch_s=8.0, limit_s=0.5, slots=1)
-    left = left_at_ready(pace, np.array([3.0]), np.array([0.0]), np.array([0.0]), np.array([0.0]))
-    assert useful(pace, left, np.array([0.0]), np.array([1.0]))[0] == 3.0
+    assert one_queue.launched(pace, 3.0, 0.0, 0.0, 0.0) == 3.0
 
 
 # -- shadow queues ----------------------------------------------------------------------------------------------------
@@ -238,7 +231,7 @@ def said_after_a_lull(recent: float) -> int:
     """A launch time of 20 s after the last look, nobody in work, and a floor of 0 that was enough before."""
     (policy,) = parse({"targetTrackingPolicies": [asked(metricTarget=10_000.0)]}).target_tracking_policies
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
-    shadow = replace(fresh(pace, 0, 100, START), requests=1000.0, recent=(recent,) * 32)
+    shadow = fresh(pace, 0, 100, START)._replace(requests=1000.0, recent=(recent,) * 32)
     memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 2, 1.0, "")))
     view = View(START, 1, 1, Columns(()), Gauge(), None, None, launch_s=20.0)
     return by_slo(policy, memory, Standing(1), view)[1].said
