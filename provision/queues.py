@@ -14,18 +14,19 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from provision.budget import BURST_S
 from provision.launches import Numbers, answered_in_limit, answered_in_reach, left_at_ready, useful
 from provision.launches import needed as needed_of
 from provision.pace import Pace
-from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, Shadow, floors_between
+from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, STANDING, Shadow, floors_between
 
 BUCKET_S_LEAST: Final = 0.25
 STEPS_MAX: Final = 64  # of a launch
 STEPS_GOOD: Final = 16  # of the shorter of launch and limit
 # Time after which the past counts for a third; where fewer requests than REQUESTS_KEPT come in it, it is longer.
-FADE_S: Final = 360.0
+FADE_S: Final = 300.0
 REQUESTS_KEPT: Final = 400.0
+# What is late within one such span is one burst's.
+BURST_S: Final = 30.0
 # The queues are gone through for so many seconds at once; what they say changes slowly.
 BATCH_S: Final = 4.0
 # Idle time is caught up with in pieces, so that who is idle costs nothing in between.
@@ -43,7 +44,7 @@ _INSIDE, _READY, _HELD, _LATE, _BURST, _SQUARES, _COST = range(7)
 
 
 class _Columns(NamedTuple):
-    """Of each way: its floor, the index of its rate, its share."""
+    """Of each way: its floor, the index of its rate, its share (of which no end is as good as no launch)."""
 
     floor: Numbers
     rate: npt.NDArray[np.intp]
@@ -52,10 +53,11 @@ class _Columns(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _columns(floors: tuple[int, ...]) -> _Columns:
+    rates = [*(rate for rate in range(len(RATES_S)) for _ in SHARES), len(RATES_S) - 1]
     columns = _Columns(
         np.repeat(np.array(floors, dtype=np.float64), MANNERS),
-        np.tile(np.repeat(np.arange(len(RATES_S), dtype=np.intp), len(SHARES)), len(floors)),
-        np.tile(np.array(SHARES, dtype=np.float64), len(floors) * len(RATES_S)),
+        np.tile(np.array(rates, dtype=np.intp), len(floors)),
+        np.tile(np.array([*SHARES * len(RATES_S), math.inf], dtype=np.float64), len(floors)),
     )
     for column in columns:
         column.flags.writeable = False
@@ -118,10 +120,10 @@ def fresh(pace: Pace, least: int, most: int, at: float) -> Shadow:
     return Shadow(least, most, top, pace.limit_s, pace.slots, size_s, steps, math.floor(at / size_s), at)
 
 
-def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float, slower: float = 1.0) -> Shadow:
+def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float) -> Shadow:
     """Take in the requests that arrived, spread over the time from `since` until `until` (UTC seconds).
 
-    A bucket counts once it is over. Time that nobody has seen is left out. The past fades `slower` than usual.
+    A bucket counts once it is over. Time that nobody has seen is left out.
     """
     size_s = shadow.size_s
     if since > shadow.until + size_s:
@@ -143,7 +145,7 @@ def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: flo
             counts[bucket - shadow.next] += per_s * share_s
     done = over // batch * batch - shadow.next
     if done > 0:
-        shadow = _through(shadow._replace(next=shadow.next + done), pace, counts[:done], slower)
+        shadow = _through(shadow._replace(next=shadow.next + done), pace, counts[:done])
         counts = counts[done:]
     return shadow._replace(until=until, counts=tuple(counts))
 
@@ -159,10 +161,10 @@ def _is_idle(shadow: Shadow) -> bool:
     return not table[_INSIDE].any() and bool((table[_READY] == floor).all())
 
 
-def _through(shadow: Shadow, pace: Pace, counts: list[float], slower: float) -> Shadow:
+def _through(shadow: Shadow, pace: Pace, counts: list[float]) -> Shadow:
     if not counts:
         return shadow
-    run = _Run(shadow, pace, slower)
+    run = _Run(shadow, pace)
     for index, count in enumerate(counts):
         if not count and run.is_idle():
             rest = counts[index:]
@@ -181,8 +183,8 @@ class _Run:
     can be left out is.
     """
 
-    def __init__(self, shadow: Shadow, pace: Pace, slower: float) -> None:
-        self._shadow, self._pace, self._slower = shadow, pace, slower
+    def __init__(self, shadow: Shadow, pace: Pace) -> None:
+        self._shadow, self._pace = shadow, pace
         steps = self._steps = _steps(pace, shadow.size_s)
         self._times = _times(pace, shadow.size_s, steps)
         self._imagine(shadow.floors)
@@ -336,12 +338,12 @@ class _Run:
 
     def _fade(self, seconds: float) -> None:
         table, factors = self._table, self._factors
-        factor, weight_s = faded(self._requests, seconds / self._slower)
+        factor, weight_s = faded(self._requests, seconds)
         self._requests *= factor
         factors[:] = factor
         factors[_SQUARES - _LATE, 0] = factor * factor
         table[_LATE:] *= factors
-        table[_COST] += table[_READY] * (weight_s * self._slower)
+        table[_COST] += table[_READY] * weight_s
         self._seconds += seconds
         if self._seconds >= BURST_S:
             self._seconds %= BURST_S
@@ -393,6 +395,17 @@ def late_shares(shadow: Shadow, deviations: float) -> tuple[Numbers, Numbers]:
     late = table[_LATE] + deviations * np.sqrt(table[_SQUARES] + table[_BURST] ** 2)
     share = np.minimum(1.0, late / shadow.requests).reshape(-1, MANNERS)
     return np.maximum.accumulate(share[::-1], axis=0)[::-1], table[_COST].reshape(-1, MANNERS)
+
+
+def standing(shadow: Shadow, allowed: float) -> tuple[int, float] | None:
+    """The fewest instances that would have kept the share if they had always stood and none had been launched, and
+    their cost. As it was: of what has been there is no doubt."""
+    if not shadow.table or shadow.requests <= 0.0:
+        return None
+    table = np.frombuffer(shadow.table).reshape(ROWS, -1, MANNERS)[:, :, STANDING]
+    enough = table[_LATE] <= allowed * shadow.requests
+    index = int(enough.argmax())
+    return (shadow.floors[index], float(table[_COST, index])) if enough[index] else None
 
 
 def _steps(pace: Pace, size_s: float) -> int:

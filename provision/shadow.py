@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
-from provision.budget import Budget
 from provision.pace import Pace
 
 # Seconds over which arrivals are averaged to see what comes: a burst shows in one, chance in a steady rate averages out
@@ -22,7 +21,9 @@ from provision.pace import Pace
 RATES_S: Final = (1.0, 4.0, 16.0)
 # Parts of the limit that a launch leaves to be waited: half of it is a reserve for what the rate does not show yet.
 SHARES: Final = (0.5, 1.0)
-MANNERS: Final = len(RATES_S) * len(SHARES)
+# The manner that never launches stands for a number of instances that does not change.
+STANDING: Final = len(RATES_S) * len(SHARES)
+MANNERS: Final = STANDING + 1
 ROWS: Final = 7  # of numbers that are kept of each way
 # Floors go one by one as far as one more instance is 1 / 16 of all, and by tenths from there.
 ONE_BY_ONE: Final = 16
@@ -117,28 +118,24 @@ class SloMemory:
     answered: float = 0.0
     held: float = 0.0  # instances that were needed, fading
     held_at: float = 0.0  # UTC seconds
-    budget: Budget = field(default_factory=Budget)
-    excess: float = 0.0  # of the budget, when the way was chosen
     chosen: tuple[float, Way] | None = field(default=None, compare=False)  # by percentile, from the shadow as it is
 
     def to_values(self) -> list[Any]:
         """As JSON has it."""
         shadow = None if self.shadow is None else self.shadow.to_values()
-        return [shadow, self.served_s, self.answered, self.held, self.held_at, self.excess, self.budget.to_values()]
+        return [shadow, self.served_s, self.answered, self.held, self.held_at]
 
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
         """Raises ValueError or TypeError for another form."""
-        shadow, served_s, answered, held, held_at, *budget = values
-        found = cls(None if shadow is None else Shadow.from_values(shadow), served_s, answered, held, held_at)
-        if not budget:  # of an older version
-            return found
-        excess, values = budget
-        return replace(found, excess=excess, budget=Budget.from_values(values))
+        shadow, served_s, answered, held, held_at, *older = values
+        if shadow is None or older:  # older versions imagined other ways, and stored more
+            return cls(None, served_s, answered, held, held_at)
+        return cls(Shadow.from_values(shadow), served_s, answered, held, held_at)
 
     def after_a_clock_was_set(self) -> Self:
         """Without anything that holds a time."""
-        return replace(self, shadow=None, held_at=0.0, budget=Budget(), excess=0.0)
+        return replace(self, shadow=None, held_at=0.0)
 
 
 def _packed(numbers: bytes) -> str:
