@@ -50,6 +50,7 @@ MODULES: Final = (
     "runtime.http.pool",
     "runtime.http.problems",
     "runtime.http.server",
+    "runtime.http.turns",
 )
 GROUP: Final = "stoke"
 """Names the one library that all of them are in."""

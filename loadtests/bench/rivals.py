@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,8 +56,16 @@ http {{
             proxy_set_header Connection "";
             {more}
         }}
+{beside}
     }}
 }}
+"""
+
+NGINX_LOCATION: Final = """
+        location {path} {{
+            proxy_pass http://unix:{backend}:{path};
+            {more}
+        }}
 """
 
 
@@ -121,14 +129,17 @@ def find_program(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def start_nginx(program: str, directory: Path, backend: Path, more: str = "") -> Iterator[Proxy]:
-    """`more` are directives for where it proxies."""
+def start_nginx(
+    program: str, directory: Path, backend: Path, more: str = "", beside: Mapping[str, Path] | None = None
+) -> Iterator[Proxy]:
+    """`more` are directives for where it proxies; `beside`, backends that answer what begins with a path."""
     port = free_port()
     configuration = directory / "nginx.conf"
     # Started by root, a worker becomes another user, who may not enter this directory.
     user = "user root;" if os.geteuid() == 0 else ""
     text = textwrap.dedent(NGINX_CONFIGURATION)
-    text = text.format(directory=directory, backend=backend, port=port, user=user, more=more)
+    locations = [NGINX_LOCATION.format(path=path, backend=each, more=more) for path, each in (beside or {}).items()]
+    text = text.format(directory=directory, backend=backend, port=port, user=user, more=more, beside="".join(locations))
     configuration.write_text(text)
     with running([program, "-c", str(configuration), "-e", str(directory / "nginx.log")], PROXY_CORE) as process:
         wait_for(lambda: _children(process.pid) != [], "nginx")
@@ -142,7 +153,7 @@ def start_haproxy(program: str, directory: Path, backend: Path) -> Iterator[Prox
     configuration = directory / "haproxy.cfg"
     configuration.write_text(textwrap.dedent(HAPROXY_CONFIGURATION).format(backend=backend, port=port))
     with running([program, "-db", "-f", str(configuration)], PROXY_CORE) as process:
-        wait_for(lambda: _accepts(port), "haproxy")
+        wait_for(lambda: accepts(port), "haproxy")
         yield Proxy("haproxy", port, process.pid)
 
 
@@ -153,7 +164,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
         return True
     return False
@@ -189,11 +200,11 @@ def running(command: list[str], core: int, log: Path | None = None) -> Iterator[
         process.wait()
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not start within {START_TIMEOUT_S:g} s")
+            raise SystemExit(f"{what} did not start within {timeout_s:g} s")
         time.sleep(0.02)
 
 

@@ -30,10 +30,11 @@ from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from runtime.contract import MODEL_HANDLER, PATH_INITIALIZE, PATH_PRE_STOP
 from runtime.instance import isolation, log_tail
-from runtime.instance.app import Hook, InstanceApp
+from runtime.instance.app import InstanceApp
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
 from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, load
+from runtime.instance.plain import Hook, PlainInstance
 from runtime.instance.plain_server import PlainServer
 
 _REASON_LINES_MAX: Final = 8
@@ -60,7 +61,7 @@ def main(values: dict[str, Any], ready: int) -> int:
         pipe.say(failed=_reason(config, error))
         return _leave(1)
     server: Server | PlainServer
-    if kind is HandlerKind.PLAIN:
+    if isinstance(app, PlainInstance):
         server = PlainServer(app, config.socket, _DRAIN_S, lambda: pipe.say(ready=True))
     else:
         server = Server(app, kind, config, pipe)
@@ -91,7 +92,7 @@ def _serve_model(config: InstanceConfig, pipe: ReadyPipe) -> int:
     return _leave(0)
 
 
-def load_app(config: InstanceConfig) -> tuple[InstanceApp, HandlerKind]:
+def load_app(config: InstanceConfig) -> tuple[InstanceApp | PlainInstance, HandlerKind]:
     """Raises HandlerError, or what the function's module raises when it is imported."""
     code = Path(config.code)
     handler = load(code, config.handler, "handler")
@@ -104,6 +105,8 @@ def load_app(config: InstanceConfig) -> tuple[InstanceApp, HandlerKind]:
         # "module.function" is called. Anything else ("true", "/initialize") says that the app has such a path.
         if name and (kind is HandlerKind.PLAIN or is_name(name)):
             hooks[path] = load(code, name, field)
+    if kind is HandlerKind.PLAIN:
+        return PlainInstance(handler, config.instance_concurrency, hooks), kind
     return InstanceApp(handler, kind, config.instance_concurrency, hooks), kind
 
 
