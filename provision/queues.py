@@ -8,16 +8,15 @@ fade.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from provision.launches import Numbers, answered_in_limit, answered_in_reach, left_at_ready, useful
+from provision.launches import Numbers, left_at_ready, useful
 from provision.launches import needed as needed_of
 from provision.pace import Pace
-from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, STANDING, Shadow, floors_between
+from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, STANDING, Shadow, floors_between
+from provision.ways import answered_of, columns_of, times_of
 
 BUCKET_S_LEAST: Final = 0.25
 STEPS_MAX: Final = 64  # of a launch
@@ -41,69 +40,6 @@ _NOTHING: Final = np.array(0.0)
 
 # Rows of the table, one column a way.
 _INSIDE, _READY, _HELD, _LATE, _BURST, _SQUARES, _COST = range(7)
-
-
-class _Columns(NamedTuple):
-    """Of each way: its floor, the index of its rate, its share (of which no end is as good as no launch)."""
-
-    floor: Numbers
-    rate: npt.NDArray[np.intp]
-    share: Numbers
-
-
-@lru_cache(maxsize=4096)
-def _columns(floors: tuple[int, ...]) -> _Columns:
-    rates = [*(rate for rate in range(len(RATES_S)) for _ in SHARES), len(RATES_S) - 1]
-    columns = _Columns(
-        np.repeat(np.array(floors, dtype=np.float64), MANNERS),
-        np.tile(np.array(rates, dtype=np.intp), len(floors)),
-        np.tile(np.array([*SHARES * len(RATES_S), math.inf], dtype=np.float64), len(floors)),
-    )
-    for column in columns:
-        column.flags.writeable = False
-    return columns
-
-
-class _Times(NamedTuple):
-    """What is the same for all ways and buckets while the pace is."""
-
-    # By place among the launches: one, the time that one will have worked in one launch time, and what it answers
-    # within the limit.
-    weights: Numbers
-    new_in_time: float  # what a launch of now answers within the limit
-    in_limit: float  # what a ready one does
-    rate: float  # requests that one answers in a bucket
-    drained: float  # part of what is in work that a bucket answers, at most
-    kept: float  # part of what is held
-    spans: tuple[tuple[int, float], ...]  # buckets and seconds of each rate
-
-
-@lru_cache(maxsize=1024)
-def _times(pace: Pace, size_s: float, steps: int) -> _Times:
-    until_s = (np.arange(steps, dtype=np.float64) + 1.0) * size_s
-    works_s = np.maximum(0.0, pace.launch_s - until_s)
-    in_time = np.maximum(0.0, pace.limit_s - until_s) * pace.rate
-    weights = np.stack([np.ones(steps), works_s, in_time])
-    weights.flags.writeable = False
-    return _Times(
-        weights,
-        max(0.0, pace.limit_s - pace.launch_s) * pace.rate,
-        pace.rate * pace.limit_s + pace.slots / 2.0,
-        pace.rate * size_s,
-        1.0 - math.exp(-size_s / pace.service_s),
-        math.exp(-size_s / pace.launch_s),
-        tuple((max(1, round(span_s / size_s)), max(span_s, size_s)) for span_s in RATES_S),
-    )
-
-
-@lru_cache(maxsize=1024)
-def _answered(pace: Pace, floors: tuple[int, ...]) -> tuple[Numbers, Numbers]:
-    """Of each way, what an instance answers within its share of the limit, and before that and a launch are over."""
-    share = _columns(floors).share
-    found = answered_in_limit(pace, share), answered_in_reach(pace, share)
-    for numbers in found:
-        numbers.flags.writeable = False
-    return found
 
 
 def bucket_s(pace: Pace) -> float:
@@ -157,7 +93,7 @@ def _is_idle(shadow: Shadow) -> bool:
     if not shadow.table:
         return True
     table = np.frombuffer(shadow.table).reshape(ROWS, -1)
-    floor = _columns(shadow.floors).floor
+    floor = columns_of(shadow.floors).floor
     return not table[_INSIDE].any() and bool((table[_READY] == floor).all())
 
 
@@ -186,7 +122,7 @@ class _Run:
     def __init__(self, shadow: Shadow, pace: Pace) -> None:
         self._shadow, self._pace = shadow, pace
         steps = self._steps = _steps(pace, shadow.size_s)
-        self._times = _times(pace, shadow.size_s, steps)
+        self._times = times_of(pace, shadow.size_s, steps)
         self._imagine(shadow.floors)
         columns = len(self._floor)
         if shadow.table:
@@ -209,8 +145,8 @@ class _Run:
 
     def _imagine(self, floors: tuple[int, ...]) -> None:
         self._floors = floors
-        self._floor, self._rate, self._share = _columns(floors)
-        self._in_limit, self._in_reach = _answered(self._pace, floors)
+        self._floor, self._rate, self._share = columns_of(floors)
+        self._in_limit, self._in_reach = answered_of(self._pace, floors)
 
     def is_idle(self) -> bool:
         table = self._table
