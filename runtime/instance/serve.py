@@ -16,7 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -24,25 +23,26 @@ import uvicorn
 # All that uvicorn would import by name later, when a function's own `uvicorn.py` may be what has that name.
 import uvicorn.lifespan.off
 import uvicorn.lifespan.on
-import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
-from runtime.contract import MODEL_HANDLER, PATH_INITIALIZE, PATH_PRE_STOP
+from runtime.contract import MODEL_HANDLER
 from runtime.instance import isolation, log_tail
-from runtime.instance.app import Hook, InstanceApp
+from runtime.instance.app import InstanceApp
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
-from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, load
+from runtime.instance.handler import HandlerError, HandlerKind
 from runtime.instance.plain_server import PlainServer
+from runtime.instance.stage import Stage
 
 _REASON_LINES_MAX: Final = 8
 _KEEP_ALIVE_S: Final = 24 * 3600  # the gateway keeps its connections, and closes them when it wants to
 _DRAIN_S: Final = 3600  # after SIGTERM requests may run to their end; the node's grace ends this, not we
 
 
-def main(values: dict[str, Any], ready: int) -> int:
-    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this.
+def main(values: dict[str, Any], ready: int, stage: Stage | None = None) -> int:
+    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this. `stage` is what was
+    set up ahead of the order.
 
     The caller ends the process by os._exit: libraries that were imported before the fork may have threads that live in
     the zygote only, and the usual way out would wait for them.
@@ -54,18 +54,19 @@ def main(values: dict[str, Any], ready: int) -> int:
         return _serve_model(config, pipe)
     isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     try:
-        app, kind = load_app(config)
+        if stage is None or not stage.is_for(config):
+            stage = Stage.set_up(config)
     except BaseException as error:
         traceback.print_exc()
         pipe.say(failed=_reason(config, error))
         return _leave(1)
     server: Server | PlainServer
-    if kind is HandlerKind.PLAIN:
-        server = PlainServer(app, config.socket, _DRAIN_S, lambda: pipe.say(ready=True))
+    if stage.kind is HandlerKind.PLAIN:
+        server = PlainServer(stage.app, config.socket, _DRAIN_S, lambda: pipe.say(ready=True))
     else:
-        server = Server(app, kind, config, pipe)
+        server = Server(stage.app, stage.kind, config, pipe)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=stage.event_loop) as runner:
             runner.run(server.serve())
     except OSError as error:
         pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
@@ -89,22 +90,6 @@ def _serve_model(config: InstanceConfig, pipe: ReadyPipe) -> int:
         pipe.say(failed=f"Function instance could not be started: {error}")
         return _leave(1)
     return _leave(0)
-
-
-def load_app(config: InstanceConfig) -> tuple[InstanceApp, HandlerKind]:
-    """Raises HandlerError, or what the function's module raises when it is imported."""
-    code = Path(config.code)
-    handler = load(code, config.handler, "handler")
-    kind = kind_of(handler, config.handler)
-    hooks: dict[str, Hook] = {}
-    for path, field, name in (
-        (PATH_INITIALIZE, "initializer", config.initializer),
-        (PATH_PRE_STOP, "preStop", config.pre_stop),
-    ):
-        # "module.function" is called. Anything else ("true", "/initialize") says that the app has such a path.
-        if name and (kind is HandlerKind.PLAIN or is_name(name)):
-            hooks[path] = load(code, name, field)
-    return InstanceApp(handler, kind, config.instance_concurrency, hooks), kind
 
 
 class ReadyPipe:

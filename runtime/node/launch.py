@@ -172,7 +172,10 @@ async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: in
 
 
 async def _forked(forks: FunctionForks, order: dict[str, Any], log: int, ready: int) -> tuple[Process, str]:
-    """Born in a memory group if one is at hand, else it moves into the one of the order."""
+    """One that waits for its order, or a new one. Born in a memory group if one is at hand, else it moves into the one
+    of the order."""
+    if (taken := forks.give(order, log, ready)) is not None:
+        return taken
     group: str = order["group"]
     spare = forks.take_spare() if group else ""
     child = await forks.fork({**order, "group": ""} if spare else order, log, ready)
