@@ -19,7 +19,7 @@ def wait(config: dict[str, Any], orders: socket.socket) -> int:
     """Live as the instance of the order that comes, if one does. Returns the exit status, for os._exit."""
     stage = None
     with suppress(Exception):  # the instance will meet it again, and say it where its function's author looks
-        stage = Stage.set_up(InstanceConfig.from_dict(config)).with_loop()
+        stage = Stage.set_up(InstanceConfig.from_dict(config)).rehearsed()
     with orders:
         packet, descriptors, _, _ = socket.recv_fds(orders, _PACKET_BYTES_MAX, 2)
     if not packet:

@@ -6,17 +6,27 @@ Nothing of the function runs for it but what its import has run already.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import uvloop
 
-from runtime.contract import PATH_INITIALIZE, PATH_PRE_STOP
+from runtime.contract import HEADER_CONTROL_PATH, PATH_INITIALIZE, PATH_PRE_STOP
+from runtime.instance import asgi_server
 from runtime.instance.app import Hook, InstanceApp
+from runtime.instance.asgi import Receive, Scope, Send, answer
 from runtime.instance.config import InstanceConfig
 from runtime.instance.handler import HandlerKind, is_name, kind_of, load
+from runtime.instance.plain_server import PlainServer
+
+_REHEARSED: Final = (
+    f"POST {PATH_INITIALIZE} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: 0\r\n"
+    f"{HEADER_CONTROL_PATH}: {PATH_INITIALIZE}\r\n\r\n"
+).encode()
+_REHEARSAL_S_MAX: Final = 1.0  # an order may have come by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +54,33 @@ class Stage:
                 hooks[path] = load(code, name, field)
         return cls(config, InstanceApp(handler, kind, config.instance_concurrency, hooks), kind)
 
-    def with_loop(self) -> Self:
-        """With an event loop that is there already, and has run once. For one process: it is not forked after this."""
+    def rehearsed(self) -> Self:
+        """With an event loop that is there already and has served a request of an app that is not the function's: what
+        that touches is a page of this process's own after it. For one process: it is not forked after this."""
         loop = uvloop.new_event_loop()
-        loop.run_until_complete(asyncio.sleep(0))
+        loop.run_until_complete(_rehearse(self.kind))
         return replace(self, event_loop=lambda: loop)
 
     def is_for(self, config: InstanceConfig) -> bool:
         """Whether an instance of `config` is served by this: its socket is the only thing that may differ."""
         return replace(self.config, socket=config.socket) == config
+
+
+async def _rehearse(kind: HandlerKind) -> None:
+    app = InstanceApp(_nothing, HandlerKind.ASGI, 1, {})
+    if kind is HandlerKind.PLAIN:
+        protocol = PlainServer(app, "", 0.0, lambda: None).connection()
+    else:
+        protocol = asgi_server.connection(app, kind)
+    here, there = socket.socketpair()
+    async with asyncio.timeout(_REHEARSAL_S_MAX):
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, here)
+        reader, writer = await asyncio.open_connection(sock=there)
+        writer.write(_REHEARSED)
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an app's
+    await answer(send, 200, [], b"")
