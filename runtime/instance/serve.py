@@ -23,14 +23,14 @@ from runtime.instance.context import REQUEST_ID
 from runtime.instance.handler import HandlerError, HandlerKind
 from runtime.instance.plain_server import PlainServer
 from runtime.instance.ready_pipe import ReadyPipe
-from runtime.instance.stage import Stage
+from runtime.instance.stage import Prepared, Stage
 
 _REASON_LINES_MAX: Final = 8
 
 
-def main(values: dict[str, Any], ready: int, stage: Stage | None = None) -> int:
-    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this. `stage` is what was
-    set up ahead of the order.
+def main(values: dict[str, Any], ready: int, prepared: Prepared) -> int:
+    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this. `prepared` is what
+    it has ahead of its order.
 
     The caller ends the process by os._exit: libraries that were imported before the fork may have threads that live in
     the zygote only, and the usual way out would wait for them.
@@ -39,9 +39,10 @@ def main(values: dict[str, Any], ready: int, stage: Stage | None = None) -> int:
     pipe = ReadyPipe(ready)
     _set_up_output(config.instance_concurrency)
     if MODEL_HANDLER.fullmatch(config.handler):
-        return _serve_model(config, pipe)
+        return _serve_model(config, pipe, prepared)
     isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     try:
+        stage = prepared.stage
         if stage is None or not stage.is_for(config):
             stage = Stage.set_up(config)
     except BaseException as error:
@@ -54,7 +55,7 @@ def main(values: dict[str, Any], ready: int, stage: Stage | None = None) -> int:
     else:
         server = Server(stage.app, stage.kind, config, pipe)
     try:
-        with asyncio.Runner(loop_factory=stage.event_loop) as runner:
+        with asyncio.Runner(loop_factory=prepared.event_loop) as runner:
             runner.run(server.serve())
     except OSError as error:
         pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
@@ -64,12 +65,12 @@ def main(values: dict[str, Any], ready: int, stage: Stage | None = None) -> int:
     return _leave(0 if server.started else 1)
 
 
-def _serve_model(config: InstanceConfig, pipe: ReadyPipe) -> int:
+def _serve_model(config: InstanceConfig, pipe: ReadyPipe, prepared: Prepared) -> int:
     """A model instead of code: nothing of the function's own runs in this process."""
     from runtime.instance import models
 
     try:
-        models.serve(config, DRAIN_S, lambda: pipe.say(ready=True))
+        models.serve(config, DRAIN_S, lambda: pipe.say(ready=True), prepared.event_loop)
     except OSError as error:
         pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
         return _leave(1)

@@ -31,12 +31,11 @@ _REHEARSAL_S_MAX: Final = 1.0  # an order may have come by then
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The app of a function, and how its event loop is had."""
+    """The app of a function."""
 
     config: InstanceConfig
     app: InstanceApp
     kind: HandlerKind
-    event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
 
     @classmethod
     def set_up(cls, config: InstanceConfig) -> Self:
@@ -54,16 +53,25 @@ class Stage:
                 hooks[path] = load(code, name, field)
         return cls(config, InstanceApp(handler, kind, config.instance_concurrency, hooks), kind)
 
-    def rehearsed(self) -> Self:
-        """With an event loop that is there already and has served a request of an app that is not the function's: what
-        that touches is a page of this process's own after it. For one process: it is not forked after this."""
-        loop = uvloop.new_event_loop()
-        loop.run_until_complete(_rehearse(self.kind))
-        return replace(self, event_loop=lambda: loop)
-
     def is_for(self, config: InstanceConfig) -> bool:
         """Whether an instance of `config` is served by this: its socket is the only thing that may differ."""
         return replace(self.config, socket=config.socket) == config
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a process has ahead of its order. `stage` None = nothing of a function: a model has none."""
+
+    stage: Stage | None = None
+    event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+
+    @classmethod
+    def rehearsed(cls, stage: Stage | None) -> Self:
+        """With an event loop that is there already and has served a request of an app that is not the function's: what
+        that touches is a page of this process's own after it. For one process: it is not forked after this."""
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(_rehearse(HandlerKind.PLAIN if stage is None else stage.kind))
+        return cls(stage, lambda: loop)
 
 
 async def _rehearse(kind: HandlerKind) -> None:

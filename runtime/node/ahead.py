@@ -19,6 +19,7 @@ from typing import Final
 from runtime.node import cgroups
 from runtime.node.process import Process
 
+_WORD_BYTES_MAX: Final = 16  # it says one word
 LEAVING_S: Final = 0.1  # that a process takes to end, once it was let go of
 
 
@@ -55,18 +56,28 @@ class Ahead:
             self._waiting.append(waiting)
             waiting.process.died.add_done_callback(partial(self._died, waiting))
 
-    def give(self, order: Callable[[Waiting], bytes], descriptors: list[int]) -> Waiting | None:
-        """Have one carry out an order, which may depend on which it is; None if there is none that can."""
+    async def give(self, order: Callable[[Waiting], bytes], descriptors: list[int], timeout_s: float) -> Waiting | None:
+        """Have one carry out an order, which may depend on which it is; None if there is none that can. One that does
+        not say within `timeout_s` that it will is ended."""
         while self._waiting:
             waiting = self._waiting.popleft()
             with waiting.orders:
                 try:
-                    socket.send_fds(waiting.orders, [order(waiting)], descriptors)
-                except OSError:  # it has died, and the news is on its way
-                    self._let_go(waiting)
-                    continue
-            return waiting
+                    async with asyncio.timeout(timeout_s):
+                        if await self._takes(waiting, order(waiting), descriptors):
+                            return waiting
+                except OSError:  # it has died, and the news is on its way; or it was too slow
+                    waiting.process.kill()
+                except BaseException:
+                    waiting.process.kill()
+                    raise
+            self._let_go(waiting)
         return None
+
+    async def _takes(self, waiting: Waiting, packet: bytes, descriptors: list[int]) -> bool:
+        waiting.orders.setblocking(False)
+        socket.send_fds(waiting.orders, [packet], descriptors)
+        return bool(await asyncio.get_running_loop().sock_recv(waiting.orders, _WORD_BYTES_MAX))
 
     def close(self) -> None:
         """They end."""

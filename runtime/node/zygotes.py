@@ -82,13 +82,18 @@ class FunctionForks(Forks):
         """Forks that are no instances yet."""
         return len(self._ahead)
 
-    def give(self, order: dict[str, Any], log_descriptor: int, ready_descriptor: int) -> tuple[Process, str] | None:
+    async def give(
+        self, order: dict[str, Any], memory_mib: int, log_descriptor: int, ready_descriptor: int
+    ) -> tuple[Process, str] | None:
         """Have a fork that waits carry it out; None if there is none. Gives also the memory group that it is in."""
 
         def packet(waiting: Waiting) -> bytes:
+            """Raises OSError: its group cannot have this limit."""
+            self._limit(waiting.group, memory_mib)
             return json.dumps({**order, "group": "" if waiting.group else order["group"]}).encode()
 
-        taken = self._ahead.give(packet, [log_descriptor, ready_descriptor])
+        descriptors = [log_descriptor, ready_descriptor]
+        taken = await self._ahead.give(packet, descriptors, self._fork_timeout_s)
         return None if taken is None else (taken.process, taken.group or order["group"])
 
     def ask_ahead(self, after_s: float = _AHEAD_AFTER_S) -> None:
@@ -118,14 +123,24 @@ class FunctionForks(Forks):
         process = self._child(message["ahead"], pidfd, message["start_ticks"])
         self._ahead.made(Waiting(process, socket.socket(fileno=orders), message["group"]))
 
-    def take_spare(self) -> str:
-        """A memory group with the function's limit that the next child is born in; "" if there is none just now.
+    def take_spare(self, memory_mib: int = 0) -> str:
+        """A memory group with this limit that the next child is born in; "" if there is none just now.
 
         To move into a group takes a process some ten milliseconds (the kernel waits for all its cores); a child of a
         process that is in one is in it.
         """
         spare, self._spare = self._spare, ""
+        try:
+            self._limit(spare, memory_mib)
+        except OSError:
+            cgroups.remove(Path(spare))
+            return ""
         return spare
+
+    def _limit(self, group: str, memory_mib: int) -> None:
+        """Where one zygote serves several functions, the limit is known when one of its forks is taken."""
+        if group and memory_mib and memory_mib != self._template.memory_mib and self._groups is not None:
+            self._groups.limit(Path(group), memory_mib)
 
     async def seek_spare(self) -> None:
         """Have the zygote move into a new group."""
@@ -217,10 +232,14 @@ class Zygotes:
         return self._refusals.get(key, "")
 
     def warm(self, template: Template) -> None:
-        """Begin to make a function's zygote, unless it is there, was refused, or there is no room."""
+        """Begin to make a function's zygote, unless it was refused or there is no room; one that is there gets forks
+        ahead."""
         key = template.key
-        if (forks := self._of.get(key)) is not None and forks.is_ready:
-            forks.ask_ahead()
+        if (forks := self._of.get(key)) is not None and key not in self._warming:
+            if forks.is_ready:
+                forks.ask_ahead()
+            elif not forks.pid:  # it has died
+                self._close(key)
         if key in self._of or key in self._refusals or key in self._warming or not self._make_room():
             return
         self._of[key] = self._make(self.plain, template, self._limits, self._groups)
@@ -275,6 +294,11 @@ class Zygotes:
         if self._groups is not None:
             for group in self._groups.parent.glob(f"{cgroups.PREFIX}{_SPARE}-*"):
                 cgroups.remove(group)
+
+    def counted(self) -> dict[str, int]:
+        """Of functions, and of their forks that are no instances yet."""
+        made = [forks for forks in self._of.values() if forks.is_ready]
+        return {"zygotes": len(made), "waiting": sum(forks.waiting for forks in made)}
 
     def listing(self) -> list[dict[str, Any]]:
         """Those that there are, and those that were refused."""
