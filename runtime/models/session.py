@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.models import bound
+from runtime.models.bits import BitsSession
 from runtime.models.errors import ModelUnusable
 from runtime.models.providers import CPU, CUDA, Machine, Wish, choose, uses_gpu
 from runtime.models.source import check_file, check_fits
@@ -43,7 +44,7 @@ class OnnxSession:
 class Opened:
     """A session with what its graph says. `first_axes` has what it calls the first axis of each input."""
 
-    runner: OnnxSession | bound.BoundSession
+    runner: OnnxSession | bound.BoundSession | BitsSession
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     first_axes: tuple[str, ...]
@@ -70,8 +71,11 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     outputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in session.get_outputs())
     first_axes = tuple(str(node.shape[0]) if node.shape else "" for node in nodes)
     has_texts = any(spec.datatype == "BYTES" for spec in (*inputs, *outputs))
-    runner: OnnxSession | bound.BoundSession = OnnxSession(session)
-    if session.get_providers()[0] != CPU and not has_texts:
+    bf16 = {spec.name for spec in (*inputs, *outputs) if spec.datatype == "BF16"}
+    runner: OnnxSession | bound.BoundSession | BitsSession = (
+        BitsSession(session, bf16) if bf16 else OnnxSession(session)
+    )
+    if not bf16 and session.get_providers()[0] != CPU and not has_texts:
         runner = bound.BoundSession(session, bound.gpu_device(onnxruntime), keeps_outputs=options.wish.cuda_graphs)
     return Opened(runner, inputs, outputs, first_axes, session.get_providers()[0])
 

@@ -53,6 +53,18 @@ async def test_a_bare_onnx_file_is_served_by_what_its_graph_says(tmp_path: Path)
         assert (await model.infer(row(2, 0)))["values"].tolist() == models.ROWS[[2, 0]].tolist()
 
 
+async def test_tensors_of_bf16_go_in_and_come_out_as_their_bits(tmp_path: Path) -> None:
+    async with loaded(models.bfloats(tmp_path / "bf.onnx")) as model:
+        assert [(s.name, s.datatype) for s in (*model.inputs, *model.outputs)] == [
+            ("x", "BF16"), ("y", "BF16"), ("z", "FP32")
+        ]  # fmt: skip
+        many = [model.infer({"x": np.array([[0x3F80, bits]], np.uint16)}) for bits in (0xC000, 0x0000, 0x7F80)]
+        found = await asyncio.gather(*many)
+    assert [each["y"].tolist() for each in found] == [[[0x4000, bits]] for bits in (0xC080, 0x0000, 0x7F80)]
+    assert found[0]["z"].tolist() == [[2.0, -4.0]]
+    assert max(model.statistics.batches) > 1, "they were run together"
+
+
 async def test_every_bucket_is_run_before_the_model_is_ready(tmp_path: Path) -> None:
     async with loaded(models.picks(tmp_path / "picks.onnx")) as model:
         assert sorted(model.statistics.batches) == [1, 2, 4, 8]
