@@ -42,7 +42,7 @@ class BitsSession:
             found = value.numpy()
             return found
         shape = value.shape()
-        bits = ctypes.c_uint16 * int(np.prod(shape, dtype=np.int64))
+        size = 2 * int(np.prod(shape, dtype=np.int64))
         # A copy: the memory is the value's, and goes with it.
-        found = np.frombuffer(bits.from_address(value.data_ptr()), np.uint16).reshape(shape).copy()
+        found = np.frombuffer(ctypes.string_at(value.data_ptr(), size), np.uint16).reshape(shape)
         return found

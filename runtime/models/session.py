@@ -72,10 +72,10 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     first_axes = tuple(str(node.shape[0]) if node.shape else "" for node in nodes)
     has_texts = any(spec.datatype == "BYTES" for spec in (*inputs, *outputs))
     bf16 = {spec.name for spec in (*inputs, *outputs) if spec.datatype == "BF16"}
-    runner: OnnxSession | bound.BoundSession | BitsSession = (
-        BitsSession(session, bf16) if bf16 else OnnxSession(session)
-    )
-    if not bf16 and session.get_providers()[0] != CPU and not has_texts:
+    runner: OnnxSession | bound.BoundSession | BitsSession = OnnxSession(session)
+    if bf16:
+        runner = BitsSession(session, bf16)
+    elif session.get_providers()[0] != CPU and not has_texts:
         runner = bound.BoundSession(session, bound.gpu_device(onnxruntime), keeps_outputs=options.wish.cuda_graphs)
     return Opened(runner, inputs, outputs, first_axes, session.get_providers()[0])
 

@@ -96,7 +96,7 @@ def widened(bits: Array) -> Array:
 
 
 def bf16_bits(name: str, floats: Array) -> Array:
-    """The bits of the nearest BF16 to each FP32, the even one of two. Raises InvalidInput: there is none but infinity."""
+    """The bits of the BF16 nearest to each number, the even one of two. Raises InvalidInput: that is infinity."""
     wide = np.ascontiguousarray(floats, dtype=np.float32).view(np.uint32).astype(np.uint64)
     found: Array = ((wide + 0x7FFF + ((wide >> 16) & 1)) >> 16).astype(np.uint16)
     found[np.isnan(floats)] = 0x7FC0

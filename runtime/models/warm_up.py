@@ -102,11 +102,10 @@ def _random(spec: TensorSpec, note: WarmUpInput, shape: tuple[int, ...], draw: n
     if kind == "O":
         texts: np.ndarray[Any, Any] = np.full(shape, "", dtype=np.object_)
         return texts
-    if spec.datatype == "BF16":
-        return bf16_bits(spec.name, draw.uniform(*(note.random or (0.0, 1.0)), shape))
-    if kind == "f":
+    if kind == "f" or spec.datatype == "BF16":
         low, high = note.random or (0.0, 1.0)
-        return draw.uniform(low, high, shape).astype(spec.dtype)
+        drawn = draw.uniform(low, high, shape)
+        return drawn.astype(spec.dtype) if kind == "f" else bf16_bits(spec.name, drawn)
     if note.random is not None and kind in "iu":
         return draw.integers(int(note.random[0]), int(note.random[1]) + 1, shape).astype(spec.dtype)
     return np.zeros(shape, dtype=spec.dtype)
