@@ -50,6 +50,12 @@ MODULES: Final = (
     "runtime.http.pool",
     "runtime.http.problems",
     "runtime.http.server",
+    "runtime.models.batch_rules",
+    "runtime.models.batching",
+    "runtime.models.json_api",
+    "runtime.models.model",
+    "runtime.models.server",
+    "runtime.models.statistics",
 )
 GROUP: Final = "stoke"
 """Names the one library that all of them are in."""

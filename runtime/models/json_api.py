@@ -246,7 +246,7 @@ def _not_json(body: bytes, error: Exception) -> InvalidInput:
 
     def constant(name: str) -> Any:
         found.append(name)
-        return _Constant(name)
+        return _Constant()
 
     try:
         asked = json.loads(body, parse_constant=constant)
@@ -258,8 +258,8 @@ def _not_json(body: bytes, error: Exception) -> InvalidInput:
     return InvalidInput(f"the body is not JSON: {error}")
 
 
-class _Constant(str):
-    __slots__ = ()
+class _Constant:
+    """Where Python's reader has found a NaN or an infinity."""
 
 
 def _path_to_constant(value: Any, path: str) -> str:
