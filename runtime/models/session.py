@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import glob
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,12 @@ from runtime.models.providers import CPU, CUDA, Machine, Wish, choose, uses_gpu
 from runtime.models.source import check_file, check_fits
 from runtime.models.tensors import Array, TensorSpec, spec_of_onnx
 
+log = logging.getLogger(__name__)
+
+WITHOUT_LIBRARIES: Final = (
+    "it asks for GPU memory and runs on the CPU: ONNX Runtime could not load the libraries of CUDA and cuDNN, which "
+    "pip install 'onnxruntime-gpu[cuda,cudnn]' brings for drivers that are as new"
+)
 _TENSORRT_LIBRARIES: Final = ("libnvinfer.so.10", "libnvinfer.so.11")
 
 
@@ -66,6 +73,9 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
         session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
     except Exception as error:
         raise _unusable(path, options, error) from None
+    provider = session.get_providers()[0]
+    if on_gpu and provider == CPU:
+        log.warning("model %s: %s", path.name, WITHOUT_LIBRARIES)
     nodes = session.get_inputs()
     inputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in nodes)
     outputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in session.get_outputs())
@@ -75,9 +85,9 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     runner: OnnxSession | bound.BoundSession | BitsSession = OnnxSession(session)
     if bf16:
         runner = BitsSession(session, bf16)
-    elif session.get_providers()[0] != CPU and not has_texts:
+    elif provider != CPU and not has_texts:
         runner = bound.BoundSession(session, bound.gpu_device(onnxruntime), keeps_outputs=options.wish.cuda_graphs)
-    return Opened(runner, inputs, outputs, first_axes, session.get_providers()[0])
+    return Opened(runner, inputs, outputs, first_axes, provider)
 
 
 def session_settings(settings: Any, options: SessionOptions, *, on_gpu: bool) -> Any:

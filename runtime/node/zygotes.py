@@ -147,7 +147,8 @@ class FunctionForks(Forks):
         if self._groups is None or self._zygote is None:
             return
         with suppress(OSError):  # without one, children move by themselves
-            group = self._groups.make(f"{_SPARE}-{secrets.token_hex(8)}", self._template.memory_mib)
+            name = f"{_SPARE}-{os.getpid()}-{secrets.token_hex(8)}"
+            group = self._groups.make(name, self._template.memory_mib)
             self._sought.clear()
             await send(self._zygote.socket, json.dumps({"join": str(group)}).encode(), [])
 
@@ -290,10 +291,14 @@ class Zygotes:
             forks.close()
 
     def remove_spares(self) -> None:
-        """Memory groups that nobody is in: of zygotes that have ended, also of a node that was killed."""
+        """Memory groups that nobody is in: of our zygotes that have ended, and of a node that was killed. One of another
+        node may be about to be entered."""
         if self._groups is not None:
             for group in self._groups.parent.glob(f"{cgroups.PREFIX}{_SPARE}-*"):
-                cgroups.remove(group)
+                owner = group.name.removeprefix(f"{cgroups.PREFIX}{_SPARE}-").partition("-")[0]
+                stat = processes.read_stat(int(owner)) if owner.isdecimal() else None
+                if stat is None or stat.is_dead or stat.pid == os.getpid():
+                    cgroups.remove(group)
 
     def counted(self) -> dict[str, int]:
         """Of functions, and of their forks that are no instances yet."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +125,14 @@ async def test_one_that_died_is_made_again_and_one_that_was_refused_is_not(
     await warmed(all_of_them, "a", "threads")
     assert made["a"] is not first
     assert "threads" not in made
+
+
+def test_groups_for_children_of_another_node_are_left_alone(tmp_path: Path) -> None:
+    names = [f"stoke-spare-{owner}-aa" for owner in (os.getpid(), os.getppid(), 2**30)]
+    for name in (*names, "stoke-spare-aa", "stoke-c-1"):
+        (tmp_path / name).mkdir()
+    Zygotes(Limits(), MemoryGroups(tmp_path, "limit", "swap", "events"), FakeForks).remove_spares()
+    assert {path.name for path in tmp_path.iterdir()} == {names[1], "stoke-c-1"}
 
 
 @pytest.mark.parametrize(
