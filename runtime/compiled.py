@@ -50,6 +50,7 @@ MODULES: Final = (
     "runtime.http.pool",
     "runtime.http.problems",
     "runtime.http.server",
+    "runtime.http.turns",
     "runtime.models.batch_rules",
     "runtime.models.batching",
     "runtime.models.json_api",

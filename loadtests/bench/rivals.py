@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,8 +56,16 @@ http {{
             proxy_set_header Connection "";
             {more}
         }}
+{beside}
     }}
 }}
+"""
+
+NGINX_LOCATION: Final = """
+        location {path} {{
+            proxy_pass http://unix:{backend}:{path};
+            {more}
+        }}
 """
 
 
@@ -121,14 +129,17 @@ def find_program(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def start_nginx(program: str, directory: Path, backend: Path, more: str = "") -> Iterator[Proxy]:
-    """`more` are directives for where it proxies."""
+def start_nginx(
+    program: str, directory: Path, backend: Path, more: str = "", beside: Mapping[str, Path] | None = None
+) -> Iterator[Proxy]:
+    """`more` are directives for where it proxies; `beside`, backends that answer what begins with a path."""
     port = free_port()
     configuration = directory / "nginx.conf"
     # Started by root, a worker becomes another user, who may not enter this directory.
     user = "user root;" if os.geteuid() == 0 else ""
     text = textwrap.dedent(NGINX_CONFIGURATION)
-    text = text.format(directory=directory, backend=backend, port=port, user=user, more=more)
+    locations = [NGINX_LOCATION.format(path=path, backend=each, more=more) for path, each in (beside or {}).items()]
+    text = text.format(directory=directory, backend=backend, port=port, user=user, more=more, beside="".join(locations))
     configuration.write_text(text)
     with running([program, "-c", str(configuration), "-e", str(directory / "nginx.log")], PROXY_CORE) as process:
         wait_for(lambda: _children(process.pid) != [], "nginx")

@@ -3,7 +3,8 @@
 The slow ones are Debian's slowhttptest, for a bounded time and in three ways: slow heads, slow bodies, and slow readers
 of large answers. Rounds with and without are interleaved. slowhttptest shares a core with the load, and
 is the last to get it; what is measured begins when most of the slow clients are there and the sockets' buffers of those
-that do not read are full: until then they are as fast as any.
+that do not read are full: until then they are as fast as any. nginx, where it is there, has the same in turn: what it
+is slower by, beside the same slow clients on the same cores, is what they and the kernel take from anybody.
 
     python -m loadtests.bench.slow_clients --json FILE [--connections 400] [--rounds 3] [--seconds 5]
 """
@@ -24,16 +25,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench.front import Front, front, path_of
+from loadtests.bench.front import front, path_of
 from loadtests.bench.open_loop import Latency, measure
-from loadtests.bench.rivals import LOAD_CORE, cpu_s, running, wait_for
+from loadtests.bench.rivals import LOAD_CORE, Proxy, cpu_s, find_program, running, start_nginx, wait_for
 
 PER_S: Final = 250.0
 SMALL, LARGE = "small", "large"
 LARGE_BYTES: Final = 4 << 20  # more than the sockets on the way hold
 LIMITS: Final = ("--head-timeout-s", "5", "--body-timeout-s", "5", "--write-timeout-s", "5")
+NGINX_LIMITS: Final = (
+    "client_body_timeout 5s; send_timeout 5s; proxy_request_buffering off; proxy_max_temp_file_size 0;"
+)
 ALL_THERE: Final = 0.9  # of the slow clients, before those that are not slow are measured
-QUIET: Final = 0.2  # of the gateway's core, below which nothing flows to slow readers any more
+QUIET: Final = 0.2  # of the server's core, below which nothing flows to slow readers any more
 MEEKLY: Final = ("chrt", "--other", "0", "nice", "-n", "10")  # as it shares a core with what measures
 MODES: Final = {
     "slow heads": ["-H", "-i", "3"],
@@ -51,8 +55,8 @@ class Round:
     p50_ms_without: float
     p50_ms_with: float
     late_p99_ms_with: float  # of which the measuring client itself was late
-    gateway_cpu_s_without: float
-    gateway_cpu_s_with: float
+    cpu_s_without: float
+    cpu_s_with: float
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,56 +90,68 @@ async def run(program: str, connections: int, rounds: int, seconds: float) -> di
             wait_for(backend.exists, f"the backend of {function}")
             await gateway.put_function(function, instance_concurrency=2 * connections)
             await gateway.put_instance(function, f"i-{function}", f"unix:{backend}", 2 * connections)
-        _measured(gateway, min(seconds, 1.0), 0)  # warm
-        measured: dict[str, list[Round]] = {mode: [] for mode in MODES}
+        servers = [Proxy("gateway", gateway.port, gateway.pid)]
+        nginx = find_program("nginx")
+        if nginx is not None:
+            small, large = (gateway.directory / f"{function}.sock" for function in (SMALL, LARGE))
+            own = gateway.directory / "nginx"
+            own.mkdir()
+            beside = {path_of(LARGE): large}
+            servers.append(stack.enter_context(start_nginx(nginx, own, small, NGINX_LIMITS, beside)))
+        measured: dict[str, dict[str, list[Round]]] = {server.name: {mode: [] for mode in MODES} for server in servers}
+        for server in servers:
+            _measured(server, min(seconds, 1.0), 0)  # warm
         for number in range(rounds):
-            for mode, rows in measured.items():
-                rows.append(_round(program, gateway, mode, connections, seconds, number))
-    return summary(measured)
+            for mode in MODES:
+                for server in servers:
+                    row = _round(program, server, mode, connections, seconds, number)
+                    measured[server.name][mode].append(row)
+    return {name: summary(by_mode) for name, by_mode in measured.items()}
 
 
 def summary(measured: dict[str, list[Round]]) -> dict[str, object]:
-    """Pure."""
+    """Of one server. Pure."""
     return {
         mode: {
             "p99_ratio": round(statistics.median(each.p99_ms_with / each.p99_ms_without for each in rounds), 3),
             "p50_ratio": round(statistics.median(each.p50_ms_with / each.p50_ms_without for each in rounds), 3),
+            "p99_ms_with": round(statistics.median(each.p99_ms_with for each in rounds), 3),
             "rounds": [dataclasses.asdict(each) for each in rounds],
         }
         for mode, rounds in measured.items()
     }
 
 
-def _round(program: str, gateway: Front, mode: str, connections: int, seconds: float, seed: int) -> Round:
-    without, cpu_without_s = _measured(gateway, seconds, seed)
+def _round(program: str, server: Proxy, mode: str, connections: int, seconds: float, seed: int) -> Round:
+    without, cpu_without_s = _measured(server, seconds, seed)
     count = connections // 2 if mode == "slow readers" else connections
-    with _slow(program, gateway, mode, count, seconds):
-        beside, cpu_with_s = _measured(gateway, seconds, seed)
+    with _slow(program, server, mode, count, seconds):
+        beside, cpu_with_s = _measured(server, seconds, seed)
     return Round(
         p99_ms_without=without.p99_ms,
         p99_ms_with=beside.p99_ms,
         p50_ms_without=without.p50_ms,
         p50_ms_with=beside.p50_ms,
         late_p99_ms_with=beside.late_p99_ms,
-        gateway_cpu_s_without=cpu_without_s,
-        gateway_cpu_s_with=cpu_with_s,
+        cpu_s_without=cpu_without_s,
+        cpu_s_with=cpu_with_s,
     )
 
 
-def _measured(gateway: Front, seconds: float, seed: int) -> tuple[Latency, float]:
-    before_s = cpu_s(gateway.pid)
-    seen = measure(gateway.port, path_of(SMALL), PER_S, seconds, LOAD_CORE, seed, b"hello")
+def _measured(server: Proxy, seconds: float, seed: int) -> tuple[Latency, float]:
+    before_s = cpu_s(server.pid)
+    seen = measure(server.port, path_of(SMALL), PER_S, seconds, LOAD_CORE, seed, b"hello")
     if seen.failed:
-        raise SystemExit(f"{seen.failed} of {seen.requests} requests failed beside the slow clients")
-    return seen, round(cpu_s(gateway.pid) - before_s, 3)
+        raise SystemExit(f"{seen.failed} of {seen.requests} requests failed beside the slow clients of {server.name}")
+    return seen, round(cpu_s(server.pid) - before_s, 3)
 
 
 @contextlib.contextmanager
-def _slow(program: str, gateway: Front, mode: str, count: int, seconds: float) -> Iterator[None]:
+def _slow(program: str, server: Proxy, mode: str, count: int, seconds: float) -> Iterator[None]:
     """So many slow clients while the context lasts, once most of them have come; and it waits until they have left."""
-    before = _open_files(gateway.pid)
+    before = _open_files(server.pid)
     path = f"{path_of(LARGE)}{LARGE_BYTES}" if mode == "slow readers" else path_of(SMALL)
-    target = f"http://127.0.0.1:{gateway.port}{path}"
+    target = f"http://127.0.0.1:{server.port}{path}"
     command = [
         *MEEKLY,
         program,
@@ -150,12 +166,12 @@ def _slow(program: str, gateway: Front, mode: str, count: int, seconds: float) -
         target,
     ]
     with running(command, LOAD_CORE):
-        wait_for(lambda: _open_files(gateway.pid) - before >= ALL_THERE * count, f"slowhttptest ({mode})")
-        wait_for(lambda: _busy(gateway.pid) < QUIET, f"the end of what flows to {mode}")
+        wait_for(lambda: _open_files(server.pid) - before >= ALL_THERE * count, f"slowhttptest ({mode})")
+        wait_for(lambda: _busy(server.pid) < QUIET, f"the end of what flows to {mode}")
         yield
     # Connections to the backend may stay a while longer, one for each reader.
     deadline_s = time.monotonic() + 10.0
-    while _open_files(gateway.pid) > before + 8 and time.monotonic() < deadline_s:
+    while _open_files(server.pid) > before + 8 and time.monotonic() < deadline_s:
         time.sleep(0.1)
 
 

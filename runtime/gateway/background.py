@@ -78,7 +78,7 @@ class AsyncInvocations:
 
     async def run(self) -> None:
         settings = self.gateway.settings
-        await self.gateway.loaded.wait()
+        await self.gateway.news.loaded.wait()
         while True:
             wait_s = settings.async_poll_s
             try:

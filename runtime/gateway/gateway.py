@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
-from runtime.access.records import FIELD_PREFIX, KeyRecord
 from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
-from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, UsageReport
+from runtime.contract import UsageReport
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
 from runtime.gateway.api import ApiRequest
 from runtime.gateway.authorize import Admission, Doorkeeper, Keyring, TokenDoor
 from runtime.gateway.background import AsyncInvocations, connect
-from runtime.gateway.feeds import decode
 from runtime.gateway.figures import figures
 from runtime.gateway.finished import Finished
 from runtime.gateway.gate import Gate, Lease, Ticket
@@ -30,9 +28,10 @@ from runtime.gateway.invocation import Invocation
 from runtime.gateway.key_sets import KeySets
 from runtime.gateway.log_type import pass_log_type
 from runtime.gateway.metrics import Metrics
+from runtime.gateway.news import News
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage, Way
-from runtime.gateway.refusal import Refusal, not_found, unavailable
+from runtime.gateway.refusal import Refusal, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
@@ -48,14 +47,14 @@ from runtime.http.client import ClientConnection, ConnectionFailed
 from runtime.http.deadlines import Deadlines
 from runtime.http.exchange import Exchange
 from runtime.http.pool import Pool, close_idle
-from runtime.leasing import LEASES_KEY, LeaseReport
+from runtime.leasing import LeaseReport
 from runtime.traffic.asked import Asked
 
 log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """One gateway's state. `handle` is the server's handler; `load` and `change` are the feed's listener."""
+    """One gateway's state. `handle` is the server's handler; `news` is the feed's listener."""
 
     def __init__(
         self,
@@ -78,7 +77,6 @@ class Gateway:
         self.record = self._finished.record
         self._tokens = TokenDoor(KeySets(self.spawn))
         self.roll = random.Random().random  # noqa: S311 (which version of an alias is no secret)
-        self.loaded = asyncio.Event()  # the routes have been read once
         self._gates: dict[VersionKey, Gate] = {}
         self._desk = Desk(settings)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +103,7 @@ class Gateway:
             outlier_limits=settings.outlier_limits,
             ejected=self.metrics.ejected,
         )
+        self.news = News(self.routes, self.keys, self.upstreams, self.sharing, self._gates, self._desk, self.metrics)
         self.async_invocations = AsyncInvocations(self, connect(settings.store))
         self.reporter = Reporter(
             settings.id,
@@ -282,7 +281,7 @@ class Gateway:
         return Passage(way, head)
 
     def _check_loaded(self) -> None:
-        if not self.loaded.is_set():
+        if not self.news.loaded.is_set():
             raise unavailable("the gateway has not read the routes yet: the store is away")
 
     # -- what a request on its way asks --------------------------------------------------------------------------------
@@ -319,34 +318,6 @@ class Gateway:
     def log_lost(self, request_id: str, instance_id: str, error: ConnectionFailed) -> None:
         log.warning("instance-lost request=%s instance=%s reason=%r", request_id, instance_id, str(error))
 
-    # -- the feed ------------------------------------------------------------------------------------------------------
-
-    def load_leases(self, grants: Mapping[str, str]) -> None:
-        self.sharing.load(grants)
-
-    def load(self, routes: Mapping[str, str], instances: Mapping[str, str]) -> None:
-        self.routes.clear()
-        self.keys.clear()
-        for field, value in routes.items():
-            self._change_route(field, value)
-        for instance_id in [known for known in self.upstreams if known not in instances]:
-            self.upstreams.remove(instance_id)
-        for field, value in instances.items():
-            self._change_instance(field, value)
-        self.loaded.set()
-        self._turn_away_orphans(list(self._gates))
-
-    def change(self, key: str, field: str, value: str) -> None:
-        if key == ROUTES_KEY:
-            self._change_route(field, value)
-            kind, *names = field.split("/")
-            if not value and kind == "function" and len(names) == 3:
-                self._turn_away_orphans([(names[0], names[1], names[2])])
-        elif key == INSTANCES_KEY:
-            self._change_instance(field, value)
-        elif key == LEASES_KEY:
-            self.sharing.change(field, value)
-
     async def close(self) -> None:
         """Stop everything that was begun here. Requests on their way are cut by the server before."""
         for task in list(self._tasks):
@@ -365,46 +336,6 @@ class Gateway:
             deadlines.clear()
 
     # -- inside --------------------------------------------------------------------------------------------------------
-
-    def _change_route(self, field: str, value: str) -> None:
-        is_key = field.startswith(FIELD_PREFIX)
-        if not value:
-            if is_key:
-                self.keys.remove(field.removeprefix(FIELD_PREFIX))
-            else:
-                self.routes.remove(field)
-            return
-        try:
-            if is_key:
-                self.keys.put(KeyRecord.from_dict(decode(value)))
-            else:
-                self.routes.put(field, decode(value))
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("route-unreadable field=%s error=%r", field, str(error))
-
-    def _change_instance(self, instance_id: str, value: str) -> None:
-        if not value:
-            self.upstreams.remove(instance_id)
-            return
-        try:
-            self.upstreams.put(InstanceRecord.from_dict(decode(value)))
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("instance-unreadable field=%s error=%r", instance_id, str(error))
-
-    def _turn_away_orphans(self, keys: list[VersionKey]) -> None:
-        """Requests that wait for a function that was deleted wait in vain."""
-        for key in keys:
-            gate = self._gates.get(key)
-            if self.routes.function(key) is not None:
-                continue
-            self._desk.forget(key)
-            self.metrics.forget_version(key)
-            if gate is not None:
-                service, _, function = key
-                for ticket in gate.cancel_all(monotonic()):
-                    message = f"function '{function}' does not exist in service '{service}'"
-                    ticket.waiter.refuse(not_found("Function", message))
-        self.metrics.forget(self.routes.has)
 
     def _wake(self, tickets: list[Ticket]) -> None:
         for ticket in tickets:

@@ -72,15 +72,15 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     store = Store(settings.store, with_leases=settings.gateways > 1)
     gateway = Gateway(loop, settings, store.publish, store.publish_lease)
     server = Server(loop, gateway.handle, settings.server_limits)
-    work = [store.follow(gateway), gateway.reporter.run(), gateway.async_invocations.run()]
+    work = [store.follow(gateway.news), gateway.reporter.run(), gateway.async_invocations.run()]
     if settings.gateways > 1:
         work += [gateway.sharing.run(), gateway.siblings.serve()]
     background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gateway.loaded.wait(), wait_s)
-        if gateway.loaded.is_set() or store.is_away:
+            await asyncio.wait_for(gateway.news.loaded.wait(), wait_s)
+        if gateway.news.loaded.is_set() or store.is_away:
             break
     tls = {} if certificate is None else tls_options(loop, settings, certificate)
     host, port = sock.getsockname()[:2]

@@ -24,6 +24,7 @@ from runtime.http.client import ClientConnection
 from runtime.http.deadlines import Deadlines
 from runtime.http.framing import header
 from runtime.http.pool import NoResources, Pool, Unreachable, close_idle
+from runtime.http.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Upstreams:
         self._slots = slots
         self._connect_timeout_s = connect_timeout_s
         self._idle: Deadlines[ClientConnection] = Deadlines(loop, idle_timeout_s, close_idle)
+        self._turns = Turns(loop)
         self._by_id: dict[str, Upstream] = {}
         # Of removed instances, while requests are inside: their leases still ask for them.
         self._leaving: dict[str, Upstream] = {}
@@ -219,7 +221,7 @@ class Upstreams:
         self._report_soon()
 
     def _pool(self, address: str) -> Pool:
-        return Pool(self._loop, address, connect_timeout_s=self._connect_timeout_s, idle=self._idle)
+        return Pool(self._loop, address, connect_timeout_s=self._connect_timeout_s, idle=self._idle, turns=self._turns)
 
     def _hold_back(self, upstream: Upstream, probe_after_s: float) -> None:
         """Take it out of its gate until a probe succeeds. Again does nothing."""

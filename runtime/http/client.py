@@ -14,6 +14,7 @@ from mypy_extensions import mypyc_attr
 from runtime.http.chunked import BodyMalformed, ChunkedBody
 from runtime.http.framing import Headers, has_no_body
 from runtime.http.head import END, HeadMalformed, Response, check_begin_of_response, parse_response
+from runtime.http.turns import PIECE_BYTES_MIN, Turns
 
 RESPONSE_HEAD_BYTES_MAX: Final = 65_536
 
@@ -64,6 +65,7 @@ class ClientConnection:
     __slots__ = (
         "_asker",
         "_body",
+        "_flows",
         "_head_only",
         "_held",
         "_last",
@@ -74,7 +76,9 @@ class ClientConnection:
         "_put_back",
         "_reading_paused",
         "_reusable",
+        "_turns",
         "_unix_fd",
+        "_waits",
         "_writing_paused",
         "ended",
         "idle_since_s",
@@ -86,9 +90,17 @@ class ClientConnection:
 
     transport: asyncio.Transport
 
-    def __init__(self, put_back: Callable[[ClientConnection], None], lost: Callable[[ClientConnection], None]) -> None:
+    def __init__(
+        self,
+        put_back: Callable[[ClientConnection], None],
+        lost: Callable[[ClientConnection], None],
+        turns: Turns | None = None,
+    ) -> None:
         self._put_back = put_back
         self._lost = lost
+        self._turns = turns
+        self._flows = False  # pieces of a large answer, which `turns` knows of
+        self._waits = False  # for its turn
         self._poll: select.poll | None = None
         self._unix_fd = -1
         self._asker: Asker | None = None
@@ -156,6 +168,8 @@ class ClientConnection:
         """The response has been taken to its end: the connection may carry the next request, if it can."""
         assert self.ended, "a response that has not ended is given up with abort()"
         self._asker = None
+        if self._flows:
+            self._leave()
         if self._reusable and not self._writing_paused and not self.transport.is_closing():
             if self._reading_paused:
                 self.resume_reading()
@@ -167,6 +181,8 @@ class ClientConnection:
     def abort(self) -> None:
         """Give the response up: nothing more of it is told, and the connection is cut."""
         self._asker = None
+        if self._flows:
+            self._leave()
         self.transport.abort()
 
     def close(self) -> None:
@@ -191,12 +207,27 @@ class ClientConnection:
     def pause_reading(self) -> None:
         if not self._reading_paused and not self.transport.is_closing():
             self._reading_paused = True
-            self.transport.pause_reading()
+            if not self._waits:
+                self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._reading_paused and not self.transport.is_closing():
             self._reading_paused = False
-            self.transport.resume_reading()
+            if not self._waits:
+                self.transport.resume_reading()
+
+    def wait(self) -> None:
+        """Read nothing until `go_on`: others are to have their turn."""
+        if not self._waits and not self.transport.is_closing():
+            self._waits = True
+            if not self._reading_paused:
+                self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        if self._waits and not self.transport.is_closing():
+            self._waits = False
+            if not self._reading_paused:
+                self.transport.resume_reading()
 
     # -- the transport's side ------------------------------------------------------------------------------------------
 
@@ -223,12 +254,17 @@ class ClientConnection:
             self._fail(f"the response is not valid HTTP/1.1: {malformed}")
             return
         asker.response_arrived()
+        if len(data) >= PIECE_BYTES_MIN and self._turns is not None and self._asker is asker and not self.ended:
+            self._flows = True
+            self._turns.passed(self, len(data))
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._poll = None
+        if self._flows:
+            self._leave()
         self._lost(self)
         asker, self._asker = self._asker, None
         if asker is None or self.ended:
@@ -251,6 +287,12 @@ class ClientConnection:
             self._asker.upstream_resumed()
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        self._flows = False
+        if self._turns is not None:
+            self._turns.leave(self)
+        self.go_on()
 
     def _read_head(self, asker: Asker, data: bytes) -> bool:
         """Read heads until the one that counts, then what is there of the body. Gives whether that one is there."""

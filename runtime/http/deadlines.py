@@ -10,9 +10,12 @@ import asyncio
 import math
 from collections.abc import Callable, Hashable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
+
+EXPIRED_IN_A_ROUND: Final = 8
+"""Of the loop: what expires may be costly (the kernel frees what a connection that is cut holds), and others wait."""
 
 # The loop's clock counts whole milliseconds and may ring that much too early.
 _ROUNDING_S = 0.001
@@ -31,7 +34,7 @@ class Deadlines(Generic[T]):
         self._after_s = after_s
         self._expire = expire
         self._since: dict[T, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     def __len__(self) -> int:
         return len(self._since)
@@ -67,6 +70,9 @@ class Deadlines(Generic[T]):
         for item, since in self._since.items():
             if since > latest_start:
                 self._timer = self._loop.call_later(since - latest_start + _ROUNDING_S, self._ring)
+                break
+            if len(due) == EXPIRED_IN_A_ROUND:
+                self._timer = self._loop.call_later(0.0, self._ring)
                 break
             due.append(item)
         for item in due:

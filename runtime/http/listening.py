@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 
 ACCEPTED_IN_A_ROUND: Final = 16
 
+UNSENT_BYTES_MAX: Final = 256 << 10
+"""What the kernel takes for a client beyond what is on its way. Left alone it takes up to 4 MiB of an answer whether or
+not the client reads (tcp(7), TCP_NOTSENT_LOWAT): hundreds of slow readers hold gigabytes then, and freeing what one of
+them holds stops the loop for over a millisecond."""
+
 
 class Listener:
     """Serves at one listening socket from `begin` to `close`."""
@@ -39,6 +44,8 @@ class Listener:
 
     async def begin(self, backlog: int) -> None:
         self._sock.setblocking(False)
+        with contextlib.suppress(OSError):  # a unix socket has none. Those that are accepted inherit it
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         self._server = await self._loop.create_server(self._accepted, sock=self._sock, backlog=backlog, **self._tls)
 
     def close(self) -> None:

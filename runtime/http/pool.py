@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from runtime.http.client import ClientConnection
 from runtime.http.deadlines import Deadlines
+from runtime.http.turns import Turns
 
 # A unix socket whose listener has not got around to accepting refuses with EAGAIN rather than keep the caller waiting.
 _BACKLOG_WAIT_S: Final = 0.005
@@ -34,8 +35,10 @@ class Pool:
         *,
         connect_timeout_s: float,
         idle: Deadlines[ClientConnection],
+        turns: Turns | None = None,
     ) -> None:
-        """`idle` closes connections that were unused too long; one may serve many pools.
+        """`idle` closes connections that were unused too long, and large answers take `turns`; both may serve many
+        pools.
 
         Raises:
             ValueError: the address has neither form.
@@ -45,6 +48,7 @@ class Pool:
         self._scheme, self._host, self._port = _parse(address)
         self._connect_timeout_s = connect_timeout_s
         self._idle_deadlines = idle
+        self._turns = turns
         self._idle: dict[ClientConnection, None] = {}
         self._closed = False
 
@@ -98,7 +102,7 @@ class Pool:
             connection.close()
 
     async def _connect_once(self) -> ClientConnection:
-        connection = ClientConnection(self.put_back, self._lost)
+        connection = ClientConnection(self.put_back, self._lost, self._turns)
         protocol = cast(asyncio.Protocol, connection)
         if self._scheme == "unix":
             await self._loop.create_unix_connection(lambda: protocol, self._host)

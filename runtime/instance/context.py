@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 # Which request the running code belongs to, for the log lines it writes.
@@ -36,44 +36,59 @@ class ServiceMeta:
     version_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
-    """Named as in Function Compute's Python runtime."""
+    """Named as in Function Compute's Python runtime. Made for every request and read by few, so each part is made when
+    it is asked for.
 
-    request_id: str
-    credentials: Credentials
-    function: FunctionMeta
-    service: ServiceMeta
-    region: str
-    account_id: str
-    logger: logging.Logger = field(default_factory=logging.getLogger, repr=False)
+    `headers` by lower-case name; a missing one is an empty text, or 0.
+    """
 
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
 
-def context_from(headers: Mapping[str, str]) -> Context:
-    """`headers` by lower-case name; a missing one is an empty text, or 0."""
+    def __repr__(self) -> str:
+        return f"Context(request_id={self.request_id!r}, function={self.function!r}, service={self.service!r})"
 
-    def text(name: str) -> str:
-        return headers.get(f"x-fc-{name}", "")
+    @property
+    def request_id(self) -> str:
+        return self._text("request-id")
 
-    return Context(
-        request_id=text("request-id"),
-        credentials=Credentials(text("access-key-id"), text("access-key-secret"), text("security-token")),
-        function=FunctionMeta(
-            text("function-name"),
-            text("function-handler"),
-            _number(text("function-memory")),
-            _number(text("function-timeout")),
-        ),
-        service=ServiceMeta(
+    @property
+    def credentials(self) -> Credentials:
+        text = self._text
+        return Credentials(text("access-key-id"), text("access-key-secret"), text("security-token"))
+
+    @property
+    def function(self) -> FunctionMeta:
+        text = self._text
+        memory, timeout = _number(text("function-memory")), _number(text("function-timeout"))
+        return FunctionMeta(text("function-name"), text("function-handler"), memory, timeout)
+
+    @property
+    def service(self) -> ServiceMeta:
+        text = self._text
+        return ServiceMeta(
             text("service-name"),
             text("service-logproject"),
             text("service-logstore"),
             text("qualifier"),
             text("version-id"),
-        ),
-        region=text("region"),
-        account_id=text("account-id"),
-    )
+        )
+
+    @property
+    def region(self) -> str:
+        return self._text("region")
+
+    @property
+    def account_id(self) -> str:
+        return self._text("account-id")
+
+    @property
+    def logger(self) -> logging.Logger:
+        return logging.getLogger()
+
+    def _text(self, name: str) -> str:
+        return self._headers.get(f"x-fc-{name}", "")
 
 
 def _number(text: str) -> int:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import msgspec
+
+_encoded: Final = msgspec.json.Encoder().encode
 _JSON: Final = "application/json"
 _OCTETS: Final = "application/octet-stream"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -46,8 +49,8 @@ def event_from(request: HttpRequest) -> bytes:
     event = {
         "version": "v1",
         "rawPath": request.path,
-        "headers": dict(headers),
-        "queryParameters": dict(parse_qsl(request.query, keep_blank_values=True)),
+        "headers": headers,
+        "queryParameters": dict(parse_qsl(request.query, keep_blank_values=True)) if request.query else {},
         "body": body,
         "isBase64Encoded": is_base64,
         "requestContext": {
@@ -65,7 +68,7 @@ def event_from(request: HttpRequest) -> bytes:
             "timeEpoch": str(int(request.at_s * 1000)),
         },
     }
-    return json.dumps(event).encode()
+    return _encoded(event)
 
 
 def answer_from(result: Any) -> HttpAnswer:

@@ -93,11 +93,16 @@ def sender(send: Send, tail: Tail, end: Callable[[bool], None]) -> Send:
     async def send_with_tail(message: Any) -> None:
         if message["type"] == "http.response.start":
             end(any(name.lower() == HEADER_ERROR_TYPE.encode() for name, _ in message["headers"]))
-            result = base64.b64encode(whole_characters(tail.read()))
-            message = {**message, "headers": [*message["headers"], (HEADER_LOG_RESULT.encode(), result)]}
+            name, value = header(tail)
+            message = {**message, "headers": [*message["headers"], (name.encode(), value.encode())]}
         await send(message)
 
     return send_with_tail
+
+
+def header(tail: Tail) -> tuple[str, str]:
+    """What was logged until now, as a field of the answer's head."""
+    return HEADER_LOG_RESULT, base64.b64encode(whole_characters(tail.read())).decode()
 
 
 def whole_characters(data: bytes) -> bytes:

@@ -2,53 +2,76 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import inspect
-import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from runtime.contract import CONTROL_PATH_HTTP, HEADER_CONTROL_PATH
-from runtime.instance import asgi
-from runtime.instance.asgi import Receive, Scope, Send
-from runtime.instance.context import context_from
+from runtime.contract import CONTROL_PATH_HTTP, HEADER_CONTROL_PATH, HEADER_LOG_TYPE, HEADER_REQUEST_ID
+from runtime.instance import log_tail, mistakes
+from runtime.instance.context import REQUEST_ID, Context
 from runtime.instance.envelope import HttpAnswer, HttpRequest, answer_from, body_from, event_from
+from runtime.instance.handler import takes_argument
+from runtime.instance.marks import Marks
+from runtime.instance.threads import Threads
+
+Hook = Callable[..., Any]
 
 
 class Calls:
     """Runs sync functions in as many threads as the instance takes requests at once, made when first needed."""
 
     def __init__(self, concurrency: int) -> None:
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="handler")
+        self._threads = Threads(concurrency, "handler")
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if inspect.iscoroutinefunction(function):
             return await function(*arguments)
-        result = await asyncio.get_running_loop().run_in_executor(
-            self._threads, contextvars.copy_context().run, _call, function, arguments
-        )
+        result = await self._threads.run(_call, function, arguments)
         return await result if inspect.isawaitable(result) else result
 
 
-class PlainApp:
-    """A handler(event, context) as an ASGI app. What the handler raises goes through."""
+class PlainInstance:
+    """A handler(event, context), and the hooks beside it: a request that is there whole becomes an answer."""
 
-    def __init__(self, handler: Callable[..., Any], calls: Calls) -> None:
+    def __init__(self, handler: Callable[..., Any], concurrency: int, hooks: dict[str, Hook]) -> None:
+        """`hooks` has the functions to call for /initialize and /pre-stop; without one the handler is called."""
         self._handler = handler
-        self._calls = calls
+        self._concurrency = concurrency
+        self._hooks = hooks
+        self._calls = Calls(concurrency)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = asgi.headers_of(scope)
-        body = await asgi.read_body(receive)
-        context = context_from(headers)
-        if headers.get(HEADER_CONTROL_PATH) == CONTROL_PATH_HTTP:
-            result = answer_from(await self._calls.call(self._handler, _event(scope, headers, body), context))
-        else:
-            content, content_type = body_from(await self._calls.call(self._handler, body, context))
-            result = HttpAnswer(200, [("content-type", content_type)], content)
-        await asgi.answer(send, result.status, result.headers, result.body)
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
+        """What the function raises is told in the log and in the answer."""
+        headers = request.headers
+        request_id = headers.get(HEADER_REQUEST_ID, "-")
+        REQUEST_ID.set(request_id)
+        control_path = headers.get(HEADER_CONTROL_PATH, "")
+        tail = log_tail.begin(self._concurrency) if HEADER_LOG_TYPE in headers else None
+        marks = Marks(control_path, request_id)
+        marks.begin()
+        failed = False
+        try:
+            found = await self._called(control_path, request)
+        except Exception as error:
+            traceback.print_exception(error)
+            failed = True
+            found = mistakes.answer(error, control_path)
+        marks.end(failed)
+        if tail is not None:
+            found = HttpAnswer(found.status, [*found.headers, log_tail.header(tail)], found.body)
+        return found
+
+    async def _called(self, control_path: str, request: HttpRequest) -> HttpAnswer:
+        headers, call = request.headers, self._calls.call
+        hook = self._hooks.get(control_path)
+        if hook is not None:
+            await call(hook, *([Context(headers)] if takes_argument(hook) else []))
+            return HttpAnswer()
+        if control_path == CONTROL_PATH_HTTP:
+            return answer_from(await call(self._handler, event_from(request), Context(headers)))
+        content, content_type = body_from(await call(self._handler, request.body, Context(headers)))
+        return HttpAnswer(200, [("content-type", content_type)], content)
 
 
 class FunctionExited(Exception):
@@ -60,9 +83,3 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return function(*arguments)
     except SystemExit as error:  # in a thread it would end nothing, and nobody would hear of it
         raise FunctionExited(f"the function called exit({error.code!r})") from error
-
-
-def _event(scope: Scope, headers: dict[str, str], body: bytes) -> bytes:
-    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-    query = scope["query_string"].decode("latin-1")
-    return event_from(HttpRequest(scope["method"], path, query, headers, body, time.time()))

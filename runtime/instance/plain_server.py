@@ -1,7 +1,7 @@
 """The built-in server of plain handlers: the gateway's own protocol code on the instance's side.
 
 A handler gets its event whole and gives its result whole, so nothing of what an ASGI server does for streams is needed:
-a request is handed to the app when it is complete, and its answer is one write when the app is done, so that what it
+a request is handed on when it is complete, and its answer is one write when it is there, so that what the handler
 has logged is there by then. ASGI and WSGI apps run under uvicorn.
 """
 
@@ -12,14 +12,15 @@ import contextlib
 import math
 import os
 import signal
-from collections.abc import Callable, MutableMapping
-from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+import time
+from collections.abc import Callable
+from typing import Final
 
 from runtime.http.exchange import Exchange
-from runtime.http.framing import CRLF, date_header, status_line
+from runtime.http.framing import CRLF, Headers, date_header, status_line
 from runtime.http.server import Server, ServerLimits
-from runtime.instance.asgi import App
+from runtime.instance.envelope import HttpAnswer, HttpRequest
+from runtime.instance.plain import PlainInstance
 
 _BACKLOG: Final = 1024
 # The gateway keeps its connections, and closes them when it wants to.
@@ -27,9 +28,9 @@ _LIMITS: Final = ServerLimits(idle_timeout_s=math.inf, remembers_beginnings=True
 
 
 class PlainServer:
-    """Serves an app on a unix socket until SIGTERM, then until what is inside is answered."""
+    """Serves a handler on a unix socket until SIGTERM, then until what is inside is answered."""
 
-    def __init__(self, app: App, path: str, drain_s: float, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: PlainInstance, path: str, drain_s: float, on_ready: Callable[[], None]) -> None:
         self._app = app
         self._path = path
         self._drain_s = drain_s
@@ -74,15 +75,13 @@ class PlainServer:
 
 
 class _Call:
-    """One request, as an exchange's owner and as an ASGI app's receive and send."""
+    """One request, as an exchange's owner."""
 
-    __slots__ = ("_begin", "_body", "_exchange", "_head")
+    __slots__ = ("_begin", "_exchange")
 
     def __init__(self, exchange: Exchange, begin: Callable[[_Call], None]) -> None:
         self._exchange = exchange
         self._begin = begin
-        self._head: MutableMapping[str, Any] = {}
-        self._body: bytes | None = None  # of the answer, once it was given
         exchange.owner = self
 
     def body_arrived(self) -> None:
@@ -95,44 +94,33 @@ class _Call:
 
     def client_resumed(self) -> None: ...
 
-    async def run(self, app: App) -> None:
-        try:
-            await app(self._scope(), self._receive, self._send)
-        finally:
-            if self._body is None:
-                self._exchange.abort()  # nothing was answered: whoever waits must not wait for ever
-            elif not self._exchange.gone:
-                _answer(self._exchange, self._head["status"], self._head["headers"], self._body)
-
-    def _scope(self) -> dict[str, Any]:
+    async def run(self, app: PlainInstance) -> None:
         exchange = self._exchange
-        raw_path, _, query = exchange.target.partition(b"?")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.0" if exchange.http_1_0 else "1.1",
-            "method": exchange.method.decode("latin-1"),
-            "scheme": "http",
-            "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": [(name.lower(), value) for name, value in exchange.headers],
-            "client": None,
-            "server": None,
-        }
+        answer: HttpAnswer | None = None
+        try:
+            answer = await app.answer(_request(exchange))
+        finally:
+            if answer is None:
+                exchange.abort()  # nothing was answered: whoever waits must not wait for ever
+            elif not exchange.gone:
+                headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+                headers.append((b"content-length", b"%d" % len(answer.body)))
+                _answer(exchange, answer.status, headers, answer.body)
 
-    async def _receive(self) -> MutableMapping[str, Any]:
-        if self._exchange.gone:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": b"".join(self._exchange.take_body()), "more_body": False}
 
-    async def _send(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self._head = message
-        else:
-            assert not message.get("more_body"), "a plain handler's answer comes whole"
-            self._body = message.get("body", b"")
+def _request(exchange: Exchange) -> HttpRequest:
+    raw_path, _, query = exchange.target.decode("latin-1").partition("?")
+    body = b"".join(exchange.take_body())
+    return HttpRequest(exchange.method.decode("latin-1"), raw_path, query, _joined(exchange.headers), body, time.time())
+
+
+def _joined(fields: Headers) -> dict[str, str]:
+    """By lower-case name; values of the same name are joined by a comma."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _answer(exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -20,7 +20,8 @@ from runtime.instance import isolation, log_tail
 from runtime.instance.asgi_server import DRAIN_S, Server
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
-from runtime.instance.handler import HandlerError, HandlerKind
+from runtime.instance.handler import HandlerError
+from runtime.instance.plain import PlainInstance
 from runtime.instance.plain_server import PlainServer
 from runtime.instance.ready_pipe import ReadyPipe
 from runtime.instance.stage import Prepared, Stage
@@ -50,7 +51,7 @@ def main(values: dict[str, Any], ready: int, prepared: Prepared) -> int:
         pipe.say(failed=_reason(config, error))
         return _leave(1)
     server: Server | PlainServer
-    if stage.kind is HandlerKind.PLAIN:
+    if isinstance(stage.app, PlainInstance):
         server = PlainServer(stage.app, config.socket, DRAIN_S, lambda: pipe.say(ready=True))
     else:
         server = Server(stage.app, stage.kind, config, pipe)

@@ -16,10 +16,11 @@ import uvloop
 
 from runtime.contract import HEADER_CONTROL_PATH, PATH_INITIALIZE, PATH_PRE_STOP
 from runtime.instance import asgi_server
-from runtime.instance.app import Hook, InstanceApp
+from runtime.instance.app import InstanceApp
 from runtime.instance.asgi import Receive, Scope, Send, answer
 from runtime.instance.config import InstanceConfig
 from runtime.instance.handler import HandlerKind, is_name, kind_of, load
+from runtime.instance.plain import Hook, PlainInstance
 from runtime.instance.plain_server import PlainServer
 
 _REHEARSED: Final = (
@@ -34,7 +35,7 @@ class Stage:
     """The app of a function."""
 
     config: InstanceConfig
-    app: InstanceApp
+    app: InstanceApp | PlainInstance
     kind: HandlerKind
 
     @classmethod
@@ -51,6 +52,8 @@ class Stage:
             # "module.function" is called. Anything else ("true", "/initialize") says that the app has such a path.
             if name and (kind is HandlerKind.PLAIN or is_name(name)):
                 hooks[path] = load(code, name, field)
+        if kind is HandlerKind.PLAIN:
+            return cls(config, PlainInstance(handler, config.instance_concurrency, hooks), kind)
         return cls(config, InstanceApp(handler, kind, config.instance_concurrency, hooks), kind)
 
     def is_for(self, config: InstanceConfig) -> bool:
@@ -75,11 +78,10 @@ class Prepared:
 
 
 async def _rehearse(kind: HandlerKind) -> None:
-    app = InstanceApp(_nothing, HandlerKind.ASGI, 1, {})
     if kind is HandlerKind.PLAIN:
-        protocol = PlainServer(app, "", 0.0, lambda: None).connection()
+        protocol = PlainServer(PlainInstance(_no_event, 1, {}), "", 0.0, lambda: None).connection()
     else:
-        protocol = asgi_server.connection(app, kind)
+        protocol = asgi_server.connection(InstanceApp(_no_request, HandlerKind.ASGI, 1, {}), kind)
     here, there = socket.socketpair()
     async with asyncio.timeout(_REHEARSAL_S_MAX):
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, here)
@@ -90,5 +92,9 @@ async def _rehearse(kind: HandlerKind) -> None:
         await writer.wait_closed()
 
 
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an app's
+async def _no_event(event: object, context: object) -> bytes:  # noqa: ARG001 - a handler's
+    return b""
+
+
+async def _no_request(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an app's
     await answer(send, 200, [], b"")

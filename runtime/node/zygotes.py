@@ -291,8 +291,8 @@ class Zygotes:
             forks.close()
 
     def remove_spares(self) -> None:
-        """Memory groups that nobody is in: of our zygotes that have ended, and of a node that was killed. One of another
-        node may be about to be entered."""
+        """Memory groups that nobody is in: of our zygotes that have ended, and of a node that was killed. Those of
+        another node may be about to be entered."""
         if self._groups is not None:
             for group in self._groups.parent.glob(f"{cgroups.PREFIX}{_SPARE}-*"):
                 owner = group.name.removeprefix(f"{cgroups.PREFIX}{_SPARE}-").partition("-")[0]

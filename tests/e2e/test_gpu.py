@@ -30,6 +30,8 @@ def why_not() -> str:
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(why_not()), reason=why_not() or "a card is there")]
 
+HTTP = {"x-fc-control-path": "/http-invoke"}
+
 # Takes as many MiB of the only device it sees as the request says, by the driver itself, and keeps them.
 TAKES = """
 import ctypes

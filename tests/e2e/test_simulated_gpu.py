@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,15 @@ def test_gpu_load_scales_out_and_every_figure_is_marked_as_simulated(stoke: Stok
         status = eventually(lambda: (s := stoke.status("g"))["target"] == 2 and s, "the target follows the load")
     assert load.failures == {}
     assert status["in_force"] == ["sm"]
-    samples = [row["sample"] for row in stoke.ready("g") if row["sample"]]
-    assert samples
-    assert all(sample["simulated"] and sample["gpu_sm_utilization"] is not None for sample in samples)
+    # A share of time is between two looks: the first sample of the instance that has just come has none.
+    samples = eventually(lambda: _samples(stoke, "g"), "a share of the card's time of each instance")
+    assert all(sample["simulated"] for sample in samples)
+
+
+def _samples(stoke: Stoke, function: str) -> list[dict[str, Any]]:
+    """The last sample of each instance; none before each has all figures."""
+    samples = [row["sample"] for row in stoke.ready(function)]
+    return samples if all(each and each["gpu_sm_utilization"] is not None for each in samples) else []
 
 
 def test_an_instance_on_a_card_that_is_lost_is_replaced_on_another_and_that_is_seen(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from runtime.http import deadlines
-from runtime.http.deadlines import Deadlines
+from runtime.http.deadlines import EXPIRED_IN_A_ROUND, Deadlines
 
 
 class Timer:
@@ -103,6 +103,23 @@ def test_one_that_expires_may_take_others_along(time: Time) -> None:
     watched.add("b")
     time.go_to(102.0)
     assert expired == ["a"]
+
+
+def test_of_many_that_are_due_at_once_a_few_expire_in_a_round(time: Time) -> None:
+    watched, expired = watch(time, 10.0)
+    names = [str(number) for number in range(3 * EXPIRED_IN_A_ROUND + 1)]
+    for name in names:
+        watched.add(name)
+    rounds = []
+    while len(watched):
+        (timer,) = time.timers
+        time.timers.clear()
+        time.now_s = max(time.now_s, timer.at_s)
+        timer.callback()
+        rounds.append(len(expired))
+    assert rounds == [EXPIRED_IN_A_ROUND, 2 * EXPIRED_IN_A_ROUND, 3 * EXPIRED_IN_A_ROUND, len(names)]
+    assert expired == names
+    assert time.timers == []
 
 
 def test_without_a_limit_nothing_expires_and_cleared_ones_do_not_either(time: Time) -> None:

@@ -42,7 +42,7 @@ def gateway(folder: Path) -> Gateway:
     made = Gateway(asyncio.get_running_loop(), settings, publish)
     for service, version, function in (BUSY, FAILED, IDLE):
         route = FunctionRoute(service, function, version, "r")
-        made.change(ROUTES_KEY, function_field(service, version, function), route.to_json())
+        made.news.change(ROUTES_KEY, function_field(service, version, function), route.to_json())
     return made
 
 
@@ -66,7 +66,7 @@ async def test_a_gate_that_nobody_uses_is_dropped_and_one_with_a_queue_or_a_fail
     made.gate(BUSY).usage.take_served()
     made.gate(BUSY).usage.begin_interval()
     assert report(made) == {FAILED}
-    made.change(ROUTES_KEY, function_field(*FAILED), "")
+    made.news.change(ROUTES_KEY, function_field(*FAILED), "")
     assert report(made) == set(), "nobody can ask for it any more"
     await made.close()
 
@@ -76,9 +76,9 @@ async def test_who_waits_for_a_function_that_is_deleted_is_turned_away_and_nobod
     waiters = {key: Waiter() for key in (BUSY, IDLE)}
     for key, waiter in waiters.items():
         made.gate(key).reserve(waiter, 0.0)
-    made.change(ROUTES_KEY, function_field(*IDLE), "")
+    made.news.change(ROUTES_KEY, function_field(*IDLE), "")
     assert {key: waiter.refused for key, waiter in waiters.items()} == {BUSY: 0, IDLE: 1}
-    made.load({}, {})
+    made.news.load({}, {})
     assert waiters[BUSY].refused == 1
     await made.close()
 
@@ -108,7 +108,7 @@ async def test_a_request_from_zero_is_released_in_the_very_step_that_learns_of_t
         node="n",
         address=f"unix:{tmp_path}/i-1",
     )
-    made.change(INSTANCES_KEY, "i-1", record.to_json())
+    made.news.change(INSTANCES_KEY, "i-1", record.to_json())
     assert [lease.instance.instance_id for lease in leases] == ["i-1"]
     assert leases[0].cold_start
     await made.close()

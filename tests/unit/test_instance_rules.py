@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runtime.instance import isolation, mistakes
-from runtime.instance.context import context_from
+from runtime.instance.context import Context
 from runtime.instance.envelope import HttpAnswer, HttpRequest, ResultError, answer_from, event_from
 from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, takes_argument
 from runtime.instance.session import load_session
@@ -166,7 +166,7 @@ def test_results_that_are_no_answer_say_which_part(result: Any, said: str) -> No
 
 
 def test_a_context_without_headers_is_empty() -> None:
-    context = context_from({"x-fc-function-memory": "lots"})
+    context = Context({"x-fc-function-memory": "lots"})
     assert (context.request_id, context.function.memory, context.credentials.security_token) == ("", 0, "")
 
 
