@@ -127,7 +127,7 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
     requests_per_s = statistics.median(each.requests_per_s for each in measured)
     request_us = statistics.median(each.cpu_us_per_request for each in measured)
     run_rows = sum(size * count for size, count in batches.items())
-    run_ratio = statistics.median(_run_ratio(each) for each in measured)
+    run_ratios = [_run_ratio(each) for each in measured if each.run_s]  # one round may be shorter than a run
     # What the loop would take for the batches that the instance has run.
     same_s = _taken({size: size / rate for size, rate in rates.items()}, batches)
     same_us = _taken({size: size * us for size, us in loop_us.items()}, batches)
@@ -146,7 +146,7 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
         "mean_batch": round(run_rows / sum(batches.values()), 2),
         "ratio_to_loop": round(requests_per_s / (run_rows / same_s), 3),
         # What of that the runs have, with their waits for the interpreter; the rest is the time between them.
-        "run_ratio_to_loop": round(run_ratio, 3),
+        "run_ratio_to_loop": round(statistics.median(run_ratios), 3) if run_ratios else None,
         "ratio_to_best_loop": round(requests_per_s / max(rates.values()), 3),
         "loop_p50_ms": statistics.median(each.loop_p50_ms for each in measured),
         "request_p50_ms": statistics.median(each.request_p50_ms for each in measured),
