@@ -1,8 +1,9 @@
 """The whole path, gateway and one built-in instance, against nginx in front of uvicorn, Starlette and ONNX Runtime.
 
 The same small model (the digits sample's), the same JSON in and out, one thread for inference: in a handler, and served
-without code (`handler: digits.onnx`), each against Starlette with the same JSON. Everything that serves shares core 0;
-the load, and the parts of Stoke that only look on, have core 1. Rounds are interleaved.
+without code (`handler: digits.onnx`), each against Starlette with the same JSON; and KServe's Python model server with
+nothing in front of it, with the same numbers in its own JSON. Everything that serves shares core 0; the load, and the
+parts of Stoke that only look on, have core 1. Rounds are interleaved.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final
 
 import yaml
 
+from loadtests.bench import kserve
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, cpu_s, find_program, running, start_nginx, wait_for
 from loadtests.bench.rounds import measure_and_write, median_of
@@ -30,11 +32,11 @@ from loadtests.local import LocalStoke
 CONNECTIONS: Final = 32
 MODEL: Final = Path(__file__).parents[2] / "functions" / "digits" / "digits.onnx"
 BODY: Final = json.dumps({"ink": [[(7 * row + 3 * column) % 17 for column in range(8)] for row in range(8)]}).encode()
-TENSOR_BODY: Final = json.dumps(
-    {"inputs": {"image": [[[[(7 * row + 3 * column) % 17 for column in range(8)] for row in range(8)]]]}}
-).encode()
+IMAGE: Final = [[[[(7 * row + 3 * column) % 17 for column in range(8)] for row in range(8)]]]
+TENSOR_BODY: Final = json.dumps({"inputs": {"image": IMAGE}}).encode()
+KSERVE_BODY: Final = json.dumps({"instances": IMAGE}).encode()
 SERVICE, FUNCTION = "bench", "digits"
-STOKE_MODEL, STARLETTE_MODEL = "stoke, model", "nginx, uvicorn, Starlette, tensors"
+STOKE_MODEL, STARLETTE_MODEL, KSERVE = "stoke, model", "nginx, uvicorn, Starlette, tensors", "KServe"
 
 # What both sides do with a body. The handler's is awaited in the instance's loop, as the other side's endpoint is.
 _SHARED: Final = """
@@ -111,8 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(rounds: int, seconds: float) -> dict[str, object]:
-    """Measure. Without nginx there are figures of Stoke alone, and the ratios are None."""
+    """Measure. Without nginx, or KServe, their figures are missing, and the ratios to them are None."""
     load = Load.found()
+    left_out = {KSERVE: kserve.why_not()} if kserve.why_not() else {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stoke-p-", ignore_cleanup_errors=True)))
         sides = [
@@ -124,6 +127,9 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
         if nginx is not None:
             sides.append(stack.enter_context(start_starlette(folder, nginx)))
             sides.append(stack.enter_context(start_starlette(folder, nginx, STARLETTE_MODEL)))
+        if KSERVE not in left_out:
+            port, pid = stack.enter_context(kserve.start_kserve(folder, MODEL))
+            sides.append(Side(KSERVE, port, kserve.PATH, (pid,), KSERVE_BODY))
         for side in sides:
             measured_round(side, load, min(1.0, seconds))
         measured: dict[str, list[Round]] = {side.name: [] for side in sides}
@@ -132,20 +138,33 @@ def run(rounds: int, seconds: float) -> dict[str, object]:
                 measured[side.name].append(measured_round(side, load, seconds))
     medians = {name: median_of(each) for name, each in measured.items()}
     other, other_model = medians.get("nginx, uvicorn, Starlette"), medians.get(STARLETTE_MODEL)
-    model = medians[STOKE_MODEL]
+    stoke, model, lone = medians["stoke"], medians[STOKE_MODEL], medians.get(KSERVE)
     return {
         "load": load.name,
+        "left_out": left_out,
         "connections": CONNECTIONS,
         "request_bytes": {"handler": len(BODY), "model": len(TENSOR_BODY)},
         "median": {name: dataclasses.asdict(each) for name, each in medians.items()},
         "rounds": {name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
-        "ratio_to_nginx_uvicorn": other and round(medians["stoke"].requests_per_s / other.requests_per_s, 3),
-        "cpu_ratio_to_nginx_uvicorn": other
-        and round(other.cpu_us_per_request / medians["stoke"].cpu_us_per_request, 3),
-        "model_ratio_to_nginx_uvicorn": other_model and round(model.requests_per_s / other_model.requests_per_s, 3),
-        "model_cpu_ratio_to_nginx_uvicorn": other_model
-        and round(other_model.cpu_us_per_request / model.cpu_us_per_request, 3),
+        "ratio_to_nginx_uvicorn": _ratio(stoke, other),
+        "cpu_ratio_to_nginx_uvicorn": _cpu_ratio(stoke, other),
+        "model_ratio_to_nginx_uvicorn": _ratio(model, other_model),
+        "model_cpu_ratio_to_nginx_uvicorn": _cpu_ratio(model, other_model),
+        "model_ratio_to_kserve": _ratio(model, lone),
+        "model_cpu_ratio_to_kserve": _cpu_ratio(model, lone),
+        "ratio_to_kserve": _ratio(stoke, lone),
+        "cpu_ratio_to_kserve": _cpu_ratio(stoke, lone),
     }
+
+
+def _ratio(ours: Round, theirs: Round | None) -> float | None:
+    """How many times as many requests per second."""
+    return None if theirs is None else round(ours.requests_per_s / theirs.requests_per_s, 3)
+
+
+def _cpu_ratio(ours: Round, theirs: Round | None) -> float | None:
+    """How many times the processor time that they need for a request."""
+    return None if theirs is None else round(theirs.cpu_us_per_request / ours.cpu_us_per_request, 3)
 
 
 def measured_round(side: Side, load: Load, seconds: float) -> Round:

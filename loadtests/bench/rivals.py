@@ -153,7 +153,7 @@ def start_haproxy(program: str, directory: Path, backend: Path) -> Iterator[Prox
     configuration = directory / "haproxy.cfg"
     configuration.write_text(textwrap.dedent(HAPROXY_CONFIGURATION).format(backend=backend, port=port))
     with running([program, "-db", "-f", str(configuration)], PROXY_CORE) as process:
-        wait_for(lambda: _accepts(port), "haproxy")
+        wait_for(lambda: accepts(port), "haproxy")
         yield Proxy("haproxy", port, process.pid)
 
 
@@ -164,7 +164,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
         return True
     return False
@@ -200,11 +200,11 @@ def running(command: list[str], core: int, log: Path | None = None) -> Iterator[
         process.wait()
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not start within {START_TIMEOUT_S:g} s")
+            raise SystemExit(f"{what} did not start within {timeout_s:g} s")
         time.sleep(0.02)
 
 

@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
     is_closed: bool  # what came behind them is not looked at
 
 
-class _Wire:
+class Wire:
     """A transport that goes nowhere."""
 
     closed = False
@@ -97,7 +97,7 @@ class _Reader:
         assert exchange is not None, "a body belongs to a request"
         self._body += b"".join(exchange.take_body())
         if exchange.complete:
-            self.requests.append(Read(exchange.method, exchange.target, _fields(exchange.headers), self._body))
+            self.requests.append(Read(exchange.method, exchange.target, plain_fields(exchange.headers), self._body))
             exchange.finish()
 
     def client_gone(self) -> None: ...
@@ -107,11 +107,12 @@ class _Reader:
     def client_resumed(self) -> None: ...
 
 
-def read_here(pieces: Sequence[bytes], head_bytes_max: int = 8192) -> Outcome:
-    """By our own reader, the pieces as they arrive."""
-    reader, wire = _Reader(), _Wire()
+def read_here(pieces: Sequence[bytes], head_bytes_max: int = 8192, *, behind_gateway: bool = False) -> Outcome:
+    """By our own reader, the pieces as they arrive. `behind_gateway`: as an instance reads, which remembers heads."""
+    reader, wire = _Reader(), Wire()
     loop = cast(asyncio.AbstractEventLoop, _NoTime())
-    connection = Server(loop, reader.handle, ServerLimits(head_bytes_max=head_bytes_max)).connection()
+    limits = ServerLimits(head_bytes_max=head_bytes_max, remembers_beginnings=behind_gateway)
+    connection = Server(loop, reader.handle, limits).connection()
     connection.connection_made(cast(asyncio.Transport, wire))
     for piece in pieces:
         if wire.closed:
@@ -149,7 +150,7 @@ class _Callbacks:
 
     def on_message_complete(self) -> None:
         assert self.parser is not None, "it calls back only when it is there"
-        self.requests.append(Read(self.parser.get_method(), self._target, _fields(self._fields), self._body))
+        self.requests.append(Read(self.parser.get_method(), self._target, plain_fields(self._fields), self._body))
 
 
 def read_by_llhttp(data: bytes) -> Outcome:
@@ -180,7 +181,7 @@ def read_by_h11(data: bytes) -> Outcome:
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 assert head is not None, "a body belongs to a request"
-                requests.append(Read(head.method, head.target, _fields(list(head.headers)), body))
+                requests.append(Read(head.method, head.target, plain_fields(list(head.headers)), body))
                 connection.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
                 connection.send(h11.EndOfMessage())
                 if connection.our_state is h11.MUST_CLOSE:
@@ -221,7 +222,7 @@ def _is_same(ours: Read, theirs: Read) -> bool:
     return ours.method == theirs.method and same_target and same_fields and ours.body == theirs.body
 
 
-def _fields(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+def plain_fields(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
     lower = ((name.lower(), value.strip(b" \t")) for name, value in pairs)
     # h11 writes a coding in lower case, as its case says nothing
     return tuple((name, value.lower() if name == b"transfer-encoding" else value) for name, value in lower)

@@ -41,6 +41,11 @@ class Leases:
         return list(self._granted)
 
 
+def requests_at(gate: Gate) -> int:
+    """Inside instances and waiting; asynchronous runs are not among them."""
+    return gate.usage.in_flight - gate.background_inside + gate.usage.queued
+
+
 def make_lease_report(leases: Leases, holder: Holder, sequence: int, gates: Mapping[VersionKey, Gate]) -> LeaseReport:
     """What is inside and what is asked for at this instant."""
     inside: dict[str, int] = {}
@@ -50,7 +55,7 @@ def make_lease_report(leases: Leases, holder: Holder, sequence: int, gates: Mapp
         for instance in gate.instances():
             if instance.in_flight:
                 inside[instance.instance_id] = instance.in_flight
-        requests = usage.in_flight - gate.background_inside + usage.queued
+        requests = requests_at(gate)
         if requests or usage.background:
             asked.append(
                 dataclasses.asdict(Asked(service, version, function, requests, usage.queued, usage.background))

@@ -20,7 +20,7 @@ from runtime import compiled
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
-from runtime.gateway.tls import read_certificate, tls_options
+from runtime.gateway.tls import read_certificate, tls_listener
 from runtime.http.listening import Listener
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
@@ -82,9 +82,12 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
             await asyncio.wait_for(gateway.news.loaded.wait(), wait_s)
         if gateway.news.loaded.is_set() or store.is_away:
             break
-    tls = {} if certificate is None else tls_options(loop, settings, certificate)
     host, port = sock.getsockname()[:2]
-    listener = Listener(loop, server.connection, sock, **tls)
+    listener = (
+        Listener(loop, server.connection, sock)
+        if certificate is None
+        else tls_listener(loop, settings, certificate, server, sock)
+    )
     await listener.begin(_BACKLOG)
     log.info("listening host=%s port=%s compiled=%s", host, port, compiled.is_used())
     gc.collect()

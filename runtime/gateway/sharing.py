@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from runtime.contract import InstanceRecord
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Ticket
-from runtime.gateway.leases import Leases, make_lease_report
+from runtime.gateway.leases import Leases, make_lease_report, requests_at
 from runtime.gateway.pick import Instance
 from runtime.gateway.routes import VersionKey
 from runtime.gateway.settings import GatewaySettings
@@ -85,8 +85,12 @@ class Shared:
         self._sequence = 0
         self._wanted = asyncio.Event()
         self._at_once = False
+        self._is_short = False  # a request has begun to wait since the last report
+        self._is_fewer = False  # there may be far fewer than were told of
         self._owed: set[str] = set()  # instances with more inside than is granted
+        self._told: dict[Gate, int] = {}  # the requests of the last report, where there were any
         self._said_at_s = 0.0
+        self._looked_at_s = 0.0  # whether there are far fewer
 
     def slots(self, record: InstanceRecord) -> int:
         return min(record.slots, self._leases.slots(record.instance_id))
@@ -123,8 +127,14 @@ class Shared:
             if instance.in_flight <= instance.slots:
                 self._owed.discard(instance.instance_id)
             self._say_at_once()
+        if self._told and not self._is_fewer:
+            gate = self._gate_of(instance.instance_id)
+            if gate is not None and _is_far_fewer(requests_at(gate), self._told.get(gate, 0)):
+                self._is_fewer = True
+                self._wanted.set()
 
     def short(self) -> None:
+        self._is_short = True
         self._wanted.set()
 
     async def run(self) -> None:
@@ -136,10 +146,21 @@ class Shared:
                 if not self._at_once:
                     await self._gather()
             self._wanted.clear()
-            self._at_once = False
+            if self._is_passed():
+                self._is_fewer, self._looked_at_s = False, asyncio.get_running_loop().time()
+                continue
+            self._at_once = self._is_short = self._is_fewer = False
             await self._report()
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _is_passed(self) -> bool:
+        """Whether nothing is to be said but that there are fewer requests, and there are as many again by now."""
+        if self._at_once or self._is_short or not self._is_fewer:
+            return False
+        if asyncio.get_running_loop().time() >= self._said_at_s + EVERY_S:
+            return False
+        return not any(_is_far_fewer(requests_at(gate), told) for gate, told in self._told.items())
 
     def _say_at_once(self) -> None:
         self._at_once = True
@@ -148,8 +169,12 @@ class Shared:
     async def _gather(self) -> None:
         """A moment, for requests that come together; cut short when something was given up."""
         clock = asyncio.get_running_loop().time
-        until_s = max(clock() + DEBOUNCE_S, self._said_at_s + PAUSE_S)
-        while not self._at_once and (left_s := until_s - clock()) > TIMER_RESOLUTION_S:
+        begun_s = clock()
+        while not self._at_once:
+            last_s = self._said_at_s if self._is_short else max(self._said_at_s, self._looked_at_s)
+            left_s = max(begun_s + DEBOUNCE_S, last_s + PAUSE_S) - clock()
+            if left_s <= TIMER_RESOLUTION_S:
+                return
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
@@ -159,10 +184,16 @@ class Shared:
         self._sequence += 1
         self._said_at_s = asyncio.get_running_loop().time()
         report = make_lease_report(self._leases, self._holder, self._sequence, self._gates)
+        self._told = {gate: requests for gate in self._gates.values() if (requests := requests_at(gate))}
         try:
             await self._publish(report)
         except OSError as error:
             log.debug("lease-report-lost sequence=%d reason=%r", report.sequence, str(error))
+
+
+def _is_far_fewer(requests: int, told: int) -> bool:
+    """Whether so many would be kept slots for in vain that it is worth a report."""
+    return bool(told) and requests * 2 <= told
 
 
 def sharing_of(

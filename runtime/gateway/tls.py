@@ -1,14 +1,16 @@
-"""The gateway's side of TLS: its certificate, and SIGHUP to read it again."""
+"""The gateway's side of TLS: its certificate, SIGHUP to read it again, and the socket."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
+import socket
 from pathlib import Path
-from typing import Any
 
 from runtime.gateway.settings import GatewaySettings
+from runtime.http.handshakes import TlsListener
+from runtime.http.server import Server
 from runtime.http.tls import Certificate
 
 log = logging.getLogger(__name__)
@@ -21,8 +23,14 @@ def read_certificate(settings: GatewaySettings) -> Certificate | None:
     return Certificate(Path(settings.tls_certificate).expanduser(), Path(settings.tls_key).expanduser())
 
 
-def tls_options(loop: asyncio.AbstractEventLoop, settings: GatewaySettings, certificate: Certificate) -> dict[str, Any]:
-    """What `create_server` is told. From now on SIGHUP reads the files again; what is wrong with them is logged."""
+def tls_listener(
+    loop: asyncio.AbstractEventLoop,
+    settings: GatewaySettings,
+    certificate: Certificate,
+    server: Server,
+    sock: socket.socket,
+) -> TlsListener:
+    """Serves at the socket over TLS. From now on SIGHUP reads the files again; what is wrong with them is logged."""
 
     def read_again() -> None:
         try:
@@ -33,4 +41,12 @@ def tls_options(loop: asyncio.AbstractEventLoop, settings: GatewaySettings, cert
             log.info("certificate-read file=%r", settings.tls_certificate)
 
     loop.add_signal_handler(signal.SIGHUP, read_again)
-    return {"ssl": certificate.context, "ssl_handshake_timeout": settings.tls_handshake_timeout_s}
+    return TlsListener(
+        loop,
+        server.connection,
+        sock,
+        certificate.context,
+        handshake_timeout_s=settings.tls_handshake_timeout_s,
+        connections=lambda: len(server.connections),
+        connections_max=settings.connections_max,
+    )

@@ -190,10 +190,12 @@ def check_begin_of_response(data: bytes) -> None:
     """The same for a response.
 
     Raises:
-        HeadMalformed: the first line is no status line.
+        HeadMalformed: the first line is no status line, or a line ends with LF alone.
     """
     if not b"HTTP/1.".startswith(data[:7]):
         raise HeadMalformed(f"status line {_shown(data[:20])}: HTTP/1.1 STATUS REASON is allowed")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise HeadMalformed("a line of the head ends with LF: CRLF is allowed")
 
 
 # -- the fields that say how a message is read -------------------------------------------------------------------------

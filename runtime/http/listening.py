@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Callable
 from typing import Any, Final
-
-log = logging.getLogger(__name__)
 
 ACCEPTED_IN_A_ROUND: Final = 16
 
@@ -22,6 +19,12 @@ UNSENT_BYTES_MAX: Final = 256 << 10
 """What the kernel takes for a client beyond what is on its way. Left alone it takes up to 4 MiB of an answer whether or
 not the client reads (tcp(7), TCP_NOTSENT_LOWAT): hundreds of slow readers hold gigabytes then, and freeing what one of
 them holds stops the loop for over a millisecond."""
+
+
+def bound_unsent(sock: socket.socket) -> None:
+    """Have the kernel take no more than that for each client that is accepted from now on: they inherit it."""
+    with contextlib.suppress(OSError):  # a unix socket has none
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
 
 
 class Listener:
@@ -32,21 +35,18 @@ class Listener:
         loop: asyncio.AbstractEventLoop,
         connection: Callable[[], asyncio.BaseProtocol],
         sock: socket.socket,
-        **tls: Any,
     ) -> None:
-        """`connection` makes a protocol for each client; `tls` are `create_server`'s options of that name."""
+        """`connection` makes a protocol for each client."""
         self._loop = loop
         self._connection = connection
         self._sock = sock
-        self._tls = tls
         self._server: asyncio.Server | None = None
         self._opening: set[asyncio.Task[Any]] = set()
 
     async def begin(self, backlog: int) -> None:
         self._sock.setblocking(False)
-        with contextlib.suppress(OSError):  # a unix socket has none. Those that are accepted inherit it
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
-        self._server = await self._loop.create_server(self._accepted, sock=self._sock, backlog=backlog, **self._tls)
+        bound_unsent(self._sock)
+        self._server = await self._loop.create_server(self._accepted, sock=self._sock, backlog=backlog)
 
     def close(self) -> None:
         """Nobody is let in any more. Those who are stay, and close themselves."""
@@ -69,10 +69,9 @@ class Listener:
         with contextlib.suppress(OSError):  # a unix socket has none
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            await self._loop.connect_accepted_socket(self._connection, client, **self._tls)
-        except OSError as error:  # its handshake failed, as a TLS error is one of these too, or it has gone
+            await self._loop.connect_accepted_socket(self._connection, client)
+        except OSError:  # it has gone
             client.close()
-            log.debug("connect-failed reason=%r", str(error))
         except asyncio.CancelledError:  # the process ends
             client.close()
             raise

@@ -65,6 +65,14 @@ def test_the_whole_path_is_measured_for_both_kinds_of_handler_and_a_model(tmp_pa
     found = run("path", tmp_path / "p.json", "--rounds", "1", "--seconds", "1")
     assert {"stoke", "stoke, sync handler", "stoke, model"} <= set(found["median"])
     assert all(each["requests_per_s"] > 0 for each in found["median"].values())
+    assert ("KServe" in found["median"]) is not ("scripts/install-rivals" in found["left_out"].get("KServe", ""))
+    assert (found["model_ratio_to_kserve"] is None) is ("KServe" in found["left_out"])
+
+
+def test_a_slot_that_moves_between_gateways_is_told_apart_from_one_that_is_there(tmp_path: Path) -> None:
+    found = run("moves", tmp_path / "m.json", "--rounds", "6", "--rest-ms", "10")
+    assert (found["moves"], len(found["each"]["with_move_s"]), len(found["each"]["without_move_s"])) == (6, 6, 18)
+    assert found["with_move_ms"]["p50"] > found["without_move_ms"]["p50"]
 
 
 def test_batching_is_compared_with_a_bare_loop_by_the_batches_that_came_about(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.support.websocket import head_of, offered, talking
 
 HELLO = {"app.py": "def handler(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n"}
 TRIGGER = "/2016-08-15/proxy/s/f"
+ROOM = 6
 
 
 @pytest.fixture
@@ -131,6 +132,76 @@ async def test_who_does_not_finish_a_handshake_or_speaks_no_tls_is_let_go(w: Wor
                 assert b"HTTP/" not in await reader.read()
         writer.close()
     assert (await w.ask("GET", "/2016-08-15/proxy/s/none/")).status == 404  # others are served
+
+
+@pytest.fixture
+async def small(store_url: str, files: Files) -> AsyncIterator[World]:
+    """With room for few."""
+    async with world(store_url, *files.arguments, "--connections-max", str(ROOM), tls=files.trust()) as made:
+        yield made
+
+
+async def silent(w: World) -> Client:
+    """One that connects and says nothing."""
+    return Client(*await asyncio.open_connection("127.0.0.1", w.gateway.port))
+
+
+async def is_dropped(client: Client) -> bool:
+    """Once it is."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await client.reader.read(1) == b""
+    return True
+
+
+async def served(w: World) -> Client | None:
+    """A client whose request was answered; None where there is no room."""
+    try:
+        client = await w.connect()
+    except (ssl.SSLError, ConnectionError):
+        return None
+    assert (await client.ask("GET", "/2016-08-15/proxy/s/none/")).status == 404
+    return client
+
+
+async def comes_in(w: World) -> Client:
+    """A client that is served, as soon as there is room for it."""
+    came: list[Client] = []
+
+    async def there_is_room() -> bool:
+        came.extend(filter(None, [await served(w)]))
+        return bool(came)
+
+    await w.until(there_is_room)
+    return came[0]
+
+
+async def test_who_says_nothing_counts_from_the_connect_on_and_makes_room(small: World) -> None:
+    many = [await silent(small) for _ in range(3 * ROOM)]
+    dropped = [asyncio.create_task(is_dropped(client)) for client in many]
+    await small.until(lambda: sum(task.done() for task in dropped) >= 2 * ROOM)
+    assert sum(task.done() for task in dropped) <= 2 * ROOM + 1, "but for one while the last client was still there"
+    # The handshake's time, 10 s, is far from over for those that are left.
+    came = [await comes_in(small) for _ in range(ROOM // 2)]
+    await small.until(lambda: sum(task.done() for task in dropped) >= 2 * ROOM + len(came))
+    for client in (*many, *came):
+        await client.close()
+    await asyncio.gather(*dropped)
+
+
+async def test_clients_that_are_served_stay_and_others_are_let_in_when_one_has_gone(small: World) -> None:
+    kept = [await comes_in(small) for _ in range(ROOM)]
+    async with asyncio.timeout(TIMEOUT_S):
+        for _ in range(3):
+            client = await silent(small)
+            assert await is_dropped(client)
+            await client.close()
+    assert await served(small) is None
+    for client in kept:
+        assert (await client.ask("GET", "/2016-08-15/proxy/s/none/")).status == 404
+    await kept.pop().close()
+    kept.append(await comes_in(small))
+    for client in kept:
+        await client.close()
 
 
 async def test_a_tls_older_than_1_2_is_refused(w: World, files: Files) -> None:

@@ -201,6 +201,8 @@ def test_chunks_in_http_1_0_are_read_and_end_with_the_connection() -> None:
 def test_what_cannot_become_a_response_is_not_waited_for() -> None:
     with pytest.raises(HeadMalformed, match="SSH-2"):
         check_begin_of_response(b"SSH-2.0-x")
+    with pytest.raises(HeadMalformed, match="ends with LF: CRLF is allowed"):
+        check_begin_of_response(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok")  # would be waited for in vain
     for end in range(12):
         check_begin_of_response(b"HTTP/1.1 200 OK"[:end])
 
