@@ -178,7 +178,7 @@ class Autoscaler:
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
-            revision=self._world.revision(key, function),
+            revision=self._world.revision(key, function, service),
             slots=function.instance_concurrency,
             provisioned=target,
             queued=observation.queued,

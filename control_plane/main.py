@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 
+from control_plane import registry_auth
 from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
@@ -97,6 +98,7 @@ class ControlPlane:
 
     def __init__(self, settings: ControlPlaneSettings) -> None:
         self.settings = settings
+        self.box = read_box(settings.data / SECRET_FILE)
         # A store that hangs is a store that is away; the reports' connection alone may be silent for long.
         self.redis = Redis.from_url(settings.store, socket_timeout=STORE_TIMEOUT_S)
         self.reports = Redis.from_url(settings.store)
@@ -160,8 +162,7 @@ class ControlPlane:
         if self.leadership is not None:
             view = LedFleet(view, self.leadership)
             self.registry.subscribe(Announcer(self.redis, self.leadership).registry_changed)
-        box = read_box(settings.data / SECRET_FILE)
-        keys = StoredAccessKeys(RedisStore(self.redis), box, LocalKey(settings.data / LOCAL_KEY_FILE))
+        keys = StoredAccessKeys(RedisStore(self.redis), self.box, LocalKey(settings.data / LOCAL_KEY_FILE))
         app: ASGIApp = create_app(
             self.registry,
             view,
@@ -169,13 +170,14 @@ class ControlPlane:
             settings,
             authenticator=SignatureAuthenticator(keys, SharedNonces(self.nonces)),
             access_keys=keys,
-            url_key=box.derive("urls of code"),
+            url_key=self.box.derive("urls of code"),
             invocations=StoredInvocations(
                 AsyncStore(self.redis), self.clock.utc_s, settings.async_record_s, settings.async_stateful_record_s
             ),
             accounts=self.accounts,
             shells=self.shells,
             environments=EnvironmentBook(self.environments, settings.environment_wait_s),
+            box=self.box,
         )
         self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
         self.app = self.forwarding or app
@@ -194,6 +196,7 @@ class ControlPlane:
     def _make_spec(self, function: Function, service: Service, version: str, instance_id: str) -> LaunchSpec:
         region, account_id = self.settings.region, self.settings.account_id
         spec = launch_spec(function, version, instance_id, region=region, account_id=account_id, service=service)
+        spec = registry_auth.with_credentials(spec, function, self.box)
         self.accounts.launching(spec)
         return spec
 

@@ -141,8 +141,18 @@ class Function(Noun):
             "tags",
             stoke_fields.FIELD,
         }
-        values = self.model_dump(mode="json", exclude=same)
+        values = _without_password(self.model_dump(mode="json", exclude=same))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_password(values: dict[str, Any]) -> dict[str, Any]:
+    """Of the image's registry: another one makes no other instance."""
+    container = values.get("custom_container_config") or {}
+    config = container.get("registryConfig")
+    if not isinstance(config, dict) or not isinstance(config.get("authConfig"), dict):
+        return values
+    auth = {key: value for key, value in config["authConfig"].items() if key != "password"}
+    return {**values, "custom_container_config": {**container, "registryConfig": {**config, "authConfig": auth}}}
 
 
 class Version(Noun):

@@ -1,4 +1,4 @@
-"""Nodes and devices as `stoke nodes` shows them."""
+"""Nodes, devices and pools of nodes as `stoke nodes` shows them."""
 
 from __future__ import annotations
 
@@ -28,3 +28,18 @@ class NodeView:
     disk_promised_mib: int
     instances: int
     devices: tuple[DeviceView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool of nodes: what is in it now, and what has happened to it since this control plane began to lead."""
+
+    name: str
+    kind: str  # "on-demand" | "spot"
+    price: float
+    instances: int  # those that start, run and drain
+    ready: int
+    is_out: bool  # nothing is launched into it now
+    reason: str  # why it is out; "" = it is not
+    reclaims: int  # instances whose machine was to be taken away
+    compensations: int  # launches into it because no spot pool had room

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from control_plane.explain import Explained
 from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
-from control_plane.node_views import NodeView
+from control_plane.node_views import NodeView, PoolView
 from provision.config import ProvisionConfig
 from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
@@ -333,6 +333,9 @@ class Fleet(Protocol):
 
     def nodes(self) -> Sequence[NodeView]:
         """What can hold instances, as last read; nothing while it has not been reached yet."""
+
+    def pools(self) -> Sequence[PoolView]:
+        """The pools of nodes, in the operator's order; nothing where there are none."""
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]: ...
 

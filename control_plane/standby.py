@@ -22,7 +22,7 @@ from control_plane.errors import Unavailable
 from control_plane.explain import Explained
 from control_plane.leadership import Leadership
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import NodeView
+from control_plane.node_views import NodeView, PoolView
 from control_plane.ports import Fleet, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import NodeInfo
@@ -66,6 +66,9 @@ class LedFleet:
 
     def nodes(self) -> Sequence[NodeView]:
         return self._led.nodes()
+
+    def pools(self) -> Sequence[PoolView]:
+        return self._led.pools()
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         return self._led.logs(instance_id, tail_bytes=tail_bytes, follow=follow)

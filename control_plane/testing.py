@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from control_plane.errors import NotFound
 from control_plane.explain import Explained
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import NodeView
+from control_plane.node_views import NodeView, PoolView
 from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import NodeInfo
@@ -26,6 +26,7 @@ class FakeFleet:
     followers: int = 0
     machine: NodeInfo | None = None
     machines: list[NodeView] = field(default_factory=list)
+    node_pools: list[PoolView] = field(default_factory=list)
     explanations: dict[str, tuple[Explained, ...]] = field(default_factory=dict)  # by str(QualifiedFunction)
 
     def provision_status(self, target: QualifiedFunction, config: ProvisionConfig | None) -> ProvisionStatus:
@@ -53,6 +54,9 @@ class FakeFleet:
 
     def nodes(self) -> Sequence[NodeView]:
         return list(self.machines)
+
+    def pools(self) -> Sequence[PoolView]:
+        return list(self.node_pools)
 
     async def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """What the test put in, cut to `tail_bytes`; with `follow`, then nothing until `followed` is set."""

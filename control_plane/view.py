@@ -12,7 +12,7 @@ from control_plane.fleet.families import capability, family
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import DeviceView, NodeView
+from control_plane.node_views import DeviceView, NodeView, PoolView
 from control_plane.ports import Backend, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
 from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
@@ -100,6 +100,9 @@ class FleetView:
             for gpu in info.gpus
         )
         return (NodeView(info, promised.memory_mib, promised.cpu, promised.disk_mib, len(records), devices),)
+
+    def pools(self) -> Sequence[PoolView]:
+        return self._keeper.pools()
 
     def logs(self, instance_id: str, *, tail_bytes: int, follow: bool) -> AsyncIterator[bytes]:
         """The output of a running or ended instance. Raises NotFound when reading begins, if no log is kept."""

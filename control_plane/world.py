@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from control_plane import nas
 from control_plane.errors import NotFound
 from control_plane.explain import History
 from control_plane.fleet.usage import VersionKey
@@ -41,11 +42,11 @@ class World:
     revisions: dict[VersionKey, str] = field(default_factory=dict)  # of `functions`, as asked for
     sampled: frozenset[VersionKey] = frozenset()  # those with a policy that follows what instances show
 
-    def revision(self, key: VersionKey, function: Function) -> str:
+    def revision(self, key: VersionKey, function: Function, service: Service) -> str:
         """The revision of a function version, reckoned once: it is a digest of all its fields."""
         known = self.revisions.get(key)
         if known is None:
-            known = self.revisions[key] = function.revision
+            known = self.revisions[key] = nas.revision(function, service)
         return known
 
     def idle_mode(self, key: VersionKey) -> bool:

@@ -363,6 +363,11 @@ class LaunchSpec(Message):
     health_failure_threshold: int = 3
     health_success_threshold: int = 1
     pool: str = ""  # the pool of nodes to launch it into; "" = anywhere
+    mounts: list[dict[str, Any]] = field(default_factory=list)  # `runtime.mounts.Mount`, as dicts
+    user_id: int = -1  # who it runs as; -1 = as the image says
+    group_id: int = -1
+    registry_user: str = ""  # by whom the image is pulled; "" = as the backend's own settings say
+    registry_password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ gateway sees what was taken from it and what was given to others as one change. 
 * `LEASES_KEY` (hash): instance id → `Grants`, and each change in the feed, in the order of the epochs;
 * `LEASEHOLDERS_KEY` (hash): gateway id → `Holder`, every gateway that may hold a slot, written before its first grant;
 * `LEASE_ORDER_KEY` (hash): the lessor's term and the last epoch. A write of an earlier term or epoch is refused, so
-  one that was thought lost cannot arrive late.
+  one that was thought lost cannot arrive late;
+* `LEASE_RENEWALS_KEY` (hash): gateway id → how often it has renewed its lease, by gateways themselves where the control
+  plane's kernel does not know their processes; `LEFT` when one has ended in order.
 
 `LEASE_CHANNEL` (pub/sub, nothing stored) has a `LeaseReport` from each such gateway: at once when a request must wait
 and when slots were taken back, and at least once a second. Any of them may be lost, late or told twice.
@@ -22,6 +24,8 @@ from runtime.contract import Message
 LEASES_KEY: Final = "stoke:leases"
 LEASEHOLDERS_KEY: Final = "stoke:leaseholders"
 LEASE_ORDER_KEY: Final = "stoke:leases:order"
+LEASE_RENEWALS_KEY: Final = "stoke:leases:renewals"
+LEFT: Final = "left"  # in the place of a count
 LEASE_CHANNEL: Final = "stoke:leases:reports"
 
 
@@ -35,10 +39,15 @@ class Grants(Message):
 
 @dataclass(frozen=True, slots=True)
 class Holder(Message):
-    """A gateway's process. Pid and start time together name one process for ever, on one machine."""
+    """A gateway's process. Pid and start time together name one process for ever, where `host` is the same.
+
+    One with a lease ends by itself when it could not renew it for so long; others do not have to.
+    """
 
     pid: int
     start_time: int  # clock ticks since boot
+    host: str = ""  # where pids mean the same (`runtime.processes.host_id`); "" = where the control plane runs
+    lease_s: float = 0.0  # 0 = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +73,9 @@ class LeaseReport(Message):
     epoch: int  # every change of grants up to this one is obeyed
     inside: dict[str, int] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)  # Asked, as dicts
+    host: str = ""  # as `Holder` has them
+    lease_s: float = 0.0
+
+    @property
+    def holder(self) -> Holder:
+        return Holder(self.pid, self.start_time, self.host, self.lease_s)

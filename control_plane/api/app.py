@@ -21,6 +21,7 @@ from control_plane.environments import EnvironmentBook
 from control_plane.errors import StokeError
 from control_plane.metering.book import NoAccounts
 from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
+from runtime.access.sealing import KEY_BYTES, Box
 
 
 def create_app(
@@ -37,10 +38,12 @@ def create_app(
     accounts: Accounts | None = None,
     shells: Shells | None = None,
     environments: EnvironmentBook | None = None,
+    box: Box | None = None,
 ) -> Starlette:
     """Every dependency is handed in; nothing is started or read here. `url_key` signs the URLs of code: the same in all
     processes that should honour them, one of this process's own by default. Without `invocations` or `accounts` there
-    are none, without `shells` nothing can be run beside an instance, and without `environments` none is made."""
+    are none, without `shells` nothing can be run beside an instance, and without `environments` none is made. `box`
+    seals passwords of registries; one of this process's own by default."""
     app = Starlette(
         routes=[
             *(route for prefix, table in TREES for route in _routes(prefix, table)),
@@ -60,6 +63,7 @@ def create_app(
         accounts or NoAccounts(),
         access_keys,
         url_key or secrets.token_bytes(32),
+        box or Box(secrets.token_bytes(KEY_BYTES)),
         shells=shells,
         environments=environments or EnvironmentBook(),
     )

@@ -24,6 +24,7 @@ from control_plane.ports import (
     Shells,
 )
 from control_plane.uploads import Uploads
+from runtime.access.sealing import KEY_BYTES, Box
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class Context:
     accounts: Accounts
     keys: AccessKeys | None = None
     url_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # signs the URLs of code
+    box: Box = field(default_factory=lambda: Box(secrets.token_bytes(KEY_BYTES)), repr=False)  # for stored secrets
     shells: Shells | None = None
     environments: EnvironmentBook = field(default_factory=EnvironmentBook)
     uploads: Uploads = field(default_factory=Uploads)

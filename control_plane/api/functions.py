@@ -11,6 +11,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from control_plane import registry_auth
 from control_plane.api import wire
 from control_plane.api.auth import CODE_PATH
 from control_plane.api.context import Context, context, updated
@@ -43,6 +44,7 @@ async def create(request: Request) -> Response:
     code = await stored_code(at, given)
     function = wire.build(Function, given, read_only=READ_ONLY, serviceName=service, **code)
     check(function)
+    function = registry_auth.taken(function, None, at.box.seal)
     await equip(at, function)
     return _reply(await at.registry.create_function(function))
 
@@ -64,6 +66,7 @@ async def update(request: Request) -> Response:
         wire.check_match(request, stored)
         new = wire.merge(stored, given, read_only=READ_ONLY, serviceName=service, functionName=name, **code)
         check(new)
+        new = registry_auth.taken(new, stored, at.box.seal)
         if code:
             await equip(at, new)
         return await at.registry.update_function(new, based_on=stored)
@@ -174,4 +177,4 @@ def _reply(function: Function) -> Response:
 
 
 def _shown(function: Function) -> dict[str, Any]:
-    return wire.dumped(function, "code_sha256", "service_name")
+    return registry_auth.masked(wire.dumped(function, "code_sha256", "service_name"))

@@ -9,7 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.api import fc3, functions, shapes3, tags_v2, wire
+from control_plane import registry_auth
+from control_plane.api import fc3, functions, services, shapes3, tags_v2, wire
 from control_plane.api.auth import check_service
 from control_plane.api.context import Context, context, filtered, updated
 from control_plane.errors import AlreadyExists, InvalidArgument
@@ -31,6 +32,7 @@ async def create(request: Request) -> Response:
     known = {"serviceName": service, "functionName": function}
     new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
     functions.check(new)
+    new = registry_auth.taken(new, None, at.box.seal)
     await functions.equip(at, new)
     try:
         made = await at.registry.create_function_with_service(new, _service_change(service, of_service))
@@ -58,6 +60,7 @@ async def update(request: Request) -> Response:
         known = {"serviceName": service, "functionName": name}
         new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
         functions.check(new)
+        new = registry_auth.taken(new, stored, at.box.seal)
         if code:
             await functions.equip(at, new)
         if not of_service:
@@ -175,7 +178,7 @@ def _service_change(name: str, given: dict[str, Any]) -> Callable[[Service | Non
 
     def change(stored: Service | None) -> Service:
         if stored is None:
-            return wire.build(Service, given, serviceName=name)
-        return wire.merge(stored, given, serviceName=name)
+            return services.checked(wire.build(Service, given, serviceName=name))
+        return services.checked(wire.merge(stored, given, serviceName=name))
 
     return change

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from control_plane.model import QualifiedFunction
+from control_plane.node_views import PoolView
 from control_plane.ports import Fleet, InstanceView, ProvisionStatus, Query, Registry
 from runtime.contract import NodeInfo
 
@@ -34,6 +35,7 @@ async def render(registry: Registry, fleet: Fleet) -> bytes:
             break
     collectors = CollectorRegistry(auto_describe=False)
     collectors.register(_Snapshot(statuses, fleet.all_instances(), fleet.node()))
+    collectors.register(_PoolsSnapshot(fleet.pools()))
     return generate_latest(collectors)
 
 
@@ -81,3 +83,34 @@ class _Snapshot(Collector):
         for labels, count in sorted(counts.items()):
             gauge.add_metric(list(labels), count)
         return gauge
+
+
+class _PoolsSnapshot(Collector):
+    """Nothing where there are no pools."""
+
+    def __init__(self, pools: Sequence[PoolView]) -> None:
+        self._pools = pools
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        if not self._pools:
+            return
+        labels = ("pool", "kind")
+        instances = GaugeMetricFamily(
+            "stoke_pool_instances", "Instances in a pool of nodes, ready or not.", labels=(*labels, "ready")
+        )
+        for pool in self._pools:
+            instances.add_metric([pool.name, pool.kind, "true"], pool.ready)
+            instances.add_metric([pool.name, pool.kind, "false"], pool.instances - pool.ready)
+        yield instances
+        out = GaugeMetricFamily("stoke_pool_out_of_stock", "Whether nothing is launched into it now.", labels=labels)
+        reclaims = CounterMetricFamily(
+            "stoke_pool_reclaims", "Instances whose machine was to be taken away.", labels=labels
+        )
+        compensations = CounterMetricFamily(
+            "stoke_pool_compensations", "Launches into it because no spot pool had room.", labels=labels
+        )
+        for pool in self._pools:
+            out.add_metric([pool.name, pool.kind], float(pool.is_out))
+            reclaims.add_metric([pool.name, pool.kind], pool.reclaims)
+            compensations.add_metric([pool.name, pool.kind], pool.compensations)
+        yield from (out, reclaims, compensations)

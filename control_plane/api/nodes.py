@@ -14,7 +14,9 @@ from control_plane.node_views import NodeView
 
 
 async def nodes(request: Request) -> Response:
-    return wire.reply({"nodes": [shown(view) for view in context(request).fleet.nodes()]})
+    fleet = context(request).fleet
+    pools = [asdict(pool) for pool in fleet.pools()]
+    return wire.reply({"nodes": [shown(view) for view in fleet.nodes()], "pools": pools})
 
 
 def shown(view: NodeView) -> dict[str, Any]:

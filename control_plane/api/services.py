@@ -7,6 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from control_plane import nas
 from control_plane.api import wire
 from control_plane.api.auth import check_service
 from control_plane.api.context import context, filtered, updated
@@ -19,7 +20,7 @@ TAG_FILTER: Final = "tag_"  # before a tag's key, in a list's query
 async def create(request: Request) -> Response:
     at = context(request)
     given = await wire.read_object(request, at.limits.body_bytes_max)
-    service = wire.build(Service, given, read_only=READ_ONLY)
+    service = checked(wire.build(Service, given, read_only=READ_ONLY))
     check_service(request, service.service_name)
     return _reply(await at.registry.create_service(service))
 
@@ -38,7 +39,7 @@ async def update(request: Request) -> Response:
     async def attempt() -> Service:
         stored = await at.registry.get_service(name)
         wire.check_match(request, stored)
-        new = wire.merge(stored, given, read_only=READ_ONLY, serviceName=name)
+        new = checked(wire.merge(stored, given, read_only=READ_ONLY, serviceName=name))
         return await at.registry.update_service(new, based_on=stored)
 
     return _reply(await updated(attempt))
@@ -67,6 +68,12 @@ async def list_all(request: Request) -> Response:
         lambda service: service.service_name,
     )
     return wire.listing("services", page, [_shown(service) for service in page.items])
+
+
+def checked(service: Service) -> Service:
+    """The service, if what it says of mounts can be read. Raises InvalidArgument."""
+    nas.read(nas.given(service))
+    return service
 
 
 def _reply(service: Service) -> Response:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from control_plane.errors import InvalidArgument
 from control_plane.model import Function, Service
+from control_plane.registry_auth import masked
 from runtime.contract import CodeEnvironment
 
 SERVICE_FIELDS: Final = (
@@ -78,7 +79,7 @@ def to_records(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def shown(function: Function, service: Service, name: str, arn: str) -> dict[str, Any]:
     """The function as FC 3.0 spells it, but for its `progress`."""
-    values = function.model_dump(mode="json", by_alias=True, exclude={"code_sha256", "service_name"})
+    values = masked(function.model_dump(mode="json", by_alias=True, exclude={"code_sha256", "service_name"}))
     owner = service.model_dump(mode="json", by_alias=True)
     reply = {key: value for key, value in values.items() if key not in {*GROUPS, *UNGROUPED}}
     reply |= {key: owner[key] for key in SERVICE_FIELDS if owner.get(key) is not None}

@@ -18,6 +18,7 @@ from control_plane.cli.manifest_fields import (
     TOP_1,
     TRIGGER_1,
 )
+from control_plane.cli.manifest_mounts import put_mounts
 from control_plane.cli.plans import FunctionPlan
 from control_plane.cli.problems import Problems, shown
 from control_plane.cli.yaml_source import Path as FieldPath
@@ -82,6 +83,7 @@ class _Entry:
         # "auto" asks FC's component to create what is needed in the cloud; there is nothing to create here.
         rest = {key: item for key, item in value.items() if key != "name" and item != "auto"}
         body = {"serviceName": name, "description": "", "internetAccess": True, **rest}
+        put_mounts(body, value.get("nasConfig"), (*path, "nasConfig"), self._problems)
         if name:
             self._problems.validate(Service, body, path, {"serviceName": ("name",)})
         return body

@@ -15,6 +15,7 @@ from typing import Any, Final
 from control_plane.cli import manifest_entries as entries
 from control_plane.cli import manifest_parts as parts
 from control_plane.cli.manifest_fields import ENTRY_3, HOOKS_3, LOG_CONFIG, NESTED_3, PROPS_3, TOP_3, TRIGGER_3
+from control_plane.cli.manifest_mounts import put_mounts
 from control_plane.cli.plans import FunctionPlan
 from control_plane.cli.problems import Problems, shown
 from control_plane.cli.yaml_source import Path as FieldPath
@@ -98,6 +99,7 @@ class _Entry:
     def _service(self, props: dict[str, Any], name: str) -> dict[str, Any]:
         rest = {key: props[key] for key in _SERVICE_FIELDS if props.get(key) not in (None, "auto")}
         body = {"serviceName": name, "description": "", "internetAccess": True, **rest}
+        put_mounts(body, props.get("nasConfig"), (*self._path, "nasConfig"), self._problems)
         if name:
             self._problems.validate(Service, body, self._path, {"serviceName": ("functionName",)})
         return body

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import typer
 
 from control_plane.cli.context import Session, command
 from control_plane.cli.output import Format
@@ -22,16 +24,24 @@ COLUMNS: Final = (
     "sharing",
     "age",
 )
+POOL_COLUMNS: Final = ("pool", "kind", "price", "instances", "ready", "reclaims", "compensations", "stock")
 MACHINE: Final = "(machine)"
 
 
 @command
-def nodes(session: Session) -> None:
+def nodes(
+    session: Session,
+    pools: Annotated[bool, typer.Option("--pools", help="The pools of nodes, in place of the nodes.")] = False,
+) -> None:
     """List nodes and their devices: memory, what is promised and used of it, health, how they are shared."""
     with session.client() as client:
         from control_plane.cli.client import OWN
 
-        found: list[dict[str, Any]] = client.get(f"{OWN}/nodes")["nodes"]
+        reply: dict[str, Any] = client.get(f"{OWN}/nodes")
+    if pools:
+        _show_pools(session, reply.get("pools") or [])
+        return
+    found: list[dict[str, Any]] = reply["nodes"]
     if session.output.chosen in (Format.JSON, Format.YAML):
         session.output.result(found)
     elif found:
@@ -41,6 +51,29 @@ def nodes(session: Session) -> None:
         session.output.result(rows, default=Format.TABLE, columns=columns)
     else:
         session.output.line("no node has been reached yet")
+
+
+def _show_pools(session: Session, pools: list[dict[str, Any]]) -> None:
+    if session.output.chosen in (Format.JSON, Format.YAML):
+        session.output.result(pools)
+    elif pools:
+        session.output.result([pool_row(pool) for pool in pools], default=Format.TABLE, columns=POOL_COLUMNS)
+    else:
+        session.output.line("there are no pools of nodes")
+
+
+def pool_row(pool: dict[str, Any]) -> dict[str, str]:
+    """One pool as the table shows it."""
+    return {
+        "pool": str(pool["name"]),
+        "kind": str(pool["kind"]),
+        "price": f"{pool['price']:g}",
+        "instances": str(pool["instances"]),
+        "ready": str(pool["ready"]),
+        "reclaims": str(pool["reclaims"]),
+        "compensations": str(pool["compensations"]),
+        "stock": f"out: {pool['reason']}" if pool["is_out"] else "in stock",
+    }
 
 
 def rows_of(node: dict[str, Any], now_s: float) -> Iterator[dict[str, str]]:

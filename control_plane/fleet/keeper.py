@@ -25,6 +25,7 @@ from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
+from control_plane.node_views import PoolView
 from control_plane.ports import Backend, Clock
 from runtime.contract import TRANSITIONS, InstanceRecord, InstanceState, InstanceStatus, Kind, LaunchSpec
 
@@ -97,6 +98,9 @@ class FleetKeeper:
         """Its instances are shared out between pools otherwise than they should be, or wait for a place."""
         return self.pooling.is_off(self._of(key), want)
 
+    def pools(self) -> list[PoolView]:
+        return self.pooling.views(self._records.values(), self._clock.utc_s())
+
     def versions(self) -> set[VersionKey]:
         """The function versions that have instances."""
         return set(self._by_version)
@@ -159,7 +163,8 @@ class FleetKeeper:
             return NOTHING
         async with self._writing:
             units = self.pooling.seen(self.units(key), self._records, want)
-            todo = plan(replace(want, launches_max=self._launches_max(key, want, units)), units)
+            allowed = self._launches_max(key, want, units)
+            todo = plan(replace(want, launches_max=allowed, room=want.launches_max), units)
             if not todo:
                 return todo
             kinds = [Kind.PROVISIONED] * todo.launch_provisioned + [Kind.ON_DEMAND] * todo.launch_on_demand
@@ -289,6 +294,7 @@ class FleetKeeper:
             record = self._records.get(status.instance_id)
             if record is None:
                 return
+            self.pooling.noticed(record)
             changed = replace(record, reclaim_at_s=status.reclaim_at_s)
             await self._insist(lambda: self._put([changed]))
         log.warning("instance.reclaim instance=%s at_s=%.0f", record.instance_id, status.reclaim_at_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from control_plane.errors import Unavailable
 from control_plane.fleet.leases import Batch
 from runtime.contract import FEED_KEY, FEED_LENGTH_MAX
-from runtime.leasing import LEASE_ORDER_KEY, LEASEHOLDERS_KEY, LEASES_KEY, Grants, Holder
+from runtime.leasing import LEASE_ORDER_KEY, LEASE_RENEWALS_KEY, LEASEHOLDERS_KEY, LEASES_KEY, Grants, Holder
 
 # KEYS: order, leases, holders, feed. ARGV: term, first epoch, last epoch, length of the feed, how many grants, then for
 # each instance and value, then for each holder and value; "" = is no more. Gives 1; 0 for a write that was made already
@@ -62,6 +62,12 @@ class LeaseStore(Protocol):
         """Durable on return, as a whole. After Unavailable it may have been written, or may be yet, but not after a
         later batch. Raises Superseded."""
 
+    async def renewals(self) -> dict[str, str]:
+        """What gateways with leases have written, by gateway. Raises Unavailable."""
+
+    async def drop_renewals(self, gateways: Collection[str]) -> None:
+        """Of gateways that are no more. Raises Unavailable."""
+
 
 class RedisLeaseStore:
     def __init__(self, redis: Redis) -> None:
@@ -97,6 +103,19 @@ class RedisLeaseStore:
         if int(answer) < 0:
             raise Superseded(f"term {term} is over")
 
+    async def renewals(self) -> dict[str, str]:
+        try:
+            found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(LEASE_RENEWALS_KEY))
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"the store cannot be reached: {error}") from error
+        return {name.decode(): count.decode() for name, count in found.items()}
+
+    async def drop_renewals(self, gateways: Collection[str]) -> None:
+        try:
+            await self._redis.hdel(LEASE_RENEWALS_KEY, *gateways)
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"the store cannot be reached: {error}") from error
+
 
 class MemoryLeaseStore:
     """The same promises without a store behind them, for tests and simulations. `feed` has what gateways are told."""
@@ -106,6 +125,7 @@ class MemoryLeaseStore:
         self.grants: dict[str, Grants] = {}
         self.holders: dict[str, Holder] = {}
         self.feed: list[tuple[str, Grants | None]] = []
+        self.renewed: dict[str, str] = {}
 
     async def begin(self) -> Left:
         self.term += 1
@@ -128,3 +148,10 @@ class MemoryLeaseStore:
                 self.holders.pop(name, None)
             else:
                 self.holders[name] = holder
+
+    async def renewals(self) -> dict[str, str]:
+        return dict(self.renewed)
+
+    async def drop_renewals(self, gateways: Collection[str]) -> None:
+        for name in gateways:
+            self.renewed.pop(name, None)

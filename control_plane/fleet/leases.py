@@ -91,7 +91,7 @@ class LeaseBook:
         """Take a report in; gives the function versions to settle now. One that is out of date does nothing."""
         known = self.holders.get(report.gateway)
         if known is None:
-            known = self.holders[report.gateway] = Leaseholder(Holder(report.pid, report.start_time))
+            known = self.holders[report.gateway] = Leaseholder(report.holder)
             self._dirty_holders.add(report.gateway)
         if report.sequence <= known.sequence:
             return set()

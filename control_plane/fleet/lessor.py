@@ -16,9 +16,10 @@ from control_plane.fleet.leases import LeaseBook
 from control_plane.fleet.processes import Processes
 from control_plane.fleet.sharing import TURN_S
 from control_plane.fleet.usage import UsageBook
+from control_plane.fleet.vitals import Vitals
 from control_plane.ports import Clock
 from runtime.contract import InstanceRecord
-from runtime.leasing import LeaseReport
+from runtime.leasing import Holder, LeaseReport
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Lessor:
         self._heard: list[LeaseReport] = []
         self._whole = True
         self._term = 0
+        self._vitals = Vitals()
         self.book = LeaseBook()
 
     async def begin(self) -> None:
@@ -91,9 +93,11 @@ class Lessor:
             keys |= self.book.hear(report, now_s)
         if whole or len(self.book.holders) != before:
             self._bury()
+            await self._bury_distant()
             self.book.sync(self._records())
             keys = set(self.book.versions())
-            self._processes.watch({each.holder for each in self.book.holders.values()}, self.changed)
+            here = {each.holder for each in self.book.holders.values() if self._processes.is_here(each.holder)}
+            self._processes.watch(here, self.changed)
             self._tell_usage()
         for key in sorted(keys):
             self.book.settle(key, now_s, even=whole)
@@ -110,10 +114,32 @@ class Lessor:
 
     def _bury(self) -> None:
         for name, each in list(self.book.holders.items()):
-            if self._processes.is_gone(each.holder):
-                log.warning("gateway.gone gateway=%s pid=%d", name, each.holder.pid)
-                self.book.gone(name)
-                self._usage.forget_gateway(name)
+            if self._processes.is_here(each.holder) and self._processes.is_gone(each.holder):
+                self._gone(name, each.holder)
+
+    async def _bury_distant(self) -> None:
+        """Those on other machines whose leases have run out. What the store has is read first, so that time in which
+        nobody looked counts for no one."""
+        distant = {
+            name: each.holder for name, each in self.book.holders.items() if not self._processes.is_here(each.holder)
+        }
+        if not distant:
+            return
+        try:
+            asked_s = self._clock.monotonic_s()
+            renewals = await self._store.renewals()
+            gone = self._vitals.look(distant, renewals, asked_s=asked_s, answered_s=self._clock.monotonic_s())
+            for name in gone:
+                self._gone(name, distant[name])
+            if gone:
+                await self._store.drop_renewals(gone)
+        except Unavailable as error:
+            log.warning("leases.not_read error=%s", error)
+
+    def _gone(self, name: str, holder: Holder) -> None:
+        log.warning("gateway.gone gateway=%s pid=%d host=%s", name, holder.pid, holder.host)
+        self.book.gone(name)
+        self._usage.forget_gateway(name)
 
     def _tell_usage(self) -> None:
         self._usage.expected = frozenset(self.book.holders)

@@ -9,8 +9,8 @@ The rules, in the order they are applied:
 4. Queued requests beyond the slots that are free or coming: launch on-demand instances, up to the function's maximum.
 5. An on-demand instance idle for `on_demand_idle_s` is drained, unless requests queue.
 6. Instances of an older revision serve until as many new ones are ready, then they are drained; when the node is full,
-   one of them makes room. So do those that leave for another reason (`leaves_for`): a machine that will be taken away,
-   a pool that has more than its share.
+   and for no other reason, one of them makes room. So do those that leave for another reason (`leaves_for`): a machine
+   that will be taken away, a pool that has more than its share.
 7. An instance that has to leave by a time (`drain_at_s`) is drained then, replaced or not.
 
 A plan that was carried out leaves nothing to do: planning again gives the empty plan.
@@ -64,6 +64,7 @@ class Want:
     on_demand_max: int = 100
     on_demand_idle_s: float = 300.0
     launches_max: int = 1_000_000  # what capacity, back-off and the limit on simultaneous launches leave
+    room: int | None = None  # what capacity alone leaves; None = the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def plan(want: Want, units: Sequence[Unit]) -> Plan:
     _give_up_surplus(want, draft)
     missing = want.provisioned - len(draft.provisioned)
     launch_provisioned = max(0, min(missing, want.launches_max))
-    _replace_stale(want, draft, blocked=missing > launch_provisioned)
+    _replace_stale(want, draft, is_full=missing > (want.launches_max if want.room is None else want.room))
     launch_on_demand = _overflow(
         want, draft, coming=launch_provisioned, launches_left=want.launches_max - launch_provisioned
     )
@@ -176,12 +177,13 @@ def _reap_idle(want: Want, draft: _Draft) -> None:
             draft.on_demand.remove(unit)
 
 
-def _replace_stale(want: Want, draft: _Draft, *, blocked: bool) -> None:
-    """Rule 6. Stale on-demand instances that are idle go at once: the next request starts a fresh one."""
+def _replace_stale(want: Want, draft: _Draft, *, is_full: bool) -> None:
+    """Rule 6. Launches that fail, or wait for others, are no reason to let go of what works. Stale on-demand instances
+    that are idle go at once: the next request starts a fresh one."""
     ready = sum(u.is_ready for u in draft.provisioned)
     kept = sorted((u for u in draft.stale if u.kind is Kind.PROVISIONED), key=_least_worth, reverse=True)
     keep = max(0, want.provisioned - ready)
-    if blocked and keep:
+    if is_full and keep:
         keep = min(keep, max(0, len(kept) - 1))
     leaving = kept[keep:] + [u for u in draft.stale if u.kind is Kind.ON_DEMAND and not want.queued]
     for unit in leaving:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from control_plane.backends.pools import Pools
 from control_plane.fleet.plan import Unit, Want
 from control_plane.fleet.pools import Member, Stock, choose, leaving_order, on_reclaim, rebalance
 from control_plane.fleet.usage import VersionKey
+from control_plane.node_views import PoolView
 from runtime.contract import InstanceRecord, InstanceState, InstanceStatus, Kind
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ class Pooling:
         self._why_out: dict[str, str] = {}
         self._unplaced_since_s: dict[str, float] = {}  # by instance
         self._held: dict[VersionKey, str] = {}
+        self._reclaims: Counter[str] = Counter()  # by pool, as are these
+        self._compensations: Counter[str] = Counter()
 
     # -- being told -------------------------------------------------------------------------------------------------
 
@@ -51,6 +55,11 @@ class Pooling:
         if record.pool in self._stock.out_until_s:
             log.info("pool.in_stock pool=%s", record.pool)
             self._stock = self._stock.has_room(record.pool)
+
+    def noticed(self, record: InstanceRecord) -> None:
+        """A notice has come for its machine, which may come again with another time."""
+        if not record.reclaim_at_s:
+            self._reclaims[record.pool] += 1
 
     def waits(self, status: InstanceStatus, now: float) -> None:
         """A launch has, or has not yet, found a machine."""
@@ -78,6 +87,27 @@ class Pooling:
     def out(self, now: float) -> frozenset[str]:
         """The pools that nothing is launched into now."""
         return self._stock.out(now)
+
+    def views(self, records: Iterable[InstanceRecord], now: float) -> list[PoolView]:
+        """Every pool, as it is now."""
+        if self.pools is None:
+            return []
+        there = [record for record in records if not record.state.is_final]
+        out = self.out(now)
+        return [
+            PoolView(
+                name=pool.name,
+                kind=pool.kind.value,
+                price=pool.price,
+                instances=sum(record.pool == pool.name for record in there),
+                ready=sum(record.pool == pool.name and record.state is InstanceState.READY for record in there),
+                is_out=pool.name in out,
+                reason=self._why_out.get(pool.name, "") if pool.name in out else "",
+                reclaims=self._reclaims[pool.name],
+                compensations=self._compensations[pool.name],
+            )
+            for pool in self.pools.pools
+        ]
 
     def nothing_is_missing(self, key: VersionKey) -> None:
         """A function version has what it should have."""
@@ -127,6 +157,7 @@ class Pooling:
         chosen = choose(self.pools, there, n, self.out(now))
         compensating = sum(choice.compensates for choice in chosen)
         if compensating:
+            self._compensations.update(choice.pool for choice in chosen if choice.compensates)
             log.info("pool.compensates function=%s launches=%d", "/".join(key), compensating)
         if len(chosen) < n:
             why = "; ".join(f"{name}: {self._why_out.get(name, '')}" for name in sorted(self.out(now)))

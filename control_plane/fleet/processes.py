@@ -1,4 +1,5 @@
-"""Whether the gateways' processes live: the kernel's word, not silence. For processes of this machine."""
+"""Whether the gateways' processes live: the kernel's word, not silence. For processes of this machine; those of others
+have leases (`vitals`)."""
 
 from __future__ import annotations
 
@@ -9,12 +10,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from runtime.leasing import Holder
-from runtime.processes import start_time
+from runtime.processes import host_id, start_time
 
 
 class Processes(Protocol):
+    def is_here(self, holder: Holder) -> bool:
+        """Whether this machine's kernel knows the process, if it lives."""
+
     def is_gone(self, holder: Holder) -> bool:
-        """True: the process has ended, and all its connections are closed. It will not come back."""
+        """True: the process, which `is_here`, has ended, and all its connections are closed. It will not come back."""
 
     def watch(self, holders: set[Holder], wake: Callable[[], None]) -> None:
         """Call `wake` when one of these ends; those watched before and not named now are not watched any more."""
@@ -25,6 +29,10 @@ class LocalProcesses:
 
     def __init__(self) -> None:
         self._fds: dict[Holder, int] = {}
+        self._host = host_id()
+
+    def is_here(self, holder: Holder) -> bool:
+        return holder.host in ("", self._host)
 
     def is_gone(self, holder: Holder) -> bool:
         fd = self._fds.get(holder)

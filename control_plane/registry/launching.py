@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from control_plane import nas
 from control_plane.model import Function, HealthCheckConfig, Service
 from control_plane.registry.routes import common_headers
 from control_plane.stoke_fields import function_traffic as function_settings
 from runtime.contract import LaunchSpec
+from runtime.mounts import to_dicts
 
 # A GPU function that names no gpuMemorySize gets a whole card: some FC clients cannot send the field.
 CARD_MEMORY_MIB: Final = {
@@ -31,7 +33,8 @@ def launch_spec(
     account_id: str,
     service: Service | None = None,
 ) -> LaunchSpec:
-    """`service` adds the log project and store to the headers; without it they are empty."""
+    """`service` adds the log project and store to the headers, and what is mounted; without it there is neither."""
+    mounted = nas.of_service(service)
     container = function.custom_container_config if function.runtime == "custom-container" else None
     lifecycle = function.instance_lifecycle_config
     pre_stop = lifecycle.pre_stop if lifecycle is not None else None
@@ -42,7 +45,7 @@ def launch_spec(
         service=function.service_name,
         function=function.function_name,
         version=version,
-        revision=function.revision,
+        revision=nas.revision(function, service),
         runtime=_runtime(function.runtime),
         handler=function.handler,
         command=_command(function),
@@ -68,6 +71,9 @@ def launch_spec(
         health_timeout_s=float(probe.timeout_seconds),
         health_failure_threshold=probe.failure_threshold,
         health_success_threshold=probe.success_threshold,
+        mounts=to_dicts(mounted.mounts),
+        user_id=mounted.user_id,
+        group_id=mounted.group_id,
     )
 
 

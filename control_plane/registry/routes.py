@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import Any, Final
 
+from control_plane import nas
 from control_plane.model import Alias, CustomDomain, Function, HttpTriggerConfig, Service, Trigger
 from control_plane.stoke_fields import function_traffic, trigger_traffic
 from runtime.contract import LATEST, AliasRoute, DomainRoute, FunctionRoute, TriggerRoute
@@ -61,7 +62,7 @@ def function_route(
         service=function.service_name,
         function=function.function_name,
         version=version,
-        revision=function.revision,
+        revision=nas.revision(function, service),
         instance_concurrency=function.instance_concurrency,
         timeout_s=float(function.timeout),
         on_demand_instances_max=on_demand_instances_max(function, on_demand_max),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from control_plane.errors import AlreadyExists, NotEmpty
 from control_plane.model import Function, Service
+from control_plane.nas import given
 from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version_id
@@ -79,7 +80,8 @@ class Services(RegistryBase):
 
     async def _rewrite_service(self, transaction: Transaction, new: Service, stored: Service) -> None:
         transaction.put(keys.service(new.service_name, LATEST), dump(new))
-        if new.log_config != stored.log_config:  # instances are told of it in headers, so routes have it
+        # Instances are told of the one in headers, and have the other mounted, so routes tell when it changes.
+        if new.log_config != stored.log_config or given(new) != given(stored):
             await self._write_function_routes(transaction, new)
 
     async def _write_function_routes(self, transaction: Transaction, service: Service) -> None:

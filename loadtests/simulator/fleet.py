@@ -151,7 +151,7 @@ class Fleet:
         if self._is_settled(want):
             return NOTHING
         units = self._units()
-        todo = plan(replace(want, launches_max=self._launches_max(want, units)), units)
+        todo = plan(replace(want, launches_max=self._launches_max(want, units), room=want.launches_max), units)
         for _ in range(todo.launch_provisioned):
             self._launch(Kind.PROVISIONED)
         for _ in range(todo.launch_on_demand):

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from runtime.contract import FEED_KEY, INSTANCES_KEY, ROUTES_KEY, USAGE_CHANNEL, UsageReport
-from runtime.leasing import LEASE_CHANNEL, LEASES_KEY, LeaseReport
+from runtime.leasing import LEASE_CHANNEL, LEASE_RENEWALS_KEY, LEASES_KEY, LEFT, LeaseReport
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +48,10 @@ class Listener(Protocol):
 class Store:
     """The gateway's two connections to the store: one that follows the feed, one that publishes."""
 
-    def __init__(self, url: str, *, with_leases: bool = False) -> None:
+    def __init__(self, url: str, *, with_leases: bool = False, gateway_id: str = "") -> None:
+        """`gateway_id` is whose lease is renewed."""
         self._with_leases = with_leases
+        self._gateway_id = gateway_id
         # redis-py's own retries would keep a lost connection from being noticed; `follow` has its own.
         self._client = redis.asyncio.Redis.from_url(
             url,
@@ -89,6 +91,19 @@ class Store:
         """Raises OSError when the store is away; the report is lost then."""
         try:
             await self._client.publish(LEASE_CHANNEL, report.to_json())
+        except (RedisError, TimeoutError) as error:
+            raise ConnectionError(str(error)) from error
+
+    async def renew(self, count: int) -> None:
+        """As `tenure.Renewals` has it."""
+        await self._say_renewed(str(count))
+
+    async def leave(self) -> None:
+        await self._say_renewed(LEFT)
+
+    async def _say_renewed(self, what: str) -> None:
+        try:
+            await self._client.hset(LEASE_RENEWALS_KEY, self._gateway_id, what)
         except (RedisError, TimeoutError) as error:
             raise ConnectionError(str(error)) from error
 

@@ -115,7 +115,7 @@ class Gateway:
         )
         self.siblings = Siblings(
             settings.number,
-            settings.gateways,
+            settings.gateways if settings.sockets else 1,  # those on other machines tell for themselves
             Path(settings.sockets),
             lambda: figures(self.metrics, self._gates, self.upstreams.held_back()),
         )

@@ -21,6 +21,7 @@ class Leases:
         self.gateway_id = gateway_id
         self.epoch = 0  # everything up to it has been read
         self._granted: dict[str, tuple[int, int]] = {}  # by instance: epoch, slots
+        self.is_over = False  # nothing is granted any more
 
     def read(self, instance_id: str, grants: Grants | None) -> bool:
         """Obey what is said of one instance; whether anything changed. What is older than what is known does nothing;
@@ -35,7 +36,7 @@ class Leases:
 
     def slots(self, instance_id: str) -> int:
         """How many slots of this instance are ours. Of one that nothing was said of: none."""
-        return self._granted.get(instance_id, (0, 0))[1]
+        return 0 if self.is_over else self._granted.get(instance_id, (0, 0))[1]
 
     def known(self) -> Iterable[str]:
         return list(self._granted)
@@ -68,4 +69,6 @@ def make_lease_report(leases: Leases, holder: Holder, sequence: int, gates: Mapp
         epoch=leases.epoch,
         inside=inside,
         asked=asked,
+        host=holder.host,
+        lease_s=holder.lease_s,
     )

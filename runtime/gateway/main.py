@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+from secrets import token_hex
 
 import uvloop
 
@@ -20,6 +21,7 @@ from runtime import compiled
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
+from runtime.gateway.tenure import Tenure, end_in_time
 from runtime.gateway.tls import read_certificate, tls_listener
 from runtime.http.listening import Listener
 from runtime.http.server import Server
@@ -33,6 +35,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h's names for mallopt
 # Before requests are let in: so long for a store that is away, and on top of that for one that has much to tell.
 _STORE_AWAY_S = 1.0
 _FIRST_LOAD_S = 5.0
+_END_S = 0.5  # of a lease that was lost, for the process to end in
 
 
 def main() -> int:
@@ -44,9 +47,10 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not settings.id:
         settings = dataclasses.replace(settings, id=f"gateway-{os.getpid()}")
-    if settings.gateways > 1:
+    if settings.shares:
         # Who shares instances must never be taken for another, not even for one that had the same pid.
-        settings = dataclasses.replace(settings, id=f"{settings.id}-{start_time(os.getpid())}")
+        chance = f"-{token_hex(6)}" if settings.lease_s else ""  # in containers both numbers may be the same
+        settings = dataclasses.replace(settings, id=f"{settings.id}-{start_time(os.getpid())}{chance}")
     _allow_many_files()
     _keep_freed_memory()
     try:
@@ -69,12 +73,15 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    store = Store(settings.store, with_leases=settings.gateways > 1)
+    store = Store(settings.store, with_leases=settings.shares, gateway_id=settings.id)
+    tenure = Tenure(settings.lease_s, store) if settings.lease_s else None
     gateway = Gateway(loop, settings, store.publish, store.publish_lease)
     server = Server(loop, gateway.handle, settings.server_limits)
     work = [store.follow(gateway.news), gateway.reporter.run(), gateway.async_invocations.run()]
-    if settings.gateways > 1:
-        work += [gateway.sharing.run(), gateway.siblings.serve()]
+    if settings.shares:
+        work += [_share(gateway, tenure, stop)]
+    if settings.gateways > 1 and settings.sockets:
+        work += [gateway.siblings.serve()]
     background = [loop.create_task(each) for each in work]
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
@@ -96,16 +103,38 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     log.info("stopping connections=%d", len(server.connections))
     listener.close()
     # The feed and the reports go on meanwhile: what is in flight may need a new instance yet.
-    drained = loop.create_task(gateway.async_invocations.drain(settings.shutdown_timeout_s))
-    cut = await server.drain(settings.shutdown_timeout_s)
+    timeout_s = settings.shutdown_timeout_s
+    if tenure is not None and tenure.lost.is_set():
+        timeout_s = min(timeout_s, max(0.0, tenure.left_s - _END_S))
+    drained = loop.create_task(gateway.async_invocations.drain(timeout_s))
+    cut = await server.drain(timeout_s)
     await drained
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     with contextlib.suppress(asyncio.CancelledError):
         await gateway.close()
+    if tenure is not None and not tenure.lost.is_set():
+        await tenure.leave()
     await store.close()
     log.info("stopped cut=%d", cut)
+
+
+async def _share(gateway: Gateway, tenure: Tenure | None, stop: asyncio.Event) -> None:
+    """Ask for slots and obey what is granted. With a lease, for as long as that can be renewed."""
+    if tenure is None:
+        await gateway.sharing.run()
+        return
+    await tenure.begin()
+    end_in_time(tenure)
+    reports = asyncio.create_task(gateway.sharing.run())
+    try:
+        await tenure.run()
+        gateway.sharing.give_up()
+        stop.set()
+    finally:
+        reports.cancel()
+        await asyncio.gather(reports, return_exceptions=True)
 
 
 def listening_socket(settings: GatewaySettings) -> socket.socket:

@@ -19,6 +19,7 @@ from runtime.http.server import ServerLimits
 _ENVIRONMENT_PREFIX: Final = "STOKE_"
 _STORE_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+LEASE_S_MIN: Final = 3.0
 _MIB: Final = 1 << 20
 
 
@@ -42,6 +43,7 @@ class GatewaySettings:
     # Several gateways at one port share the instances' slots: each uses those that it was granted.
     gateways: int = _number(1, 1, 64, "how many gateways serve this port, this one among them")
     number: int = _number(1, 1, 64, "which of them this one is")
+    lease_s: float = _number(0.0, 0.0, 3600.0, "of a gateway whose process the control plane cannot see; 0: it can")
     sockets: str = _text("a folder where they find each other, for the metrics of all")
 
     # A body is streamed, so these bound what a client may ask for, not what is held.
@@ -124,12 +126,19 @@ class GatewaySettings:
             raise ValueError(f"--store {self.store!r}: redis://…, rediss://… and unix://PATH are allowed")
         if self.number > self.gateways:
             raise ValueError(f"--number {self.number}: 1 to --gateways {self.gateways} is allowed")
-        if self.gateways > 1 and not self.sockets:
-            raise ValueError(f"--gateways {self.gateways}: --sockets is needed, a folder")
+        if self.gateways > 1 and not self.sockets and not self.lease_s:
+            raise ValueError(f"--gateways {self.gateways}: --sockets is needed, a folder, or --lease-s")
+        if 0.0 < self.lease_s < LEASE_S_MIN:
+            raise ValueError(f"--lease-s {self.lease_s:g}: 0 and {LEASE_S_MIN:g} to 3600 are allowed")
         if self.otlp_endpoint:
             _check_collector(self.otlp_endpoint)
         if not self.control_plane.startswith(("unix:", "tcp:")):
             raise ValueError(f"--control-plane {self.control_plane!r}: unix:PATH and tcp:HOST:PORT are allowed")
+
+    @property
+    def shares(self) -> bool:
+        """Whether others serve the same instances, so that their slots have to be granted."""
+        return self.gateways > 1 or self.lease_s > 0.0
 
     @property
     def server_limits(self) -> ServerLimits:

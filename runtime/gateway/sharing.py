@@ -19,7 +19,7 @@ from runtime.gateway.pick import Instance
 from runtime.gateway.routes import VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.leasing import Grants, Holder, LeaseReport
-from runtime.processes import start_time
+from runtime.processes import host_id, start_time
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Sharing(Protocol):
     def short(self) -> None:
         """A request waits for a slot."""
 
+    def give_up(self) -> None:
+        """Nothing new is sent to any instance from now on."""
+
     async def run(self) -> None: ...
 
 
@@ -60,6 +63,8 @@ class Alone:
     def released(self, instance: Instance) -> None: ...
 
     def short(self) -> None: ...
+
+    def give_up(self) -> None: ...
 
     async def run(self) -> None: ...
 
@@ -137,6 +142,12 @@ class Shared:
         self._is_short = True
         self._wanted.set()
 
+    def give_up(self) -> None:
+        self._leases.is_over = True
+        for instance_id in self._leases.known():
+            if (gate := self._gate_of(instance_id)) is not None:
+                self._wake(gate.set_slots(instance_id, 0, monotonic()))
+
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
@@ -204,10 +215,12 @@ def sharing_of(
     publish: Callable[[LeaseReport], Awaitable[None]] | None,
 ) -> Sharing:
     """`Alone` for a gateway that has its port for itself."""
-    if settings.gateways == 1:
+    if not settings.shares:
         return Alone()
     assert publish is not None, "whoever shares must be able to say what it needs"
-    return Shared(settings.id, gates, gate_of, wake, publish, Holder(os.getpid(), start_time(os.getpid())))
+    pid = os.getpid()
+    holder = Holder(pid, start_time(pid), host_id() if settings.lease_s else "", settings.lease_s)
+    return Shared(settings.id, gates, gate_of, wake, publish, holder)
 
 
 def part_of(count: int, settings: GatewaySettings) -> int:

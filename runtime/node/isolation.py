@@ -24,8 +24,9 @@ class Isolation:
     setpriv: str = ""
     bubblewrap: str = ""
 
-    def prefix(self, folder: Path, code: Path, home: Path) -> Sequence[str]:
-        """What comes before a command. `folder` and `code` stay where they are, even below /tmp."""
+    def prefix(self, folder: Path, code: Path, home: Path, binds: Sequence[str] = ()) -> Sequence[str]:
+        """What comes before a command. `folder` and `code` stay where they are, even below /tmp; `binds` are
+        bubblewrap's arguments for what is mounted."""
         if self.bubblewrap:
             kept = [part for path in dict.fromkeys((folder, code)) for part in _kept(path)]
             return [
@@ -37,6 +38,7 @@ class Isolation:
                 str(home),
                 str(_TMP),
                 *kept,
+                *binds,
                 "--chdir",
                 str(code),
             ]

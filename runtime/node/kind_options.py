@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.mounts import Allowed, SourceError, read_allowed
 from runtime.node.docker.asked import LOOSENED
 
 _ENGINE: Final = "/var/run/docker.sock"
@@ -53,6 +54,14 @@ def kind_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--container-network", default=get("STOKE_CONTAINER_NETWORK", "bridge"), metavar="NAME")
     add("--container-user", default=get("STOKE_CONTAINER_USER", ""), metavar="UID[:GID]")
+    add(
+        "--allowed-mounts",
+        type=allowed_mounts,
+        default=get("STOKE_ALLOWED_MOUNTS", ""),
+        metavar="SOURCE,…",
+        help="what functions may have mounted: hostpath:///srv/models, nas.local:/data, and =rw behind what they may "
+        "write (default: nothing)",
+    )
     add("--container-tmp-mib", type=number(1, 1_048_576), default=get("STOKE_CONTAINER_TMP_MIB", "512"))
 
 
@@ -66,6 +75,7 @@ def kind_settings(parsed: argparse.Namespace) -> dict[str, Any]:
         "container_loosened",
         "container_pids_max",
         "container_network",
+        "allowed_mounts",
     )
     values = {name: getattr(parsed, name) for name in (*names, "container_user", "container_tmp_mib", "container_gpus")}
     credentials = parsed.registry_credentials
@@ -98,6 +108,14 @@ def loosened(text: str) -> tuple[str, ...]:
         if name not in LOOSENED:
             raise argparse.ArgumentTypeError(f"'{name}' is not known; allowed: {', '.join(LOOSENED)}")
     return names
+
+
+def allowed_mounts(text: str) -> tuple[Allowed, ...]:
+    """Raises ArgumentTypeError for what names nothing that can be mounted."""
+    try:
+        return read_allowed(text)
+    except SourceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def number(least: int, most: int) -> Callable[[str], int]:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from signal import SIGTERM
 from typing import Final
 
 from runtime.contract import LaunchSpec
-from runtime.node import cgroups, isolation, launch, output, process, processes
+from runtime.mounts import Mount
+from runtime.node import cgroups, isolation, launch, mounted, output, process, processes
 from runtime.node.cgroups import MemoryGroups
 from runtime.node.equipment import CodeEnvironments
 from runtime.node.errors import CallError
@@ -49,6 +50,11 @@ class ProcessLauncher:
 
     def check(self, spec: LaunchSpec) -> None:
         launch.check(spec, self._settings.code)
+        self._mounts(spec)
+
+    def _mounts(self, spec: LaunchSpec) -> list[Mount]:
+        own_view = bool(self._isolation.bubblewrap) and not launch.is_python(spec.runtime)
+        return mounted.of_process(spec, self._settings.allowed_mounts, has_own_view=own_view)
 
     async def prepare(self, runtime: str) -> None:
         launch.check_runtime(runtime)
@@ -66,7 +72,7 @@ class ProcessLauncher:
         else:
             port = self._ports.take()
             address = f"tcp:127.0.0.1:{port}"
-        return self._place(spec, folder, address, port, group)
+        return self._place(spec, folder, address, port, group, mounted.binds(self._mounts(spec)))
 
     def place_again(self, spec: LaunchSpec, folder: Path, address: str, group: str, *, is_over: bool) -> Place:
         port = int(address.rpartition(":")[2]) if address.startswith("tcp:") else 0
@@ -74,10 +80,12 @@ class ProcessLauncher:
             self._ports.mark(port)
         return self._place(spec, folder, address, port, group)
 
-    def _place(self, spec: LaunchSpec, folder: Path, address: str, port: int, group: str) -> Place:
+    def _place(
+        self, spec: LaunchSpec, folder: Path, address: str, port: int, group: str, binds: Sequence[str] = ()
+    ) -> Place:
         code = self._settings.code / spec.code_sha256 if spec.code_sha256 else folder
         place = Place(folder, code, address, self._settings.path, port, group)
-        shut_in = tuple(self._isolation.prefix(folder, code, place.home))
+        shut_in = tuple(self._isolation.prefix(folder, code, place.home, binds))
         return replace(place, shut_in=shut_in, no_new_privileges=self._isolation.no_new_privileges)
 
     async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:  # noqa: ARG002 - the port's

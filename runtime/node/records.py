@@ -47,7 +47,7 @@ def save(folder: Path, record: Record) -> None:
     """The record from now on: a node that is killed leaves the one before or this one. `sync` has it outlive the
     machine."""
     line = b"\n" + json.dumps(dataclasses.asdict(record)).encode()
-    descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         written = os.write(descriptor, line)
         if written < len(line):

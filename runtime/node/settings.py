@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from runtime.mounts import Allowed
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
@@ -43,6 +45,7 @@ class NodeSettings:
     container_user: str = ""  # who runs an image that names no user; "" = root, as the image has it
     container_tmp_mib: int = 512
     container_gpus: Literal["nvidia", "cdi"] = "nvidia"  # how an engine is asked for cards
+    allowed_mounts: tuple[Allowed, ...] = ()  # what functions may have mounted by `nasConfig`, beside empty folders
     environment_installer: Literal["auto", "uv", "pip"] = "auto"  # uv where there is one
     environment_build_timeout_s: float = 900.0  # for a function's requirements.txt to be installed
     environment_builds_at_once_max: int = 2

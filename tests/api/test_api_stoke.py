@@ -39,7 +39,7 @@ async def test_status_names_the_devices_and_says_which_are_simulated(api: Api) -
 
 
 async def test_nodes_are_shown_with_their_devices_and_what_is_on_them(api: Api) -> None:
-    assert await api.send("GET", "/stoke/v1/nodes") == (200, {"nodes": []})
+    assert await api.send("GET", "/stoke/v1/nodes") == (200, {"nodes": [], "pools": []})
     gpu = {"index": 0, "uuid": "GPU-0", "name": "card", "memory_mib": 16384, "simulated": True}
     node = NodeInfo("local", 1, 4096, 2.0, gpus=[gpu], disk_mib=9, labels={"zone": "a"})
     api.fleet.machines = [NodeView(node, 512, 0.5, 0, 1, (DeviceView(gpu, "ampere", 8192, ("c-1",)),))]

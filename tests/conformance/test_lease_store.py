@@ -13,7 +13,7 @@ from control_plane.errors import Unavailable
 from control_plane.fleet.lease_store import LeaseStore, MemoryLeaseStore, RedisLeaseStore, Superseded
 from control_plane.fleet.leases import Batch
 from runtime.contract import FEED_KEY
-from runtime.leasing import LEASES_KEY, Grants, Holder
+from runtime.leasing import LEASES_KEY, LEFT, Grants, Holder
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -71,6 +71,22 @@ async def test_a_batch_of_holders_alone_has_its_place_in_the_order(store: LeaseS
     assert (left.grants, left.holders) == ({}, {"g": Holder(7, 8)})
 
 
+async def test_renewals_are_read_as_gateways_write_them_until_they_are_dropped(store_url: str) -> None:
+    from runtime.gateway.feeds import Store
+
+    async with Redis.from_url(store_url) as redis:
+        await redis.flushall()
+        leases, gateway = RedisLeaseStore(redis), Store(store_url, with_leases=True, gateway_id="g")
+        assert await leases.renewals() == {}
+        await gateway.renew(7)
+        assert await leases.renewals() == {"g": "7"}
+        await gateway.leave()
+        assert await leases.renewals() == {"g": LEFT}
+        await leases.drop_renewals(["g"])
+        assert await leases.renewals() == {}
+        await gateway.close()
+
+
 async def test_gateways_are_told_in_the_order_of_the_epochs(store_url: str) -> None:
     async with Redis.from_url(store_url, decode_responses=True) as redis:
         await redis.flushall()
@@ -95,3 +111,7 @@ async def test_a_store_that_is_away_is_said_to_be() -> None:
             await leases.begin()
         with pytest.raises(Unavailable):
             await leases.write(1, batch(1, 1))
+        with pytest.raises(Unavailable):
+            await leases.renewals()
+        with pytest.raises(Unavailable):
+            await leases.drop_renewals(["g"])

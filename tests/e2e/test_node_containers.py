@@ -96,6 +96,24 @@ async def test_a_pull_shows_how_far_it_is_and_is_no_part_of_the_launch(
         assert client.get(f"/images/{registry.image}/json").status_code == 200
 
 
+async def test_a_function_pulls_with_its_own_credentials_where_the_node_has_none(
+    node: NodeProcess, engine: PrivateEngine
+) -> None:
+    """From registries that nobody has pulled from yet; the node's file knows another one."""
+    for user, password, said in ((USER, PASSWORD, "/nothing"), (USER, "guessed", "could not be pulled")):
+        with running_registry() as registry:
+            registry.go_on.set()
+            function = server(
+                image=registry.image, registry_user=user, registry_password=password, command=["/nothing"]
+            )
+            status = await node.launched(function, FAILED)
+            assert said in status.reason
+            assert password not in status.reason
+            with engine.http() as client:
+                is_here = client.get(f"/images/{registry.image}/json").status_code == 200
+            assert is_here is (password == PASSWORD)
+
+
 async def test_an_image_by_its_digest_is_the_same_image(node: NodeProcess, registry: RegistryServer) -> None:
     registry.go_on.set()
     status = await node.launched(server(image=f"{registry.host}/shop/server@{registry.digest}", command=[]), FAILED)

@@ -31,7 +31,9 @@ refused(400, "InvalidArgument", "create_service", "s.t")
 shown = call.whole("get_service", "s")
 assert (shown.data["description"], shown.data["vpcConfig"]) == ("d", vpc)
 match = {"headers": {"if-match": shown.headers["etag"]}}
-updated = call("update_service", "s", description="e", **match)
+# Instances here are processes, for which nothing can be mounted.
+no_nas = {"userId": -1, "groupId": -1, "mountPoints": []}
+updated = call("update_service", "s", description="e", nasConfig=no_nas, **match)
 assert (updated["description"], updated["logConfig"], updated["serviceId"]) == ("e", logs, made["serviceId"])
 refused(412, "PreconditionFailed", "update_service", "s", description="f", **match)
 refused(412, "PreconditionFailed", "delete_service", "s", **match)

@@ -32,7 +32,9 @@ refused(400, "EntityTooLarge", "create_service", serviceName="large", descriptio
 shown = call.whole("get_service", "s")
 assert (shown.body.description, shown.body.log_config.enable_instance_metrics) == ("d", True)
 match = {"headers": {"If-Match": shown.headers["etag"]}}
-updated = call("update_service", "s", description="e", **match)
+# Instances here are processes, for which nothing can be mounted.
+no_nas = {"userId": -1, "groupId": -1, "mountPoints": []}
+updated = call("update_service", "s", description="e", nasConfig=no_nas, **match)
 assert (updated.description, updated.log_config.project, updated.service_id) == ("e", "p", made.service_id)
 refused(412, "PreconditionFailed", "update_service", "s", description="f", **match)
 refused(412, "PreconditionFailed", "delete_service", "s", **match)

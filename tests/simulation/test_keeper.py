@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -139,6 +140,28 @@ async def test_a_refused_launch_says_why() -> None:
     await stage.settle(1)
     await until(lambda: stage.keeper.current_error(KEY) == "no container engine")
     assert stage.states() == {}
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(refuse="it cannot be"), Behaviour(launch_s=0.1, fail="exited")])
+def test_a_revision_that_cannot_be_launched_leaves_the_older_one_serving(behaviour: Behaviour) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        stage = await Stage().begin()
+        await stage.settle(3)
+        await until(lambda: list(stage.states().values()) == ["READY"] * 3)
+        stage.backend.behaviour = behaviour
+        for _ in range(100):
+            await stage.keeper.settle(KEY, Want(now=stage.clock.utc_s(), revision="r2", provisioned=3), newer)
+            await asyncio.sleep(0.1)
+            ready = [record for record in stage.keeper.records(KEY) if record.state is InstanceState.READY]
+            assert [record.revision for record in ready] == ["r1"] * 3
+        assert stage.keeper.current_error(KEY) in (behaviour.refuse, behaviour.fail)
+
+    story()
+
+
+def newer(instance_id: str) -> LaunchSpec:
+    return replace(spec(instance_id), revision="r2")
 
 
 @in_virtual_time

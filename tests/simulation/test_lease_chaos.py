@@ -75,6 +75,9 @@ class World:
         with suppress(asyncio.CancelledError):
             await task
 
+    def is_here(self, holder: Holder) -> bool:
+        return not holder.host
+
     def is_gone(self, holder: Holder) -> bool:
         return holder in self.dead
 

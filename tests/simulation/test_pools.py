@@ -154,6 +154,26 @@ def test_without_spot_machines_on_demand_ones_take_their_place_until_there_are_s
 
 
 @in_virtual_time
+async def test_what_is_in_each_pool_and_what_has_happened_to_it_is_counted() -> None:
+    scene = await begun(0, 1.0)
+    before = {view.name: view for view in scene.keeper.pools()}
+    assert [view.name for view in scene.keeper.pools()] == [pool.name for pool in POOLS.pools]
+    assert (before["steady"].kind, before["steady"].instances, before["steady"].ready) == ("on-demand", 6, 6)
+    assert before["spot-a"].instances == 14
+    assert not any(view.is_out or view.reclaims or view.compensations for view in before.values())
+    scene.backend.pools_out = set(SPOT)
+    victim = next(r for r in staying(scene) if r.pool == "spot-a")
+    for more_s in (0.0, 1.0):  # a notice that comes again is the same notice
+        scene.backend.give_notice(victim.instance_id, scene.clock.utc_s() + NOTICE_S + more_s)
+        await asyncio.sleep(0.2)
+    await until(lambda: steady(scene) == 7)
+    now = {view.name: view for view in scene.keeper.pools()}
+    assert (now["spot-a"].is_out, now["spot-a"].reclaims, now["spot-b"].reclaims) == (True, 1, 0)
+    assert now["spot-a"].reason
+    assert (now["steady"].compensations, now["spot-a"].compensations) == (1, 0)
+
+
+@in_virtual_time
 async def test_the_cheapest_spot_pool_is_taken_and_the_next_one_while_it_is_out() -> None:
     scene = await begun(0, 1.0)
     assert {r.pool for r in staying(scene)} == {"steady", "spot-a"}

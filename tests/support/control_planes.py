@@ -131,8 +131,8 @@ class ControlPlanes(Stoke):
 
 
 @contextlib.contextmanager
-def control_planes(store: PrivateStore) -> Iterator[ControlPlanes]:
-    """Two: `a`, which leads, and `b`, which is asked."""
+def control_planes(store: PrivateStore, *, gateway: bool = True) -> Iterator[ControlPlanes]:
+    """Two: `a`, which leads, and `b`, which is asked; with a gateway of their own machine, or without."""
     with running_node() as node:
         planes = ControlPlanes(store, node)
         try:
@@ -140,7 +140,8 @@ def control_planes(store: PrivateStore) -> Iterator[ControlPlanes]:
             planes.await_leader("a")
             planes.start("b")
             planes.ask("b")
-            planes.gateway.start()
+            if gateway:
+                planes.gateway.start()
             yield planes
         finally:
             planes.end()

@@ -47,6 +47,7 @@ class KubeApi:
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Object]] = {"pods": {}, "nodes": {}}
+        self.secrets: dict[str, Object] = {}  # nobody may read or watch them
         self.version = 1000
         self.history: list[tuple[int, str, str, Object]] = []
         self.oldest = 1000  # versions before this are forgotten
@@ -177,6 +178,15 @@ class KubeApi:
                 return _json(self._patch(name, body))
             case "DELETE", ["api", "v1", "namespaces", _, "pods", name]:
                 return _json(self._delete(name, body))
+            case "POST", ["api", "v1", "namespaces", _, "secrets"]:
+                if (name := body["metadata"]["name"]) in self.secrets:
+                    raise Refusal(409, "AlreadyExists", f'secrets "{name}" already exists')
+                self.secrets[name] = _copied(body)
+                return _json(_copied(body), 201)
+            case "DELETE", ["api", "v1", "namespaces", _, "secrets", name]:
+                if self.secrets.pop(name, None) is None:
+                    raise Refusal(404, "NotFound", f'secrets "{name}" not found')
+                return _json({"kind": "Status", "status": "Success"})
             case "GET", ["apis", "metrics.k8s.io", "v1beta1", "namespaces", _, "pods"] if self.metrics is not None:
                 return _json({"kind": "PodMetricsList", "items": self.metrics()})
         raise Refusal(404, "NotFound", "the server could not find the requested resource")

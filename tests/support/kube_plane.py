@@ -102,6 +102,7 @@ class Cluster:
         self.chance = Random(seed)
         self.clock = VirtualClock()
         self.settings = settings or KubernetesSettings(owner="tests")
+        self.spec: Callable[[str], LaunchSpec] = spec
         self.launched = 0
         self.planes = 0
 
@@ -148,7 +149,7 @@ class Plane:
     async def settle(self, provisioned: int) -> None:
         want = Want(now=self.cluster.clock.utc_s(), revision="r1", provisioned=provisioned)
         with suppress(Unavailable):
-            await self.keeper.settle(KEY, want, spec)
+            await self.keeper.settle(KEY, want, self.cluster.spec)
 
     async def until(self, provisioned: int, timeout_s: float = 600.0) -> None:
         """So many are READY, and nothing else is there."""

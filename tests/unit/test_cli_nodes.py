@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from control_plane.cli.nodes import MACHINE, rows_of
+from control_plane.cli.nodes import MACHINE, POOL_COLUMNS, pool_row, rows_of
 
 NODE = {"node": "local", "memory_mib": 65536, "memory_promised_mib": 1024, "instances": 2}
 
@@ -47,3 +47,14 @@ def test_slices_stand_below_their_card_which_promises_nothing_itself() -> None:
 def test_a_simulated_device_is_called_so_whatever_its_name() -> None:
     assert rows(device(name="simulated", simulated=True))[1]["device"] == "0 simulated"
     assert rows(device(name="card", simulated=True))[1]["device"] == "0 card (simulated)"
+
+
+def test_a_pool_that_is_out_says_why() -> None:
+    pool = {
+        "name": "spot-a", "kind": "spot", "price": 0.9, "instances": 3, "ready": 2, "is_out": True, "reason": "no room",
+        "reclaims": 4, "compensations": 0,
+    }  # fmt: skip
+    row = pool_row(pool)
+    assert tuple(row) == POOL_COLUMNS
+    assert [*row.values()] == ["spot-a", "spot", "0.9", "3", "2", "4", "0", "out: no room"]
+    assert pool_row({**pool, "is_out": False})["stock"] == "in stock"

@@ -151,6 +151,7 @@ def test_the_control_plane_may_do_no_more_than_keep_pods_and_look_at_nodes() -> 
     assert rules == {
         ("Role", "pods"): {"create", "get", "list", "watch", "delete", "patch"},
         ("Role", "pods/log"): {"get"},
+        ("Role", "secrets"): {"create", "delete"},  # neither shows what is in one
         ("ClusterRole", "nodes"): {"get", "list", "watch"},
     }
 
@@ -177,6 +178,9 @@ def test_the_gateways_arguments_are_its_own_and_lead_to_the_control_plane(tmp_pa
     _, host, port = settings.control_plane.split(":")
     service = next(each for each in of("Service") if each["metadata"]["name"] == host)
     assert int(port) in {each["port"] for each in service["spec"]["ports"]}
+    (deployment,) = (each for each in of("Deployment") if each["metadata"]["name"] == "stoke-gateway")
+    assert settings.gateways == deployment["spec"]["replicas"] == 2
+    assert settings.lease_s, "no kernel knows the processes of both"
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/example"])

@@ -19,6 +19,7 @@ SHARED = (
     "runtime.contract",
     "runtime.error_body",
     "runtime.leasing",
+    "runtime.mounts",
     "runtime.processes",
     "runtime.access",
     "runtime.signature",

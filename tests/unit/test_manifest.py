@@ -116,9 +116,39 @@ def test_numbers_in_environment_variables_are_taken_as_they_are_spelled(tmp_path
 
 
 def test_fields_without_effect_are_accepted_and_pointed_out(tmp_path: Path) -> None:
-    text = MINIMAL.replace("service: {name: svc}", "service: {name: svc, nasConfig: {userId: 1}, vpcConfig: auto}")
+    text = MINIMAL.replace(
+        "service: {name: svc}", "service: {name: svc, ossMountConfig: {mountPoints: []}, vpcConfig: auto}"
+    )
     (note,) = read(tmp_path, text).notes
-    assert "s.yaml:8: services.one.props.service.nasConfig: has no effect" in note
+    assert "s.yaml:8: services.one.props.service.ossMountConfig: has no effect" in note
+
+
+def test_mounts_are_read_as_the_component_of_the_edition_spells_them(tmp_path: Path) -> None:
+    points = "[{serverAddr: nas.local, nasDir: /models, fcDir: /mnt/a}, {serverAddr: 'emptydir://', mountDir: /mnt/b}]"
+    text = MINIMAL.replace("{name: svc}", f"{{name: svc, nasConfig: {{userId: 5, groupId: 6, mountPoints: {points}}}}}")
+    (plan,) = read(tmp_path, text).plans
+    assert plan.service["nasConfig"] == {
+        "userId": 5,
+        "groupId": 6,
+        "mountPoints": [
+            {"serverAddr": "nas.local:/models", "mountDir": "/mnt/a"},
+            {"serverAddr": "emptydir://", "mountDir": "/mnt/b"},
+        ],
+    }
+
+
+def test_a_mount_that_cannot_be_is_named_by_its_line_and_field(tmp_path: Path) -> None:
+    mounts = "nasConfig: {mountPoints: [{serverAddr: 'nas:/a', mountDir: mnt}]}"
+    with pytest.raises(BadInput) as refused:
+        read(tmp_path, MINIMAL.replace("{name: svc}", f"{{name: svc, {mounts}}}"))
+    field = "services.one.props.service.nasConfig.mountPoints[0].mountDir"
+    assert f's.yaml:8: {field}: is "mnt": must be an absolute path' in str(refused.value)
+
+
+def test_a_file_system_that_fc_would_make_is_noted_as_not_made(tmp_path: Path) -> None:
+    found = read(tmp_path, MINIMAL.replace("{name: svc}", "{name: svc, nasConfig: auto}"))
+    assert "nasConfig: has no effect: no file system is made here" in found.notes[0]
+    assert "nasConfig" not in found.plans[0].service
 
 
 def test_a_component_may_be_pinned_to_a_version(tmp_path: Path) -> None:

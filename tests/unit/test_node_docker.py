@@ -18,10 +18,11 @@ from runtime.node.docker.asked import (
     address_of,
     create_body,
     is_card_device,
+    registry_of,
     repeats_cards,
     shm_size_bytes,
 )
-from runtime.node.docker.pulls import PullProgress, read_credentials, registry_of, repository_and_tag
+from runtime.node.docker.pulls import PullProgress, read_credentials, repository_and_tag
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare
 from runtime.node.kind_options import kind_arguments, kind_settings
@@ -79,6 +80,38 @@ def test_its_card_is_asked_for_by_name_and_the_instance_is_told_its_share() -> N
     assert request == {"Driver": "nvidia", "DeviceIDs": ["GPU-1"], "Capabilities": [["gpu"]]}
     assert "CUDA_VISIBLE_DEVICES=GPU-1" in asked["Env"]
     assert not any(entry.startswith("CUDA_MPS") for entry in asked["Env"])
+
+
+def mps(containment: Containment, image_user: str = "", **values: Any) -> bool:
+    """Whether MPS is reached in the container; all of it or nothing."""
+    share = GpuShare("GPU-1", 1024, 25, mps_pipe="/data/mps/1/pipe")
+    image = {"Config": {"User": image_user}}
+    asked = create_body(spec(gpu_memory_mib=1024, **values), "owner", containment, share, image)
+    host, said = asked["HostConfig"], [entry for entry in asked["Env"] if entry.startswith("CUDA_MPS")]
+    there = {
+        host.get("IpcMode") == "host",
+        {"Type": "bind", "Source": share.mps_pipe, "Target": share.mps_pipe, "ReadOnly": False}
+        in host.get("Mounts", ()),
+        sorted(said)
+        == [
+            "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=25",
+            "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=0=1024M",
+            "CUDA_MPS_PIPE_DIRECTORY=/data/mps/1/pipe",
+        ],
+        bool(said),
+    }
+    assert len(there) == 1
+    return bool(there.pop())
+
+
+def test_mps_is_reached_in_a_container_where_the_operator_lets_it_share_memory_with_the_machine() -> None:
+    loose = Containment(frozenset({"host-ipc"}))
+    assert mps(loose)
+    assert mps(loose, image_user="0:0")
+    assert not mps(Containment())
+    assert not mps(loose, image_user="app"), "MPS serves one user at a time"
+    assert not mps(Containment(frozenset({"host-ipc"}), user="65534"))
+    assert not mps(loose, environment={"FCGPU_RUNTIME_SHMSIZE": "2147483648"}), "its own shared memory is of that size"
 
 
 def test_a_simulated_card_is_none_that_could_be_shown() -> None:

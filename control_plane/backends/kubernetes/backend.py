@@ -23,6 +23,7 @@ from control_plane.backends.kubernetes.limits import backoff_s
 from control_plane.backends.kubernetes.nodes import Attendance, capacity
 from control_plane.backends.kubernetes.outputs import OutputFolder, Outputs
 from control_plane.backends.kubernetes.pods import Pool
+from control_plane.backends.kubernetes.pull_secrets import PullSecrets
 from control_plane.backends.kubernetes.reclaims import Reclaims
 from control_plane.backends.kubernetes.reflector import Reflector
 from control_plane.backends.kubernetes.settings import KubernetesSettings
@@ -68,6 +69,7 @@ class KubernetesBackend:
         self._path = pods_path(namespace)
         said = Outputs(client, outputs, settings.output_kib_kept * 1024)
         self._world = World(client, settings, clock, hooks, said, self._path, self._publish, self._spawn)
+        self._secrets = PullSecrets(client, namespace, settings.owner)
         self._gauges = Gauges(client, settings, namespace, clock)
         self._lives: dict[str, Life] = {}
         self._attendance = Attendance()
@@ -119,8 +121,7 @@ class KubernetesBackend:
         if spec.instance_id in self._lives:
             return
         pods.check(spec, self._settings)
-        body = pods.pod_of(spec, self._settings, epoch=self._epoch, pool=self._pool_of(spec))
-        pod = await self._created(spec, body)
+        pod = await self._with_secret(spec)
         self._pods.note(pod)
         if spec.instance_id not in self._lives:  # the watch may have been faster
             self._heard(pod)
@@ -135,9 +136,12 @@ class KubernetesBackend:
     async def forget(self, instance_id: str) -> None:
         self._reach()
         life = self._lives.get(instance_id)
+        if life is None:
+            await self._asked(self._secrets.let_go(instance_id))
         if life is None or not life.status.state.is_final:
             return
         try:
+            await self._asked(self._secrets.let_go(instance_id))  # while its Pod is there, and can be found by the next
             await self._asked(life.release())
         except Unavailable:
             self._end_watches()  # whoever asked has no record of it any more, and finds it when it looks at all
@@ -210,6 +214,7 @@ class KubernetesBackend:
             log.error("kubernetes.unreadable pod=%s error=%r", pod["metadata"].get("name"), error)
             return
         self._lives[life.id] = life
+        self._secrets.noticed(life.id, pod)
         self._publish(life.status)
         self._spawn(life.run())
         self._judge_nodes()
@@ -264,6 +269,19 @@ class KubernetesBackend:
     def _reach(self) -> None:
         if not self._pods.is_current:
             raise Unavailable(self._pods.why_not)
+
+    async def _with_secret(self, spec: LaunchSpec) -> Object:
+        """Its Pod, and before it what the image is pulled with."""
+        try:
+            name = await self._secrets.hold(spec)
+        except (ApiAway, ApiError) as error:
+            raise Unavailable(str(error)) from error
+        body = pods.pod_of(spec, self._settings, epoch=self._epoch, pool=self._pool_of(spec), pull_secret=name)
+        try:
+            return await self._created(spec, body)
+        except LaunchRefused:
+            await self._asked(self._secrets.let_go(spec.instance_id))
+            raise
 
     async def _created(self, spec: LaunchSpec, body: Object) -> Object:
         """The same name each time, so that asking again does not make a second one.

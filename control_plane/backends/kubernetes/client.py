@@ -97,6 +97,10 @@ class KubernetesClient:
         }
         await self._call("DELETE", path, {}, body)
 
+    async def remove(self, path: str) -> None:
+        """Begin to delete what has this name now, and is not named again while it goes."""
+        await self._call("DELETE", path, {})
+
     async def text(self, path: str, **query: str | int) -> bytes:
         return await self._call("GET", path, query)
 

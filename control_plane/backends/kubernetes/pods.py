@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
 
+from control_plane.backends.kubernetes import mounted
 from control_plane.backends.kubernetes.settings import KubernetesSettings, Volume
 from control_plane.errors import LaunchRefused
 from runtime.contract import HEADER_CONTROL_PATH, HEADER_REQUEST_ID, PATH_PRE_STOP, LaunchSpec
@@ -66,14 +67,18 @@ def check(spec: LaunchSpec, settings: KubernetesSettings) -> None:
         raise LaunchRefused(
             f"gpuMemorySize is {spec.gpu_memory_mib}: the settings' gpus have a resource for at most {most} MiB"
         )
+    mounted.check(spec, settings)
     try:
         shm_size_bytes(spec.environment)
     except ShmSizeError as error:
         raise LaunchRefused(str(error)) from error
 
 
-def pod_of(spec: LaunchSpec, settings: KubernetesSettings, *, epoch: int, pool: Pool | None = None) -> dict[str, Any]:
-    """The body of the create. `epoch` tells who launched it; `pool` adds where it is to run."""
+def pod_of(
+    spec: LaunchSpec, settings: KubernetesSettings, *, epoch: int, pool: Pool | None = None, pull_secret: str = ""
+) -> dict[str, Any]:
+    """The body of the create. `epoch` tells who launched it; `pool` adds where it is to run; `pull_secret` goes before
+    the settings' own."""
     gpu = settings.gpu_rule(spec.gpu_memory_mib) if spec.gpu_memory_mib else None
     node_selector = {
         **settings.node_selector,
@@ -94,8 +99,8 @@ def pod_of(spec: LaunchSpec, settings: KubernetesSettings, *, epoch: int, pool: 
         "priorityClassName": settings.priority_class_name,
         "runtimeClassName": settings.runtime_class_name,
         "serviceAccountName": settings.service_account_name,
-        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
-        "securityContext": _pod_security(settings),
+        "imagePullSecrets": [{"name": name} for name in (pull_secret, *settings.image_pull_secrets) if name],
+        "securityContext": _pod_security(spec, settings),
     }
     return {
         "apiVersion": "v1",
@@ -126,8 +131,8 @@ def _labels(spec: LaunchSpec, settings: KubernetesSettings, pool: Pool | None) -
 
 
 def _annotations(spec: LaunchSpec, epoch: int) -> dict[str, str]:
-    """Variables are in the container already, and may be secret: not twice."""
-    kept = asdict(replace(spec, environment={}))
+    """Variables are in the container already, and may be secret: not twice. The password is in a secret."""
+    kept = asdict(replace(spec, environment={}, registry_password=""))
     return {
         SPEC: json.dumps(kept, separators=(",", ":"), sort_keys=True),
         EPOCH: str(epoch),
@@ -209,11 +214,8 @@ def _security(settings: KubernetesSettings) -> dict[str, Any]:
     }
 
 
-def _pod_security(settings: KubernetesSettings) -> dict[str, Any]:
-    security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
-    if settings.run_as_user is not None:
-        security |= {"runAsNonRoot": True, "runAsUser": settings.run_as_user, "fsGroup": settings.run_as_user}
-    return security
+def _pod_security(spec: LaunchSpec, settings: KubernetesSettings) -> dict[str, Any]:
+    return {"seccompProfile": {"type": "RuntimeDefault"}, **mounted.user(spec, settings)}
 
 
 def _volumes(spec: LaunchSpec, settings: KubernetesSettings) -> list[dict[str, Any]]:
@@ -222,7 +224,8 @@ def _volumes(spec: LaunchSpec, settings: KubernetesSettings) -> list[dict[str, A
     ]
     if (shm_bytes := shm_size_bytes(spec.environment)) is not None:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(shm_bytes)}})
-    return volumes + [{"name": volume.name, **_source(volume)} for volume in _own(spec, settings)]
+    volumes += [{"name": volume.name, **_source(volume)} for volume in _own(spec, settings)]
+    return volumes + mounted.volumes(spec)
 
 
 def _source(volume: Volume) -> dict[str, Any]:
@@ -246,7 +249,7 @@ def _mounts(spec: LaunchSpec, settings: KubernetesSettings) -> list[dict[str, An
         if volume.sub_path:
             mount["subPath"] = volume.sub_path
         mounts.append(mount)
-    return mounts
+    return mounts + mounted.volume_mounts(spec)
 
 
 def _own(spec: LaunchSpec, settings: KubernetesSettings) -> list[Volume]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from control_plane.errors import InvalidArgument
+from runtime.mounts import read_allowed
 
+VOLUME_PREFIX: Final = "nas-"  # of the volumes that functions ask for
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 
 
@@ -58,6 +60,13 @@ class Volume(_Said):
         return any(fnmatchcase(f"{service}/{function}", pattern) for pattern in self.functions)
 
 
+class UserRule(_Said):
+    """Who the images that `images` names run as, by the image's whole name with * and ?."""
+
+    images: tuple[str, ...] = Field(min_length=1)
+    user: int | None = Field(default=None, ge=1)  # None = as the image says
+
+
 class KubernetesSettings(_Said):
     """All of it; every value has a default. `docs/kubernetes.md` has the table."""
 
@@ -80,6 +89,8 @@ class KubernetesSettings(_Said):
     read_only_root: bool = True
     tmp_mib: int = Field(default=512, ge=1)  # of /tmp, which is memory and counts as the instance's
     run_as_user: int | None = Field(default=None, ge=1)  # None = as the image says
+    run_as_users: tuple[UserRule, ...] = ()  # the first that fits an image, before `run_as_user`
+    allowed_mounts: tuple[str, ...] = ()  # what functions may have mounted by `nasConfig`, beside empty folders
     cpu_request_share: float = Field(default=1.0, gt=0.0, le=1.0)  # of the limit
 
     # A node that is added takes minutes; what waits longer is said as currentError, and asked for again.
@@ -100,9 +111,15 @@ class KubernetesSettings(_Said):
     def _names_once(self) -> KubernetesSettings:
         names = [volume.name for volume in self.volumes]
         for name in names:
-            if names.count(name) > 1 or name in ("tmp", "shm"):
-                raise ValueError(f"volumes has the name '{name}' twice; tmp and shm are taken")
+            if names.count(name) > 1 or name in ("tmp", "shm") or name.startswith(VOLUME_PREFIX):
+                raise ValueError(f"volumes has the name '{name}' twice; tmp, shm and {VOLUME_PREFIX}… are taken")
         return self
+
+    @field_validator("allowed_mounts")
+    @classmethod
+    def _readable(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        read_allowed(",".join(entries))
+        return entries
 
     def gpu_rule(self, memory_mib: int) -> GpuRule | None:
         """The smallest that is enough."""

@@ -16,6 +16,7 @@ from typing import Final
 from control_plane.backends.kubernetes.assemble import Found, find
 from control_plane.backends.kubernetes.client import ApiAway, ApiError, KubernetesClient, pods_path
 from control_plane.backends.kubernetes.pods import FINALIZER, selector
+from control_plane.backends.kubernetes.pull_secrets import names_in, secrets_path
 from control_plane.clock import SystemClock
 from control_plane.errors import InvalidArgument
 
@@ -35,6 +36,12 @@ async def sweep(client: KubernetesClient, found: Found) -> int:
             await client.delete(name, grace_s=GRACE_S, uid=uid)
         except ApiError as error:
             if error.status not in (404, 409):
+                raise
+    for name in set().union(*map(names_in, items)):
+        try:
+            await client.remove(f"{secrets_path(found.namespace)}/{name}")
+        except ApiError as error:
+            if error.status != 404:
                 raise
     return len(items)
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec
+from runtime.mounts import EMPTY, HOST, Mount, from_dicts
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare, gpu_environment
 
+DOCKER_HUB: Final = "https://index.docker.io/v1/"
 NAME_PREFIX: Final = "stoke-"
 LABEL_INSTANCE: Final = "stoke.instance"
 LABEL_OWNER: Final = "stoke.owner"  # of which data folder: two nodes on one engine leave each other's alone
@@ -20,7 +22,8 @@ SHM_VARIABLE: Final = "FCGPU_RUNTIME_SHMSIZE"  # bytes, as Function Compute read
 SHM_BYTES_MIN: Final = 1024 * 1024
 # What a server has no use for. The rest lets an image's start script change its user and own its files.
 DROPPED_CAPABILITIES: Final = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT")
-LOOSENED: Final = ("writable-root", "new-privileges", "capabilities")
+HOST_IPC: Final = "host-ipc"
+LOOSENED: Final = ("writable-root", "new-privileges", "capabilities", HOST_IPC)
 _HEADER_BYTES: Final = 8
 _CARD_DEVICE: Final = re.compile(r"nvidia\d+|dxg")
 _SIZE: Final = re.compile(r"\d{1,15}")
@@ -52,13 +55,17 @@ def create_body(
     containment: Containment,
     share: GpuShare | None = None,
     image: Mapping[str, Any] | None = None,
+    mounts: Sequence[Mount] | None = None,
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`. `image` is what the engine says of the image. A container shares its card
-    by time: MPS would have to be reached in it.
+    """The body of `POST /containers/create`. `image` is what the engine says of the image, `mounts` the spec's with
+    links followed. A container shares its card by MPS where it can reach it, else by time.
 
     Raises ShmSizeError.
     """
-    gpu = gpu_environment(replace(share, mps_pipe="")) if share is not None else None
+    user = _user(spec, containment, image)
+    if share is not None and not _reaches_mps(spec, share, containment, user or _user_of(image)):
+        share = replace(share, mps_pipe="")
+    gpu = gpu_environment(share) if share is not None else None
     gpus = [share.uuid] if share is not None and not share.simulated else []
     body: dict[str, Any] = {
         "Image": spec.image,
@@ -78,8 +85,44 @@ def create_body(
         body["Cmd"] = spec.args
     elif spec.args:
         body["Cmd"] = spec.args
-    if containment.user and not _user_of(image):
-        body["User"] = containment.user
+    if user:
+        body["User"] = user
+    binds = [_mount(mount) for mount in (from_dicts(spec.mounts) if mounts is None else mounts)]
+    if share is not None and share.mps_pipe:
+        body["HostConfig"]["IpcMode"] = "host"  # a client of MPS shares memory with its server
+        binds.append({"Type": "bind", "Source": share.mps_pipe, "Target": share.mps_pipe, "ReadOnly": False})
+    if binds:
+        body["HostConfig"]["Mounts"] = binds
+    return body
+
+
+def _user(spec: LaunchSpec, containment: Containment, image: Mapping[str, Any] | None) -> str:
+    """Who it is to run as; "" = as the image says."""
+    if spec.user_id >= 0:
+        return f"{spec.user_id}:{spec.group_id}"
+    return "" if _user_of(image) else containment.user
+
+
+def _reaches_mps(spec: LaunchSpec, share: GpuShare, containment: Containment, user: str) -> bool:
+    """MPS serves one user at a time, the node's, and needs the machine's shared memory: a function that wants its own
+    of some size, and one of another user, takes turns on the card."""
+    is_root = user.partition(":")[0] in ("", "0", "root")
+    return (
+        bool(share.mps_pipe) and HOST_IPC in containment.loosened and is_root and SHM_VARIABLE not in spec.environment
+    )
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    """A volume without a name is removed with its container, so nothing of a mount is left behind."""
+    body: dict[str, Any] = {"Type": "volume", "Target": mount.mount_dir, "ReadOnly": mount.read_only}
+    if mount.kind == HOST:
+        return {**body, "Type": "bind", "Source": mount.path, "BindOptions": {"Propagation": "rprivate"}}
+    if mount.kind != EMPTY:
+        options = ",".join([f"addr={mount.server.strip('[]')}", "nfsvers=4", "ro" if mount.read_only else "rw"])
+        driver = {"Name": "local", "Options": {"type": "nfs", "o": options, "device": f":{mount.path}"}}
+        return {**body, "VolumeOptions": {"NoCopy": True, "DriverConfig": driver}}
+    if mount.in_memory:
+        return {**body, "Type": "tmpfs", "TmpfsOptions": {"SizeBytes": mount.size_mib * 2**20, "Mode": 0o1777}}
     return body
 
 
@@ -124,6 +167,13 @@ def shm_size_bytes(environment: Mapping[str, str]) -> int | None:
     if not _SIZE.fullmatch(text) or int(text) < SHM_BYTES_MIN:
         raise ShmSizeError(f"{SHM_VARIABLE} is '{text}': must be a number of bytes, {SHM_BYTES_MIN} at least")
     return int(text)
+
+
+def registry_of(image: str) -> str:
+    """The registry that an image's name begins with, as credentials name it."""
+    first, slash, _ = image.partition("/")
+    is_host = slash and ("." in first or ":" in first or first == "localhost")
+    return first if is_host and first != "docker.io" else DOCKER_HUB
 
 
 def _user_of(image: Mapping[str, Any] | None) -> str:

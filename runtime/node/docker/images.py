@@ -42,23 +42,24 @@ class Images:
         self._folder = folder
         self._policy = policy
         self._credentials = credentials
-        self._fetches: dict[str, _Fetch] = {}
+        self._fetches: dict[tuple[str, str], _Fetch] = {}  # by image and credentials
         self._loaded: dict[tuple[str, int, int], str] = {}  # file name, size, time of change -> image
 
-    async def ensure(self, image: str, say: Say) -> dict[str, Any]:
-        """What the engine says of the image, once it is here; `Id` is what to run. `say` is told of progress.
+    async def ensure(self, image: str, say: Say, auth: str = "") -> dict[str, Any]:
+        """What the engine says of the image, once it is here; `Id` is what to run. `say` is told of progress, and
+        `auth` is the function's own X-Registry-Auth, which goes before the node's.
 
         Raises Failure, EngineAway.
         """
         if image.startswith(FILE_PREFIX):
-            return await self._look(await self._shared(image, say, lambda: self._load(image)), image)
+            return await self._look(await self._shared((image, ""), say, lambda: self._load(image)), image)
         if self._policy != "always":
             found = await self._find(image)
             if found is not None:
                 return found
             if self._policy == "never":
                 raise Failure(f"image '{image}' is not on this machine, and image_pull is 'never'")
-        await self._shared(image, say, lambda: self._pull(image))
+        await self._shared((image, auth), say, lambda: self._pull(image, auth))
         return await self._look(image, image)
 
     async def _find(self, image: str) -> dict[str, Any] | None:
@@ -76,12 +77,12 @@ class Images:
             raise Failure(f"image '{image}' was fetched, but the engine does not know it")
         return found
 
-    async def _shared(self, image: str, say: Say, work: Callable[[], Any]) -> str:
+    async def _shared(self, key: tuple[str, str], say: Say, work: Callable[[], Any]) -> str:
         """Many instances of a function start together: one of them fetches, all hear of it."""
-        fetch = self._fetches.get(image)
+        fetch = self._fetches.get(key)
         if fetch is None:
-            fetch = self._fetches[image] = _Fetch(asyncio.create_task(work()))
-            fetch.task.add_done_callback(lambda _: self._fetches.pop(image, None))
+            fetch = self._fetches[key] = _Fetch(asyncio.create_task(work()))
+            fetch.task.add_done_callback(lambda _: self._fetches.pop(key, None))
         fetch.listeners.append(say)
         if fetch.said:
             say(fetch.said)
@@ -92,26 +93,26 @@ class Images:
             if not fetch.listeners:
                 fetch.task.cancel()  # nobody wants it any more
 
-    def _tell(self, image: str, text: str) -> None:
-        fetch = self._fetches.get(image)
+    def _tell(self, key: tuple[str, str], text: str) -> None:
+        fetch = self._fetches.get(key)
         if fetch is not None and text != fetch.said:
             fetch.said = text
             for say in list(fetch.listeners):
                 say(text)
 
-    async def _pull(self, image: str) -> str:
+    async def _pull(self, image: str, own: str) -> str:
         repository, tag = repository_and_tag(image)
-        progress = PullProgress(image)
-        self._tell(image, progress.text)
+        progress, key = PullProgress(image), (image, own)
+        self._tell(key, progress.text)
         try:
-            auth = read_credentials(self._credentials, image) if self._credentials else ""
+            auth = own or (read_credentials(self._credentials, image) if self._credentials else "")
             headers = {"X-Registry-Auth": auth} if auth else {}
             pulled = self._engine.lines(
                 "POST", "/images/create", headers=headers, silence_s=_PULL_SILENCE_S, fromImage=repository, tag=tag
             )
             async for line in pulled:
                 progress.hear(line)  # some ten lines a second
-                self._tell(image, progress.text)
+                self._tell(key, progress.text)
         except (EngineError, ValueError) as error:
             raise Failure(f"image '{image}' could not be pulled: {error}") from error
         log.info("image.pulled image=%s", image)
@@ -128,7 +129,7 @@ class Images:
         known = self._loaded.get(key)
         if known is not None and await self._find(known) is not None:
             return known
-        self._tell(image, f"loading image '{image}': {stat.st_size / 2**20:.1f} MiB")
+        self._tell((image, ""), f"loading image '{image}': {stat.st_size / 2**20:.1f} MiB")
         said = ""
         headers = {"Content-Type": "application/x-tar", "Content-Length": str(stat.st_size)}
         try:

@@ -17,11 +17,13 @@ from signal import SIGTERM
 from typing import Any, Final
 
 from runtime.contract import LaunchSpec
-from runtime.node import cgroups, launch, process, processes, reasons
+from runtime.mounts import Mount
+from runtime.node import cgroups, launch, mounted, process, processes, reasons
 from runtime.node.docker import asked
 from runtime.node.docker.engine import Engine, EngineAway, EngineError
 from runtime.node.docker.images import FILE_NAME, FILE_PREFIX, Images
 from runtime.node.docker.logs import ContainerLog
+from runtime.node.docker.pulls import auth_header
 from runtime.node.docker.tidy import Tidy
 from runtime.node.errors import Failure, LaunchRefused
 from runtime.node.launch import Place
@@ -72,10 +74,15 @@ class DockerLauncher:
             raise LaunchRefused(
                 f"image '{spec.image}' must be {FILE_PREFIX} and a file's name in {self._settings.images}"
             )
+        self._mounts(spec)
         try:
             asked.shm_size_bytes(spec.environment)
         except asked.ShmSizeError as error:
             raise LaunchRefused(f"environment variable {error}") from error
+
+    def _mounts(self, spec: LaunchSpec) -> list[Mount]:
+        user = self._containment.user.partition(":")[0]
+        return mounted.of_container(spec, self._settings.allowed_mounts, may_be_root=user in ("", "0", "root"))
 
     def _check_engine(self) -> None:
         if self._settings.backend == "process":
@@ -102,7 +109,8 @@ class DockerLauncher:
         return Place(folder, folder, address, self._settings.path, spec.ca_port)
 
     async def fetch(self, spec: LaunchSpec, place: Place, say: Callable[[str], None]) -> Place:
-        self._images_seen[spec.instance_id] = await self._images.ensure(spec.image, say)
+        auth = auth_header(spec.image, spec.registry_user, spec.registry_password) if spec.registry_user else ""
+        self._images_seen[spec.instance_id] = await self._images.ensure(spec.image, say, auth)
         return place
 
     # -- the start ----------------------------------------------------------------------------------------------------
@@ -155,7 +163,11 @@ class DockerLauncher:
 
     async def _create(self, spec: LaunchSpec, place: Place, name: str) -> None:
         image = self._images_seen.pop(spec.instance_id, {})
-        body = asked.create_body(spec, self._owner, self._containment, place.share, image)
+        try:
+            mounts = self._mounts(spec)
+        except LaunchRefused as error:  # by now: a folder of the machine may have gone since it was checked
+            raise Failure(str(error)) from error
+        body = asked.create_body(spec, self._owner, self._containment, place.share, image, mounts)
         body["Image"] = image.get("Id") or spec.image  # what was looked at, even if the name has moved on since
         await self._engine.call("POST", "/containers/create", body, name=name)
 
@@ -284,6 +296,7 @@ class DockerLauncher:
             "writable-root": "read-only root",
             "new-privileges": "no new privileges",
             "capabilities": "fewer capabilities",
+            asked.HOST_IPC: "shared memory of its own",
         }
         names = [text for name, text in held.items() if name not in self._containment.loosened]
         return ", ".join(["container", *names, "limits of memory, cpu and processes"])

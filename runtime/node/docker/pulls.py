@@ -6,9 +6,9 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-DOCKER_HUB: Final = "https://index.docker.io/v1/"
+from runtime.node.docker.asked import registry_of
 
 
 class PullProgress:
@@ -37,11 +37,9 @@ class PullProgress:
         return f"pulling image '{self._image}': {here / 2**20:.1f} of {total / 2**20:.1f} MiB"
 
 
-def registry_of(image: str) -> str:
-    """The registry that an image's name begins with, as credentials name it."""
-    first, slash, _ = image.partition("/")
-    is_host = slash and ("." in first or ":" in first or first == "localhost")
-    return first if is_host and first != "docker.io" else DOCKER_HUB
+def auth_header(image: str, user: str, password: str) -> str:
+    """The value of X-Registry-Auth for one user of an image's registry."""
+    return _encoded({"username": user, "password": password, "serveraddress": registry_of(image)})
 
 
 def read_credentials(path: Path, image: str) -> str:
@@ -63,6 +61,10 @@ def read_credentials(path: Path, image: str) -> str:
             token = {"identitytoken": entry["identitytoken"]}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"registry_credentials '{path}' cannot be read: {error}") from error
+    return _encoded(token)
+
+
+def _encoded(token: Mapping[str, str]) -> str:
     return base64.urlsafe_b64encode(json.dumps(token).encode()).decode()
 
 
