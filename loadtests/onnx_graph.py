@@ -30,6 +30,7 @@ _TYPES: Final = {
     "float64": 11,
     "uint32": 12,
     "uint64": 13,
+    "bfloat16": 16,
 }
 _EXTERNAL: Final = 1
 _PAGE: Final = 4096  # external tensors begin at pages, so that they can be mapped
@@ -37,7 +38,7 @@ _PAGE: Final = 4096  # external tensors begin at pages, so that they can be mapp
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input or output; `dtype` is a name of numpy's, or "str"."""
+    """An input or output; `dtype` is a name of numpy's, "bfloat16" or "str"."""
 
     name: str
     dtype: str

@@ -28,6 +28,7 @@ __all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Reading", "Seen",
 SURGE_TIMES: Final = 2.0
 # A wall clock further back than this was wrong and has been put right; waiting for the old time could take years.
 CLOCK_STEP_MAX_S: Final = 3600.0
+_GAUGED: Final = frozenset(each for each in MetricType if each.is_sampled or each is MetricType.PROMETHEUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,8 @@ def _gauges(
     after it says nothing of how busy they are now.
     """
     first = math.floor(now) - keep_s + 1
+    if not any(policy.metric_type in _GAUGED for policy in config.target_tracking_policies):
+        return {}
     read = _read(config, before, now, first, seen.readings)
     tracked = {policy.metric_type.measured for policy in config.target_tracking_policies}
     gauges = {metric.value: before.get(metric.value, Gauge()) for metric in tracked if metric.is_sampled}

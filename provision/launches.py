@@ -18,45 +18,74 @@ from provision.pace import Pace
 Numbers = npt.NDArray[np.float64]
 
 _ROUNDING: Final = 1e-9
+# The same and nothing, as arrays of no dimension: quicker than a plain number.
+_LEAST: Final = np.array(_ROUNDING)
+_NOTHING: Final = np.array(0.0)
 # Of the requests in work, the part that is still to be done, on average.
 LEFT_IN_WORK: Final = 0.5
 
 
+def answered_in_limit(pace: Pace, share: Numbers) -> Numbers:
+    """Requests that one instance answers within `share` of the limit."""
+    answered: Numbers = pace.rate * pace.limit_s * share
+    return answered
+
+
+def answered_in_reach(pace: Pace, share: Numbers) -> Numbers:
+    """Requests that one instance answers in the time of a launch and `share` of the limit."""
+    answered: Numbers = pace.rate * (pace.launch_s + pace.limit_s * share)
+    return answered
+
+
 def left_at_ready(
-    pace: Pace, inside: Numbers, arrivals_per_s: Numbers, ready: Numbers, coming_s: Numbers | float
+    pace: Pace, inside: Numbers, expected: Numbers, ready: Numbers, slots: Numbers, coming_s: Numbers | None
 ) -> Numbers:
     """Requests that are left when a launch of now would be ready: those there are and come less those answered.
 
-    `inside`: requests that wait or are in work. `coming_s`: seconds that starting instances will have worked by then,
-    all together. Nothing is left where this is 0 or less: a launch would find nothing to do.
+    `inside`: requests that wait or are in work, `expected`: those that come in one launch time, `slots`: of the ready
+    instances. `coming_s`: seconds that starting instances will have worked by then, all together. Nothing is left where
+    this is 0 or less: a launch would find nothing to do.
     """
-    in_work = np.minimum(inside, ready * pace.slots)
-    work = inside - (1.0 - LEFT_IN_WORK) * in_work
-    left: Numbers = work + arrivals_per_s * pace.launch_s - pace.rate * (ready * pace.launch_s + coming_s)
+    left: Numbers = np.minimum(inside, slots)
+    left *= 1.0 - LEFT_IN_WORK
+    np.subtract(inside, left, out=left)
+    left += expected
+    done = ready * pace.launch_s
+    if coming_s is not None:
+        done += coming_s
+    done *= pace.rate
+    left -= done
     return left
 
 
-def useful(pace: Pace, left: Numbers, there: Numbers, share: Numbers) -> Numbers:
+def useful(left: Numbers, there: Numbers, in_limit: Numbers, slots: int) -> Numbers:
     """How many to launch now, 0 where none would be of use.
 
-    As many as bring what is left within `share` of the limit: with 100 requests left, 1 s each, a limit of 4 s and 14
-    instances ready or starting (`there`), 25 are enough to answer them in 4 s: 11 more. Never more than what is left
-    keeps busy.
+    As many as bring what is left within the limit, where one answers `in_limit` (`answered_in_limit`): with 100
+    requests left, 1 s each, a limit of 4 s and 14 instances ready or starting (`there`), 25 are enough to answer them
+    in 4 s: 11 more. Never more than what is left keeps busy, with `slots` each.
     """
-    enough = left / (pace.rate * pace.limit_s * share)
-    missing = np.ceil(enough - there - _ROUNDING)
-    busy = np.ceil(left / pace.slots - _ROUNDING)
-    launched: Numbers = np.where(left > _ROUNDING, np.maximum(np.minimum(missing, busy), 0.0), 0.0)
+    missing = left / in_limit
+    missing -= there
+    missing -= _LEAST
+    busy = left / slots if slots > 1 else left.copy()
+    busy -= _LEAST
+    launched: Numbers = np.minimum(missing, busy, out=missing)
+    np.ceil(launched, out=launched)
+    np.maximum(launched, _NOTHING, out=launched)
+    np.putmask(launched, left <= _LEAST, _NOTHING)
     return launched
 
 
-def needed(pace: Pace, inside: Numbers, arrivals_per_s: Numbers, share: Numbers) -> Numbers:
+def needed(inside: Numbers, expected: Numbers, in_reach: Numbers) -> Numbers:
     """The fewest instances for which no launch would be of use: what is above them can be given back.
 
-    100 inside and 5 a second of 1 s each, launch 8 s, limit 4 s: 140 in 12 s, so 12.
+    100 inside and 5 a second of 1 s each, launch 8 s, limit 4 s: 140 in 12 s (`answered_in_reach`), so 12.
     """
-    work = inside + arrivals_per_s * pace.launch_s
-    count: Numbers = np.ceil(work / (pace.rate * (pace.launch_s + pace.limit_s * share)) - _ROUNDING)
+    count: Numbers = inside + expected
+    count /= in_reach
+    count -= _LEAST
+    np.ceil(count, out=count)
     return count
 
 

@@ -8,53 +8,38 @@ fade.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from provision.budget import BURST_S
 from provision.launches import Numbers, left_at_ready, useful
 from provision.launches import needed as needed_of
 from provision.pace import Pace
-from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, SHARES, Shadow, floors_between
+from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, STANDING, Shadow, floors_between
+from provision.ways import answered_of, columns_of, times_of
 
 BUCKET_S_LEAST: Final = 0.25
 STEPS_MAX: Final = 64  # of a launch
 STEPS_GOOD: Final = 16  # of the shorter of launch and limit
 # Time after which the past counts for a third; where fewer requests than REQUESTS_KEPT come in it, it is longer.
-FADE_S: Final = 360.0
+FADE_S: Final = 300.0
 REQUESTS_KEPT: Final = 400.0
+# What is late within one such span is one burst's.
+BURST_S: Final = 30.0
 # The queues are gone through for so many seconds at once; what they say changes slowly.
 BATCH_S: Final = 4.0
 # Idle time is caught up with in pieces, so that who is idle costs nothing in between.
 IDLE_S: Final = 60.0
-_EMPTY: Final = 1e-3  # requests; a fluid queue never ends by itself
+# Rows of the launches under way beyond those of one launch, so that they are seldom moved.
+RING_SPARE: Final = 32
+# Constants as arrays of no dimension: a plain number is made one anew by each call of numpy, which takes as long as
+# what is done with it.
+_EMPTY: Final = np.array(1e-3)  # requests; a fluid queue never ends by itself
+_HALF: Final = np.array(0.5)
+_NOTHING: Final = np.array(0.0)
 
 # Rows of the table, one column a way.
 _INSIDE, _READY, _HELD, _LATE, _BURST, _SQUARES, _COST = range(7)
-
-
-class _Columns(NamedTuple):
-    """Of each way: its floor, the index of its rate, its share."""
-
-    floor: Numbers
-    rate: npt.NDArray[np.intp]
-    share: Numbers
-
-
-@lru_cache(maxsize=4096)
-def _columns(floors: tuple[int, ...]) -> _Columns:
-    columns = _Columns(
-        np.repeat(np.array(floors, dtype=np.float64), MANNERS),
-        np.tile(np.repeat(np.arange(len(RATES_S), dtype=np.intp), len(SHARES)), len(floors)),
-        np.tile(np.array(SHARES, dtype=np.float64), len(floors) * len(RATES_S)),
-    )
-    for column in columns:
-        column.flags.writeable = False
-    return columns
 
 
 def bucket_s(pace: Pace) -> float:
@@ -71,33 +56,34 @@ def fresh(pace: Pace, least: int, most: int, at: float) -> Shadow:
     return Shadow(least, most, top, pace.limit_s, pace.slots, size_s, steps, math.floor(at / size_s), at)
 
 
-def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float, slower: float = 1.0) -> Shadow:
+def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float) -> Shadow:
     """Take in the requests that arrived, spread over the time from `since` until `until` (UTC seconds).
 
-    A bucket counts once it is over. Time that nobody has seen is left out. The past fades `slower` than usual.
+    A bucket counts once it is over. Time that nobody has seen is left out.
     """
     size_s = shadow.size_s
     if since > shadow.until + size_s:
-        shadow = replace(shadow, next=math.floor(since / size_s), counts=())
+        shadow = shadow._replace(next=math.floor(since / size_s), counts=())
     since = max(since, shadow.until)
     counts = list(shadow.counts) or [0.0]
     if until <= since:  # the clock was held: they came in the bucket that goes on
         counts[-1] += arrived
-        return replace(shadow, counts=tuple(counts))
+        return shadow._replace(counts=tuple(counts))
     over = math.floor(until / size_s)
     batch = max(1, round(BATCH_S / size_s))
     if not arrived and not any(counts) and _is_idle(shadow) and (over - shadow.next) * size_s < IDLE_S:
-        return replace(shadow, until=until, counts=())  # later, and then all at once
+        return shadow._replace(until=until, counts=())  # later, and then all at once
     counts += [0.0] * (over + 1 - shadow.next - len(counts))
     per_s = arrived / (until - since)
     for bucket in range(max(shadow.next, math.floor(since / size_s)), over + 1):
         share_s = min(until, (bucket + 1) * size_s) - max(since, bucket * size_s)
-        counts[bucket - shadow.next] += per_s * max(0.0, share_s)
+        if share_s > 0.0:
+            counts[bucket - shadow.next] += per_s * share_s
     done = over // batch * batch - shadow.next
     if done > 0:
-        shadow = _through(replace(shadow, next=shadow.next + done), pace, counts[:done], slower)
+        shadow = _through(shadow._replace(next=shadow.next + done), pace, counts[:done])
         counts = counts[done:]
-    return replace(shadow, until=until, counts=tuple(counts))
+    return shadow._replace(until=until, counts=tuple(counts))
 
 
 def _is_idle(shadow: Shadow) -> bool:
@@ -107,14 +93,14 @@ def _is_idle(shadow: Shadow) -> bool:
     if not shadow.table:
         return True
     table = np.frombuffer(shadow.table).reshape(ROWS, -1)
-    floor = _columns(shadow.floors).floor
+    floor = columns_of(shadow.floors).floor
     return not table[_INSIDE].any() and bool((table[_READY] == floor).all())
 
 
-def _through(shadow: Shadow, pace: Pace, counts: list[float], slower: float) -> Shadow:
+def _through(shadow: Shadow, pace: Pace, counts: list[float]) -> Shadow:
     if not counts:
         return shadow
-    run = _Run(shadow, pace, slower)
+    run = _Run(shadow, pace)
     for index, count in enumerate(counts):
         if not count and run.is_idle():
             rest = counts[index:]
@@ -127,39 +113,40 @@ def _through(shadow: Shadow, pace: Pace, counts: list[float], slower: float) -> 
 
 
 class _Run:
-    """The table while buckets are taken in."""
+    """The table while buckets are taken in.
 
-    def __init__(self, shadow: Shadow, pace: Pace, slower: float) -> None:
-        self._shadow, self._pace, self._slower = shadow, pace, slower
-        self._floors = shadow.floors
-        self._floor, self._rate, self._share = _columns(self._floors)
+    An hour of traffic is fifteen thousand buckets, so what arrays are made for is made once, and a call of numpy that
+    can be left out is.
+    """
+
+    def __init__(self, shadow: Shadow, pace: Pace) -> None:
+        self._shadow, self._pace = shadow, pace
+        steps = self._steps = _steps(pace, shadow.size_s)
+        self._times = times_of(pace, shadow.size_s, steps)
+        self._imagine(shadow.floors)
         columns = len(self._floor)
         if shadow.table:
             self._table: Numbers = np.frombuffer(shadow.table).reshape(ROWS, columns).copy()
         else:
             self._table = np.zeros((ROWS, columns))
             self._table[_READY] = self._table[_HELD] = self._floor
-        steps = self._steps = _steps(pace, shadow.size_s)
-        self._ring: Numbers | None = None
+        self._ring: Numbers | None = None  # launches by bucket, from row `_first` on those under way
+        self._first = 0
         if shadow.ring:
             ring = np.frombuffer(shadow.ring).reshape(shadow.steps, columns)
             if steps == shadow.steps:
-                self._ring = ring.copy()
+                self._ring = np.concatenate([ring, np.zeros((RING_SPARE, columns))])
             else:  # launches take another time now: those under way are taken for ready
                 self._table[_READY] += ring.sum(axis=0)
         keep = max(1, round(RATES_S[-1] / shadow.size_s))
         self._recent = list((*([0.0] * keep), *shadow.recent)[-keep:])
         self._requests, self._seconds = shadow.requests, shadow.seconds
-        self._spans = [(max(1, round(s / shadow.size_s)), max(s, shadow.size_s)) for s in RATES_S]
-        # By place in the ring: one, the time that it will have worked in one launch time, and what it answers within
-        # the limit.
-        until_s = (np.arange(steps, dtype=np.float64) + 1.0) * shadow.size_s
-        works_s = np.maximum(0.0, pace.launch_s - until_s)
-        in_time = np.maximum(0.0, pace.limit_s - until_s) * pace.rate
-        self._weights = np.stack([np.ones(steps), works_s, in_time])
-        self._new_in_time = max(0.0, pace.limit_s - pace.launch_s) * pace.rate
-        self._drained = 1.0 - math.exp(-shadow.size_s / pace.service_s)
-        self._kept = math.exp(-shadow.size_s / pace.launch_s)
+        self._factors = np.ones((4, 1))
+
+    def _imagine(self, floors: tuple[int, ...]) -> None:
+        self._floors = floors
+        self._floor, self._rate, self._share = columns_of(floors)
+        self._in_limit, self._in_reach = answered_of(self._pace, floors)
 
     def is_idle(self) -> bool:
         table = self._table
@@ -176,105 +163,123 @@ class _Run:
 
     def bucket(self, arrived: float) -> None:
         self._reach(arrived)
-        pace, size_s, table = self._pace, self._shadow.size_s, self._table
-        self._recent = [*self._recent[1:], arrived]
+        pace, times, size_s, table = self._pace, self._times, self._shadow.size_s, self._table
+        recent = self._recent
+        del recent[0]
+        recent.append(arrived)
         coming, coming_s, in_time = self._coming()
-        ready = table[_READY]
-        inside = table[_INSIDE] + arrived
-        slots = ready * pace.slots
-        there = ready + coming
+        ready, held = table[_READY], table[_HELD]
+        inside = table[_INSIDE]
+        inside += arrived
+        slots = ready if pace.slots == 1 else ready * pace.slots
+        there = ready if coming is None else ready + coming
         waits = inside > slots + _EMPTY
         # 1. launch what is of use
-        rates = np.array([sum(self._recent[-buckets:]) / span_s for buckets, span_s in self._spans])
-        rate = rates[self._rate]
-        left = left_at_ready(pace, inside, rate, ready, coming_s)
-        more = useful(pace, left, there, self._share) if left.max() > 0.0 else None
+        expected = np.array([sum(recent[-over:]) / span_s * pace.launch_s for over, span_s in times.spans])[self._rate]
+        left = left_at_ready(pace, inside, expected, ready, slots, coming_s)
+        more = useful(left, there, self._in_limit, pace.slots) if left.item(left.argmax()) > 0.0 else None
         # 2. give back what is of none
-        busy = np.ceil((inside - _EMPTY) / pace.slots)
-        needed = np.minimum(busy, needed_of(pace, inside, rate, self._share))
+        busy = inside - _EMPTY
+        if pace.slots > 1:
+            busy /= pace.slots
+        needed = needed_of(inside, expected, self._in_reach)
+        np.minimum(needed, np.ceil(busy, out=busy), out=needed)
         np.minimum(needed, there, out=needed)
-        np.copyto(needed, there, where=waits)
-        held = table[_HELD] - needed
-        held *= self._kept
-        held[held < 0.5] = 0.0
+        np.putmask(needed, waits, there)
+        held -= needed
+        held *= times.kept
+        np.putmask(held, held < _HALF, _NOTHING)
         held += needed
         raised = self._floor - there
         if more is not None:
-            np.minimum(more, np.maximum(0.0, self._shadow.most - there), out=more)
-            np.copyto(held, there + more, where=more > 0.0)
+            np.minimum(more, np.maximum(self._shadow.most - there, _NOTHING), out=more)
+            np.copyto(held, there + more, where=more > _NOTHING)
             np.maximum(raised, more, out=raised)
-        wanted = np.maximum(self._floor, np.floor(held + 0.5))
+        wanted = held + _HALF
+        np.floor(wanted, out=wanted)
+        np.maximum(wanted, self._floor, out=wanted)
         fewer = np.subtract(there, wanted, out=wanted)
-        np.maximum(fewer, 0.0, out=fewer)
+        np.maximum(fewer, _NOTHING, out=fewer)
         np.minimum(fewer, ready, out=fewer)
-        fewer[waits] = 0.0
-        np.maximum(raised, 0.0, out=raised)
-        if raised.any():
-            if self._ring is None:
-                self._ring = np.zeros((self._steps, len(self._floor)))
-            self._ring[-1] += raised
-        ready -= fewer
+        np.putmask(fewer, waits, _NOTHING)
+        np.maximum(raised, _NOTHING, out=raised)
+        if raised.item(raised.argmax()):
+            self._launch(raised)
+        if fewer.item(fewer.argmax()):
+            ready -= fewer
         # 3. who of the arrivals waits too long: those behind more than what is answered within the limit
         if arrived:
-            late = inside - ready * (pace.rate * pace.limit_s + pace.slots / 2.0)
-            late -= in_time
-            if more is not None and self._new_in_time:
-                late -= more * self._new_in_time
-            np.maximum(late, 0.0, out=late)
+            late = ready * times.in_limit
+            np.subtract(inside, late, out=late)
+            if in_time is not None:
+                late -= in_time
+            if more is not None and times.new_in_time:
+                late -= more * times.new_in_time
+            np.maximum(late, _NOTHING, out=late)
             np.minimum(late, arrived, out=late)
         # 4. work goes on
-        inside -= np.minimum(ready * (pace.rate * size_s), inside * self._drained)
-        inside[inside < _EMPTY] = 0.0
-        table[_INSIDE], table[_HELD] = inside, held
+        answered = ready * times.rate
+        inside -= np.minimum(answered, inside * times.drained, out=answered)
+        np.putmask(inside, inside < _EMPTY, _NOTHING)
         self._fade(size_s)
-        if arrived:
-            table[_LATE] += late
-            table[_BURST] += late
-        raised += coming
+        if arrived and late.item(late.argmax()):
+            table[_LATE : _BURST + 1] += late
+        if coming is not None:
+            raised += coming
         raised *= size_s
         table[_COST] += raised
         self._requests += arrived
 
-    def _coming(self) -> tuple[Numbers | float, Numbers | float, Numbers | float]:
-        """One bucket on in the launches: how many are under way, and the last two of `_weights` of them."""
-        ring = self._ring
+    def _launch(self, raised: Numbers) -> None:
+        if self._ring is None:
+            self._ring, self._first = np.zeros((self._steps + RING_SPARE, len(self._floor))), 0
+        self._ring[self._first + self._steps - 1] += raised
+
+    def _coming(self) -> tuple[Numbers | None, Numbers | None, Numbers | None]:
+        """One bucket on in the launches: how many are under way, and the last two of `weights` of them."""
+        ring, first, steps = self._ring, self._first, self._steps
         if ring is None:
-            return 0.0, 0.0, 0.0
-        self._table[_READY] += ring[0]
-        ring[:-1] = ring[1:]
-        ring[-1] = 0.0
-        coming, works_s, in_time = self._weights @ ring
-        if not coming.any():
+            return None, None, None
+        self._table[_READY] += ring[first]
+        first += 1
+        if first + steps > len(ring):
+            ring[: steps - 1] = ring[first:]
+            ring[steps - 1 :] = 0.0
+            first = 0
+        coming, works_s, in_time = self._times.weights @ ring[first : first + steps]
+        if not coming.item(coming.argmax()):
             self._ring = None
-            return 0.0, 0.0, 0.0
+            return None, None, None
+        self._first = first
         return coming, works_s, in_time
 
     def _reach(self, arrived: float) -> None:
         """Imagine higher floors before the highest one is half busy. Those above it have seen all that it has seen."""
         top, most = self._floors[-1], self._shadow.most
+        if top >= most:
+            return
         inside = float(self._table[_INSIDE, -1]) + arrived
-        if top >= most or 2.0 * inside <= top * self._pace.slots:
+        if 2.0 * inside <= top * self._pace.slots:
             return
         floors = floors_between(self._shadow.least, most, max(2 * top, math.ceil(2.0 * inside / self._pace.slots)))
-        new = _columns(floors)
         added = len(floors) - len(self._floors)
-        extended = np.concatenate([self._table, np.tile(self._table[:, -MANNERS:], added)], axis=1)
         first = len(self._floor)
-        extended[_READY, first:] = extended[_HELD, first:] = new.floor[first:]
-        extended[_COST, first:] *= new.floor[first:] / max(1, top)
+        extended = np.concatenate([self._table, np.tile(self._table[:, -MANNERS:], added)], axis=1)
+        self._imagine(floors)
+        extended[_READY, first:] = extended[_HELD, first:] = self._floor[first:]
+        extended[_COST, first:] *= self._floor[first:] / max(1, top)
         self._table = extended
         if self._ring is not None:
-            self._ring = np.concatenate([self._ring, np.zeros((self._steps, added * MANNERS))], axis=1)
-        self._floors, self._floor, self._rate, self._share = floors, *new
+            self._ring = np.concatenate([self._ring, np.zeros((len(self._ring), added * MANNERS))], axis=1)
 
     def _fade(self, seconds: float) -> None:
-        table = self._table
-        factor, weight_s = faded(self._requests, seconds / self._slower)
+        table, factors = self._table, self._factors
+        factor, weight_s = faded(self._requests, seconds)
         self._requests *= factor
-        for row in (_LATE, _COST, _BURST):
-            table[row] *= factor
-        table[_SQUARES] *= factor * factor
-        table[_COST] += table[_READY] * (weight_s * self._slower)
+        factors[:] = factor
+        factors[_SQUARES - _LATE, 0] = factor * factor
+        table[_LATE:] *= factors
+        table[_COST] += table[_READY] * weight_s
         self._seconds += seconds
         if self._seconds >= BURST_S:
             self._seconds %= BURST_S
@@ -282,15 +287,15 @@ class _Run:
             table[_BURST] = 0.0
 
     def end(self) -> Shadow:
-        return replace(
-            self._shadow,
+        ring = b"" if self._ring is None else self._ring[self._first : self._first + self._steps].tobytes()
+        return self._shadow._replace(
             top=self._floors[-1],
             steps=self._steps,
             recent=tuple(self._recent),
             requests=self._requests,
             seconds=self._seconds,
             table=self._table.tobytes(),
-            ring=b"" if self._ring is None else self._ring.tobytes(),
+            ring=ring,
         )
 
 
@@ -326,6 +331,17 @@ def late_shares(shadow: Shadow, deviations: float) -> tuple[Numbers, Numbers]:
     late = table[_LATE] + deviations * np.sqrt(table[_SQUARES] + table[_BURST] ** 2)
     share = np.minimum(1.0, late / shadow.requests).reshape(-1, MANNERS)
     return np.maximum.accumulate(share[::-1], axis=0)[::-1], table[_COST].reshape(-1, MANNERS)
+
+
+def standing(shadow: Shadow, allowed: float) -> tuple[int, float] | None:
+    """The fewest instances that would have kept the share if they had always stood and none had been launched, and
+    their cost. As it was: of what has been there is no doubt."""
+    if not shadow.table or shadow.requests <= 0.0:
+        return None
+    table = np.frombuffer(shadow.table).reshape(ROWS, -1, MANNERS)[:, :, STANDING]
+    enough = table[_LATE] <= allowed * shadow.requests
+    index = int(enough.argmax())
+    return (shadow.floors[index], float(table[_COST, index])) if enough[index] else None
 
 
 def _steps(pace: Pace, size_s: float) -> int:

@@ -12,9 +12,8 @@ import math
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-from provision.budget import Budget
 from provision.pace import Pace
 
 # Seconds over which arrivals are averaged to see what comes: a burst shows in one, chance in a steady rate averages out
@@ -22,7 +21,9 @@ from provision.pace import Pace
 RATES_S: Final = (1.0, 4.0, 16.0)
 # Parts of the limit that a launch leaves to be waited: half of it is a reserve for what the rate does not show yet.
 SHARES: Final = (0.5, 1.0)
-MANNERS: Final = len(RATES_S) * len(SHARES)
+# The manner that never launches stands for a number of instances that does not change.
+STANDING: Final = len(RATES_S) * len(SHARES)
+MANNERS: Final = STANDING + 1
 ROWS: Final = 7  # of numbers that are kept of each way
 # Floors go one by one as far as one more instance is 1 / 16 of all, and by tenths from there.
 ONE_BY_ONE: Final = 16
@@ -40,8 +41,14 @@ def floors_between(least: int, most: int, top: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Shadow:
+@lru_cache(maxsize=64)
+def _spans(size_s: float) -> tuple[tuple[int, float], ...]:
+    """Of each of RATES_S as many buckets, and how long they are."""
+    overs = [max(1, round(span_s / size_s)) for span_s in RATES_S]
+    return tuple((over, over * size_s) for over in overs)
+
+
+class Shadow(NamedTuple):
     """All ways at once. `table` and `ring` are float64 numbers; empty ones stand for the beginning and for nothing."""
 
     least: int
@@ -70,10 +77,7 @@ class Shadow:
 
     def to_values(self) -> list[Any]:
         """As JSON has it."""
-        return [
-            self.least, self.most, self.top, self.limit_s, self.slots, self.size_s, self.steps, self.next, self.until,
-            self.counts, self.recent, self.requests, self.seconds, _packed(self.table), _packed(self.ring),
-        ]  # fmt: skip
+        return [*self[:-2], _packed(self.table), _packed(self.ring)]
 
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
@@ -91,11 +95,8 @@ class Shadow:
         """Arrivals a second over each of RATES_S, and what of the bucket that goes on was seen."""
         buckets = (*self.recent, *self.counts)
         elapsed_s = max(0.0, self.until - (self.next + max(0, len(self.counts) - 1)) * self.size_s)
-        found = []
-        for span_s in RATES_S:
-            over = max(1, round(span_s / self.size_s))
-            found.append(math.fsum(buckets[-over - 1 :]) / (over * self.size_s + elapsed_s))
-        return found
+        spans = _spans(self.size_s)
+        return [math.fsum(buckets[-over - 1 :]) / (over_s + elapsed_s) for over, over_s in spans]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,28 +118,24 @@ class SloMemory:
     answered: float = 0.0
     held: float = 0.0  # instances that were needed, fading
     held_at: float = 0.0  # UTC seconds
-    budget: Budget = field(default_factory=Budget)
-    excess: float = 0.0  # of the budget, when the way was chosen
     chosen: tuple[float, Way] | None = field(default=None, compare=False)  # by percentile, from the shadow as it is
 
     def to_values(self) -> list[Any]:
         """As JSON has it."""
         shadow = None if self.shadow is None else self.shadow.to_values()
-        return [shadow, self.served_s, self.answered, self.held, self.held_at, self.excess, self.budget.to_values()]
+        return [shadow, self.served_s, self.answered, self.held, self.held_at]
 
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
         """Raises ValueError or TypeError for another form."""
-        shadow, served_s, answered, held, held_at, *budget = values
-        found = cls(None if shadow is None else Shadow.from_values(shadow), served_s, answered, held, held_at)
-        if not budget:  # of an older version
-            return found
-        excess, values = budget
-        return replace(found, excess=excess, budget=Budget.from_values(values))
+        shadow, served_s, answered, held, held_at, *older = values
+        if shadow is None or older:  # older versions imagined other ways, and stored more
+            return cls(None, served_s, answered, held, held_at)
+        return cls(Shadow.from_values(shadow), served_s, answered, held, held_at)
 
     def after_a_clock_was_set(self) -> Self:
         """Without anything that holds a time."""
-        return replace(self, shadow=None, held_at=0.0, budget=Budget(), excess=0.0)
+        return replace(self, shadow=None, held_at=0.0)
 
 
 def _packed(numbers: bytes) -> str:

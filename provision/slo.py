@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
-from provision.budget import Budget
 from provision.config import TargetTrackingPolicy
-from provision.launches import launches_now, needed_now
+from provision.launches import Numbers, launches_now, needed_now
 from provision.pace import Pace
-from provision.queues import advance, fresh, late_shares
-from provision.shadow import MANNERS, RATES_S, SHARES, Shadow, SloMemory, Way
+from provision.queues import advance, fresh, late_shares, standing
+from provision.shadow import RATES_S, SHARES, STANDING, Shadow, SloMemory, Way
 from provision.tracking import Standing, bounded
 from provision.traffic import Traffic
 from provision.wishes import View
@@ -36,18 +36,21 @@ TIME_FACTOR: Final = 1.05
 # How many deviations what a few bursts have shown is raised by.
 DEVIATIONS: Final = 1.0
 # What it may cost to avoid a share that is twice as large as allowed, as a part of all: the share is a bound that a
-# single burst may have raised, and a tenth of the instances is the price of such doubt. Where more were really late
-# than allowed, the excess is added to it (`budget.py`).
+# single burst may have raised, and a tenth of the instances is the price of such doubt.
 DOUBT: Final = 0.1
 # A share that is so many times as large as allowed is no matter of price.
 TIMES_MAX: Final = 20.0
-# The most times that forgetting slows down where too many were late.
-SLOWER_MAX: Final = 10.0
 REQUESTS_FEW: Final = 20.0  # to say anything by
+# Up to this part of what the fewest instances that always stand would cost, more safety costs nothing that anybody who
+# does not know the future could save by a number of his own. 0.7, as what is in memory may be over: see the page.
+STANDING_PART: Final = 0.7
+# Shares that are alike, for which the cheaper way is taken.
+_ALIKE: Final = 1e-5
 # The manner for as long as little was seen: the one that launches soonest and most.
 SOONEST: Final = 0
 # A queue is short where it is answered within this part of what may be waited.
 QUEUE_SHORT: Final = 0.5
+_LOG_TIME_FACTOR: Final = math.log(TIME_FACTOR)
 _ROUNDING: Final = 1e-9
 
 
@@ -58,58 +61,68 @@ def by_slo(
     assert policy.percentile is not None
     traffic = view.traffic
     memory = memory or SloMemory(held=float(before.said), held_at=view.now)
-    memory = _served(memory, traffic)
-    pace = _pace(policy, memory, view)
-    if pace is None:
-        return _unknown(policy, memory, view)
+    served_s, answered = _served(memory, traffic)
+    if answered < 1.0:
+        return _unknown(policy, replace(memory, served_s=served_s, answered=answered), view)
+    pace = _pace(policy, served_s / answered, view)
     shadow = memory.shadow
-    budget, excess = memory.budget, memory.excess
     if shadow is None or not shadow.is_of(pace, policy.min_capacity, policy.max_capacity):
-        budget, excess = Budget(), 0.0
         shadow = fresh(pace, policy.min_capacity, policy.max_capacity, view.now - traffic.interval_s)
     if traffic.interval_s > 0.0:
-        slower = min(SLOWER_MAX, 1.0 + excess)
-        shadow = advance(shadow, pace, view.now - traffic.interval_s, view.now, traffic.arrived, slower)
-        budget = budget.after(view.now, traffic.arrived, traffic.waiting, pace.limit_s)
+        shadow = advance(shadow, pace, view.now - traffic.interval_s, view.now, traffic.arrived)
     chosen, known = memory.chosen, memory.shadow
     if known is None or shadow.table is not known.table:
-        chosen, excess = None, budget.excess(1.0 - policy.percentile)
+        chosen = None
     if chosen is None or chosen[0] != policy.percentile:
-        chosen = (policy.percentile, choose(shadow, policy.percentile, pace, excess))
+        chosen = (policy.percentile, choose(shadow, policy.percentile, pace))
     way = chosen[1]
     said, held, launches = _reaction(policy, shadow, way, pace, memory, view)
     why = (way.why, *launches)
-    served_s, answered = memory.served_s, memory.answered
-    memory = SloMemory(shadow, served_s, answered, held, view.now, budget, excess, chosen)
+    memory = SloMemory(shadow, served_s, answered, held, view.now, chosen)
     return memory, Standing(said), why
 
 
-def choose(shadow: Shadow, percentile: float, pace: Pace, excess: float = 0.0) -> Way:
+def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
     """The cheapest way by what it would have cost and how many would have waited too long under it.
 
-    `excess`: by how many times the share that was really late exceeds the one allowed (`Budget.excess`).
+    Where that is far less than what as few instances as would have been enough cost when they always stand, the safest
+    way for a good part of their price.
     """
     floors = shadow.floors
     if shadow.requests < REQUESTS_FEW:
         few = f"floor {floors[0]}: {shadow.requests:.0f} of {REQUESTS_FEW:.0f} requests seen"
         return _way(floors, 0, SOONEST, few)
     allowed = 1.0 - percentile
-    shares, costs = late_shares(shadow, DEVIATIONS)
-    prices = (costs + _ROUNDING) * (1.0 + (DOUBT + excess) * np.maximum(0.0, shares / allowed - 1.0))
+    shares, costs = (of_all[:, :STANDING] for of_all in late_shares(shadow, DEVIATIONS))
+    prices = (costs + _ROUNDING) * (1.0 + DOUBT * np.maximum(0.0, shares / allowed - 1.0))
     prices = np.where(shares <= max(TIMES_MAX * allowed, float(shares.min())), prices, np.inf)
     if shadow.requests * allowed < 1.0:  # too few to tell manners apart
         index, manner = int(np.argmin(prices[:, SOONEST])), SOONEST
     else:
         index, manner = (int(i) for i in np.unravel_index(int(np.argmin(prices)), prices.shape))
+    beside = ""
+    if shadow.requests * allowed >= 1.0 and (stands := standing(shadow, allowed)) is not None:
+        most = STANDING_PART * stands[1]
+        if costs[index, manner] < most:
+            index, manner = _safest(shares, costs, most)
+            beside = f"; {stands[0]} that always stand would have been enough"
     why = f"floor {floors[index]}: {_told(shares[index, manner])} waited over {pace.limit_s:g} s with it"
     if index:
         why += f", {_told(shares[index - 1, manner])} with {floors[index - 1]}"
-    return _way(floors, index, manner, why)
+    return _way(floors, index, manner, why + beside)
+
+
+def _safest(shares: Numbers, costs: Numbers, most: float) -> tuple[int, int]:
+    """The way with the smallest share of those that cost so much at most, the cheapest of equals."""
+    within = np.where(costs <= most, np.round(shares / _ALIKE), np.inf)
+    least = np.where(within == within.min(), costs, np.inf)
+    index, manner = np.unravel_index(int(np.argmin(least)), least.shape)
+    return int(index), int(manner)
 
 
 def _way(floors: tuple[int, ...], index: int, manner: int, why: str) -> Way:
     rate, share = divmod(manner, len(SHARES))
-    assert 0 <= manner < MANNERS
+    assert 0 <= manner < STANDING
     return Way(floors[index], rate, SHARES[share], why)
 
 
@@ -120,25 +133,28 @@ def _told(share: float) -> str:
 # -- what is measured -------------------------------------------------------------------------------------------------
 
 
-def _served(memory: SloMemory, traffic: Traffic) -> SloMemory:
+def _served(memory: SloMemory, traffic: Traffic) -> tuple[float, float]:
+    """Seconds in instances, of how many requests."""
     if not traffic.interval_s:
-        return memory
+        return memory.served_s, memory.answered
     served_s, answered = memory.served_s + traffic.served_s, memory.answered + traffic.answered
     fade = min(1.0, SERVICE_REQUESTS / answered) if answered else 1.0
-    return replace(memory, served_s=served_s * fade, answered=answered * fade)
+    return served_s * fade, answered * fade
 
 
-def _pace(policy: TargetTrackingPolicy, memory: SloMemory, view: View) -> Pace | None:
-    """None before the first request was answered."""
-    if memory.answered < 1.0:
-        return None
-    service_s = max(SERVICE_S_LEAST, memory.served_s / memory.answered)
+def _pace(policy: TargetTrackingPolicy, service_s: float, view: View) -> Pace:
     launch_s = LAUNCH_S_GUESSED if view.launch_s is None else max(LAUNCH_S_LEAST, view.launch_s)
-    return Pace(_stepped(service_s), _stepped(launch_s), policy.metric_target / 1e3, view.slots_per_instance)
+    times = _stepped(max(SERVICE_S_LEAST, service_s)), _stepped(launch_s)
+    return Pace(*times, policy.metric_target / 1e3, view.slots_per_instance)
 
 
 def _stepped(seconds: float) -> float:
-    return float(TIME_FACTOR ** round(math.log(seconds) / math.log(TIME_FACTOR)))
+    return _power(round(math.log(seconds) / _LOG_TIME_FACTOR))
+
+
+@lru_cache(maxsize=1024)
+def _power(steps: int) -> float:
+    return float(TIME_FACTOR**steps)
 
 
 # -- what is done now -------------------------------------------------------------------------------------------------
@@ -159,7 +175,7 @@ def _reaction(
     """What to say, what is held for the next time, and what was thought of launches."""
     traffic = view.traffic
     ready, there = float(view.current), view.current + view.starting
-    coming_s = math.fsum(min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at)
+    coming_s = math.fsum([min(max(view.now - at, 0.0), pace.launch_s) for at in traffic.starting_at])
     inside = float(traffic.waiting + traffic.in_flight)
     rates = shadow.rates()
     rate = rates[way.rate]

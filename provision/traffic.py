@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(NamedTuple):
     """Of the time since the look before. Without a report of the gateways, `interval_s` is 0 and so are the counts."""
 
     interval_s: float = 0.0

@@ -6,8 +6,8 @@ How far the policy goes there now is `tracking`'s to say.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from provision.columns import Columns, Totals, mean, sliding_mean_max
 from provision.config import INSTANCES_MAX, MetricType, TargetTrackingPolicy, TargetType
@@ -26,8 +26,7 @@ _ROUNDING: Final = 1e-6  # 0.6 / 0.3 must be 2 instances, not 3
 _LEAST_PER_INSTANCE: Final = 1e-9  # a metricTarget next to nothing asks for everything, and is no division by zero
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What a policy looks at."""
 
     now: float
@@ -43,7 +42,7 @@ class View:
     reading: float | None = None  # of Prometheus: the newest, if it is of now
     reading_note: str = ""  # how old it is, and why there is no newer one
     launch_s: float | None = None
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: Traffic = Traffic()
 
 
 @dataclass(frozen=True, slots=True)

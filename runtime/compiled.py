@@ -51,6 +51,12 @@ MODULES: Final = (
     "runtime.http.problems",
     "runtime.http.server",
     "runtime.http.turns",
+    "runtime.models.batch_rules",
+    "runtime.models.batching",
+    "runtime.models.json_api",
+    "runtime.models.model",
+    "runtime.models.server",
+    "runtime.models.statistics",
 )
 GROUP: Final = "stoke"
 """Names the one library that all of them are in."""

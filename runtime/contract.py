@@ -145,6 +145,8 @@ class Message:
         known = _FIELD_NAMES.get(cls)
         if known is None:
             known = _FIELD_NAMES[cls] = frozenset(f.name for f in dataclasses.fields(cls))
+        if values.keys() <= known:
+            return cls(**values)
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
@@ -429,3 +431,6 @@ class NodeInfo(Message):
     isolation: dict[str, str] = field(default_factory=dict)  # what is in force, by kind of instance, in words
     disk_mib: int = 0  # free for instances; 0 = not told
     labels: dict[str, str] = field(default_factory=dict)  # given by who runs it
+    # Processes that are no instances: "zygotes" that have imported a function, and forks of them that are "waiting" for
+    # their orders.
+    forks: dict[str, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from control_plane.model import QualifiedFunction
 from control_plane.node_views import PoolView
 from control_plane.ports import Fleet, InstanceView, ProvisionStatus, Query, Registry
+from runtime.contract import NodeInfo
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _PAGE: Final = 1000
@@ -33,7 +34,7 @@ async def render(registry: Registry, fleet: Fleet) -> bytes:
         if not token:
             break
     collectors = CollectorRegistry(auto_describe=False)
-    collectors.register(_Snapshot(statuses, fleet.all_instances()))
+    collectors.register(_Snapshot(statuses, fleet.all_instances(), fleet.node()))
     collectors.register(_PoolsSnapshot(fleet.pools()))
     return generate_latest(collectors)
 
@@ -41,9 +42,10 @@ async def render(registry: Registry, fleet: Fleet) -> bytes:
 class _Snapshot(Collector):
     """The figures of one moment."""
 
-    def __init__(self, provisioned: Provisioned, instances: Sequence[InstanceView]) -> None:
+    def __init__(self, provisioned: Provisioned, instances: Sequence[InstanceView], node: NodeInfo | None) -> None:
         self._provisioned = provisioned
         self._instances = instances
+        self._node = node
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._gauge(
@@ -59,11 +61,20 @@ class _Snapshot(Collector):
             [(t, s.utilization) for t, s in self._provisioned if s.utilization is not None],
         )
         yield self._instances_gauge()
+        if self._node is not None and self._node.forks:
+            yield self._forks_gauge(self._node)
 
     def _gauge(self, name: str, about: str, values: list[tuple[QualifiedFunction, float]]) -> GaugeMetricFamily:
         gauge = GaugeMetricFamily(f"stoke_provision_{name}", about, labels=_PROVISION_LABELS)
         for target, value in values:
             gauge.add_metric([target.service_name, target.qualifier, target.function_name], value)
+        return gauge
+
+    def _forks_gauge(self, node: NodeInfo) -> GaugeMetricFamily:
+        about = "Processes that are no instances: zygotes of functions, and forks that wait for their orders."
+        gauge = GaugeMetricFamily("stoke_node_forks", about, labels=("node", "kind"))
+        for kind, count in sorted(node.forks.items()):
+            gauge.add_metric([node.node, kind], count)
         return gauge
 
     def _instances_gauge(self) -> GaugeMetricFamily:

@@ -5,7 +5,8 @@ Three steps, in this order:
 1. **feasible**: a node that has the labels asked for, and memory, CPU and disk left; there a device that is healthy,
    not divided, of the family, and with memory left. Memory is promised in full: each instance may use all it asked for.
 2. **rank**: the family asked for before newer ones; a slice before a whole card; where the least memory is stranded
-   (`stranded_mib`); what is left over the least. With `spread`, the emptiest device instead of the last two.
+   once one more has come (`stranding.py`); what is left over the least. With `spread`, the emptiest device instead of
+   the last two.
 3. **select**: the first of them; equals by the node's name and the device's index, so that the same gives the same.
 
 A function that asks for GPU memory runs on the CPU where no node has any device.
@@ -17,6 +18,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from control_plane.fleet import stranding
 from control_plane.fleet.families import (
     Capability,
     capability,
@@ -25,6 +27,7 @@ from control_plane.fleet.families import (
     generations_above,
     is_at_least,
 )
+from control_plane.fleet.stranding import Outlook
 from runtime.contract import NodeInfo
 
 # A card sold as 16 GB tells of 15 GiB, and FC's sizes are those it is sold by: who asks for little more than there is
@@ -145,8 +148,10 @@ def place(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> 
     ]
     if not found:
         return Refused(refusal(state, need, rule))
-    mix = {*sizes, need.gpu_memory_mib}
-    node, _, device = min(found, key=lambda at: _device_rank(at[0], at[1], at[2], need, rule, mix))
+    outlook = None
+    if rule.strategy == "pack":
+        outlook = Outlook((taken.free_mib(device) for taken, device in _usable(state)), {*sizes, need.gpu_memory_mib})
+    node, _, device = min(found, key=lambda at: _device_rank(at[0], at[1], at[2], need, outlook))
     return Placed(node.name, device.uuid, _share_mib(device, need))
 
 
@@ -174,16 +179,17 @@ def _node_rank(node: Node, taken: Taken, rule: Rule) -> tuple[bool, float, str]:
 
 
 def _device_rank(
-    node: Node, taken: Taken, device: Device, need: Need, rule: Rule, sizes: Collection[int]
-) -> tuple[int, bool, float, float, str, int, str]:
+    node: Node, taken: Taken, device: Device, need: Need, outlook: Outlook | None
+) -> tuple[int, bool, float, float, float, str, int, str]:
+    """`outlook` None = spread."""
     free_mib = taken.free_mib(device)
     left_mib = free_mib - _share_mib(device, need)
-    if rule.strategy == "spread":
-        first, second = -free_mib / device.memory_mib, 0.0
-    else:
-        first, second = _stranded_mib(left_mib, sizes) - _stranded_mib(free_mib, sizes), float(left_mib)
+    refused, first, second = 0, -free_mib / device.memory_mib, 0.0
+    if outlook is not None:
+        refused, first = outlook.after(free_mib, left_mib)
+        second = float(left_mib)
     newer = _newer(device, need)
-    return newer, not device.is_slice, first, second, node.name, device.index, device.uuid
+    return newer, not device.is_slice, refused, first, second, node.name, device.index, device.uuid
 
 
 def _newer(device: Device, need: Need) -> int:
@@ -204,16 +210,16 @@ def stranded_mib(state: State, sizes: Collection[int]) -> float:
     """GPU memory that is free and of no use: for each size, what would be left over if the devices were filled with
     instances of that size; the mean over `sizes`. Divided by all memory of the devices it is the fragmentation of
     docs/design/11-placement.md."""
-    return sum(
-        _stranded_mib(taken.free_mib(device), sizes)
+    return sum(stranding.stranded_mib(taken.free_mib(device), sizes) for taken, device in _usable(state))
+
+
+def _usable(state: State) -> Iterator[tuple[Taken, Device]]:
+    return (
+        (taken, device)
         for node, taken in state
         for device in node.devices
         if device.is_healthy and not device.is_divided
     )
-
-
-def _stranded_mib(free_mib: int, sizes: Collection[int]) -> float:
-    return sum(free_mib % size for size in sizes) / len(sizes) if sizes else 0.0
 
 
 # -- how many ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from runtime.contract import FunctionUsage, UsageReport
 
@@ -12,8 +13,7 @@ GATEWAY_SILENT_S = 15.0
 VersionKey = tuple[str, str, str]  # service, version, function
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What was seen of one function version since the last look: means over `interval_s`; 0 s = nothing was seen."""
 
     interval_s: float = 0.0

@@ -76,7 +76,11 @@ POLICY: Final = {
     "minCapacity": LEAST,
     "maxCapacity": 16,
 }
-HASTY: Final = {**POLICY, "stableWindowSeconds": 10}  # for the steps, so that the way back is a short one
+DELAY_S: Final = 10  # before anything is taken back
+HASTY: Final = {**POLICY, "stableWindowSeconds": DELAY_S}  # for the steps, so that the way back is a short one
+# What is promised of a quiet machine.
+DECIDED_S_MAX: Final = 0.3
+FIRST_S_MAX: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,23 @@ def provision(stoke: LocalStoke, folder: Path, policy: dict[str, Any]) -> None:
     stoke.stoke("provision", "put", "-t", str(folder / "s.yaml"), "--config", str(file))
 
 
+def promises(found: dict[str, Any]) -> list[tuple[str, bool]]:
+    """What is promised of a quiet machine, with what was measured (the worst of all steps), and whether it was kept."""
+    decided_s, first_s = (max(step[name] for step in found["steps"]) for name in ("decided_s", "first_answer_s"))
+    back_s = [step["back_s"] for step in found["steps"]]
+    failed = len(found["failures"])
+    told = [
+        (f"decided within {DECIDED_S_MAX * 1e3:.0f} ms: {decided_s * 1e3:.0f} ms", decided_s <= DECIDED_S_MAX),
+        (f"first answer of a new instance within {FIRST_S_MAX:g} s: {first_s:.2f} s", first_s <= FIRST_S_MAX),
+        (f"back, and not before {DELAY_S:g} s: {min(back_s):.1f} to {max(back_s):.1f} s", min(back_s) >= DELAY_S),
+        (f"no failed request: {failed} of {found['requests']}", not failed),
+    ]
+    if found["constant_s"] > 0.0:
+        turned = found["direction_changes"]
+        told.append((f"no change of direction in {found['constant_s']:g} s of constant load: {turned}", not turned))
+    return told
+
+
 def show(step: Step) -> str:
     decided = f"decided after {step.decided_s * 1e3:.0f} ms"
     return (
@@ -269,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         turned, targets = found["direction_changes"], found["targets"]
         console.print(f"constant load for {found['constant_s']:g} s: {turned} changes of direction, targets {targets}")
     console.print(f"{found['requests']} requests, {len(found['failures'])} failed")
+    for promise, is_kept in promises(found):
+        console.print(f"{'kept' if is_kept else 'NOT KEPT'}: {promise}", highlight=False, soft_wrap=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 1 if found["failures"] else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from runtime.contract import FunctionUsage, UsageReport
@@ -14,6 +15,7 @@ from runtime.gateway.usage import ARRIVAL_SLOTS_PER_S, Served
 
 # Their values are made for one report: they need none of the deep copies of `dataclasses.asdict`.
 _FIELDS: Final = tuple(field.name for field in dataclasses.fields(FunctionUsage))
+_values: Final = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def make_report(
             if told is not None and served:
                 told[key] = served
             usage = _function_usage(key, gate, now, served)
-            functions.append({name: getattr(usage, name) for name in _FIELDS})
+            functions.append(dict(zip(_FIELDS, _values(usage), strict=True)))
         gate.usage.advance(now.monotonic_s)
         gate.usage.begin_interval()
         for instance in gate.instances():

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.instance import serve
+from runtime.instance.stage import Prepared
 
 _PR_SET_NO_NEW_PRIVS: Final = 38  # linux/prctl.h
 _NOBODY: Final = "__stoke_instance__"
 
 
-def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
+def become_instance(order: dict[str, Any], log: int, ready: int, prepared: Prepared | None = None) -> int:
     """Live as the instance of `order` (runtime/node/zygote.py has its fields) in a session of its own already.
 
-    Returns the exit status, for os._exit. `log` and `ready` are taken over.
+    Returns the exit status, for os._exit. `log` and `ready` are taken over. `prepared` is what it has ahead of it.
     """
     # 1. Its pid on disk and its memory limit in force before anything of the function runs.
     Path(order["pid_file"]).write_text(str(os.getpid()))
@@ -32,7 +33,7 @@ def become_instance(order: dict[str, Any], log: int, ready: int) -> int:
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()  # else all forks would draw the same numbers
     gc.enable()
-    return serve.main(order["config"], ready)
+    return serve.main(order["config"], ready, prepared or Prepared())
 
 
 def settle(order: dict[str, Any], log: int) -> None:

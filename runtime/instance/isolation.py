@@ -50,11 +50,13 @@ def enter(code: str, python_path: str = "", packages: str = "", root: str = _OUR
     """From here on imports are the function's. What we have imported goes on working, but is not found any more.
 
     `packages` is where the function's own environment has its packages: they come after its code and PYTHONPATH, and
-    before what is installed beside us. One that we have imported already is imported anew, from there.
+    before what is installed beside us. One that we have imported already is imported anew, from there; and so is one
+    that the code has itself.
     """
     if any(isinstance(finder, OurNames) for finder in sys.meta_path):
         return  # it is a fork of one that has entered already
-    own = set(top_level_names(packages)) - sys.stdlib_module_names if packages else set()
+    own = set(top_level_names(packages)) if packages else set()
+    own = own.union(_modules_of(code)) - sys.stdlib_module_names - {"__main__"}
     for name in list(sys.modules):
         if name.partition(".")[0] in own.union(OURS):
             del sys.modules[name]
@@ -70,6 +72,16 @@ def top_level_names(packages: str) -> Iterator[str]:
         for entry in entries:
             name, _, suffix = entry.name.partition(".")
             if name.isidentifier() and (not suffix or suffix == "py" or suffix.endswith(("so", "pyd"))):
+                yield name
+
+
+def _modules_of(code: str) -> Iterator[str]:
+    """What of the modules that are there already the code has itself. A mere folder of that name is none."""
+    there = {name.partition(".")[0] for name in sys.modules}
+    with os.scandir(code) as entries:
+        for entry in entries:
+            name, _, suffix = entry.name.partition(".")
+            if name in there and (suffix == "py" or os.path.isfile(os.path.join(entry.path, "__init__.py"))):
                 yield name
 
 

@@ -29,11 +29,16 @@ _SWITCH_S: Final = 0.0005
 _IDLE_S: Final = 30.0
 
 
-def serve(config: InstanceConfig, drain_s: float, on_ready: Callable[[], None]) -> None:
+def serve(
+    config: InstanceConfig,
+    drain_s: float,
+    on_ready: Callable[[], None],
+    event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+) -> None:
     """Until SIGTERM. Raises OSError: nothing can listen. Raises ModelUnusable: it cannot be served; says why."""
     # A session in a thread that is done waits for the interpreter: no longer than a small model takes.
     sys.setswitchinterval(_SWITCH_S)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=event_loop) as runner:
         runner.run(_serve(config, drain_s, on_ready))
 
 

@@ -55,6 +55,10 @@ class PlainServer:
         listener.close()
         await server.drain(self._drain_s)
 
+    def connection(self) -> asyncio.Protocol:
+        """What serves one connection, without a server around it."""
+        return Server(asyncio.get_running_loop(), self._take, _LIMITS).connection()
+
     def _take(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             _answer(exchange, exchange.problem.status, [], exchange.problem.message.encode())

@@ -8,42 +8,30 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import json
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
-
-# All that uvicorn would import by name later, when a function's own `uvicorn.py` may be what has that name.
-import uvicorn.lifespan.off
-import uvicorn.lifespan.on
-import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
-
-from runtime.contract import MODEL_HANDLER, PATH_INITIALIZE, PATH_PRE_STOP
+from runtime.contract import MODEL_HANDLER
 from runtime.instance import isolation, log_tail
-from runtime.instance.app import InstanceApp
+from runtime.instance.asgi_server import DRAIN_S, Server
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
-from runtime.instance.handler import HandlerError, HandlerKind, is_name, kind_of, load
-from runtime.instance.plain import Hook, PlainInstance
+from runtime.instance.handler import HandlerError
+from runtime.instance.plain import PlainInstance
 from runtime.instance.plain_server import PlainServer
+from runtime.instance.ready_pipe import ReadyPipe
+from runtime.instance.stage import Prepared, Stage
 
 _REASON_LINES_MAX: Final = 8
-_KEEP_ALIVE_S: Final = 24 * 3600  # the gateway keeps its connections, and closes them when it wants to
-_DRAIN_S: Final = 3600  # after SIGTERM requests may run to their end; the node's grace ends this, not we
 
 
-def main(values: dict[str, Any], ready: int) -> int:
-    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this.
+def main(values: dict[str, Any], ready: int, prepared: Prepared) -> int:
+    """Serve; returns the exit status. `ready` is the descriptor of the ready pipe, closed by this. `prepared` is what
+    it has ahead of its order.
 
     The caller ends the process by os._exit: libraries that were imported before the fork may have threads that live in
     the zygote only, and the usual way out would wait for them.
@@ -52,21 +40,23 @@ def main(values: dict[str, Any], ready: int) -> int:
     pipe = ReadyPipe(ready)
     _set_up_output(config.instance_concurrency)
     if MODEL_HANDLER.fullmatch(config.handler):
-        return _serve_model(config, pipe)
+        return _serve_model(config, pipe, prepared)
     isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     try:
-        app, kind = load_app(config)
+        stage = prepared.stage
+        if stage is None or not stage.is_for(config):
+            stage = Stage.set_up(config)
     except BaseException as error:
         traceback.print_exc()
         pipe.say(failed=_reason(config, error))
         return _leave(1)
     server: Server | PlainServer
-    if isinstance(app, PlainInstance):
-        server = PlainServer(app, config.socket, _DRAIN_S, lambda: pipe.say(ready=True))
+    if isinstance(stage.app, PlainInstance):
+        server = PlainServer(stage.app, config.socket, DRAIN_S, lambda: pipe.say(ready=True))
     else:
-        server = Server(app, kind, config, pipe)
+        server = Server(stage.app, stage.kind, config, pipe)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=prepared.event_loop) as runner:
             runner.run(server.serve())
     except OSError as error:
         pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
@@ -76,12 +66,12 @@ def main(values: dict[str, Any], ready: int) -> int:
     return _leave(0 if server.started else 1)
 
 
-def _serve_model(config: InstanceConfig, pipe: ReadyPipe) -> int:
+def _serve_model(config: InstanceConfig, pipe: ReadyPipe, prepared: Prepared) -> int:
     """A model instead of code: nothing of the function's own runs in this process."""
     from runtime.instance import models
 
     try:
-        models.serve(config, _DRAIN_S, lambda: pipe.say(ready=True))
+        models.serve(config, DRAIN_S, lambda: pipe.say(ready=True), prepared.event_loop)
     except OSError as error:
         pipe.say(failed=f"the instance could not listen on {config.socket}: {error}")
         return _leave(1)
@@ -90,87 +80,6 @@ def _serve_model(config: InstanceConfig, pipe: ReadyPipe) -> int:
         pipe.say(failed=f"Function instance could not be started: {error}")
         return _leave(1)
     return _leave(0)
-
-
-def load_app(config: InstanceConfig) -> tuple[InstanceApp | PlainInstance, HandlerKind]:
-    """Raises HandlerError, or what the function's module raises when it is imported."""
-    code = Path(config.code)
-    handler = load(code, config.handler, "handler")
-    kind = kind_of(handler, config.handler)
-    hooks: dict[str, Hook] = {}
-    for path, field, name in (
-        (PATH_INITIALIZE, "initializer", config.initializer),
-        (PATH_PRE_STOP, "preStop", config.pre_stop),
-    ):
-        # "module.function" is called. Anything else ("true", "/initialize") says that the app has such a path.
-        if name and (kind is HandlerKind.PLAIN or is_name(name)):
-            hooks[path] = load(code, name, field)
-    if kind is HandlerKind.PLAIN:
-        return PlainInstance(handler, config.instance_concurrency, hooks), kind
-    return InstanceApp(handler, kind, config.instance_concurrency, hooks), kind
-
-
-class ReadyPipe:
-    """Tells the node one thing, once."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def say(self, **message: Any) -> None:
-        if self._descriptor < 0:
-            return
-        with contextlib.suppress(BrokenPipeError):  # that node is gone; the next one finds us by our socket
-            os.write(self._descriptor, json.dumps(message).encode() + b"\n")
-        os.close(self._descriptor)
-        self._descriptor = -1
-
-
-class Server(uvicorn.Server):
-    """uvicorn on the instance's unix socket, without its ticks: an idle instance does not wake up."""
-
-    def __init__(self, app: InstanceApp, kind: HandlerKind, config: InstanceConfig, pipe: ReadyPipe) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                uds=config.socket,
-                http=HttpToolsProtocol,
-                ws=WSProtocol if kind is HandlerKind.ASGI else "none",
-                # The gateway ends what is silent for too long. A pong is not read while a function works on a message:
-                # to ask for one in time would end the conversations of slow functions.
-                ws_ping_interval=None,
-                lifespan="auto" if kind is HandlerKind.ASGI else "off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=_DRAIN_S,
-            )
-        )
-        self._pipe = pipe
-        self._stop_asked = asyncio.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            self._pipe.say(failed="the app's lifespan startup failed; its log says why")
-            raise
-        self._pipe.say(ready=True)
-
-    async def main_loop(self) -> None:
-        await self._stop_asked.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        yield
-
-    def _stop(self) -> None:
-        self.should_exit = True
-        self._stop_asked.set()
 
 
 def _set_up_output(concurrency: int) -> None:

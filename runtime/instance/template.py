@@ -8,6 +8,7 @@ and instances of this function are forked from a process that has not imported i
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.contract import MODEL_HANDLER
 from runtime.instance import birth, isolation
 from runtime.instance.config import InstanceConfig
 from runtime.instance.handler import HandlerError, is_name, load
@@ -33,7 +35,6 @@ def prepare(order: dict[str, Any], log: int) -> str:
     read: set[str] = set()
     try:
         with _noting(order["of_one_instance"], read):
-            isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
             _import(config)
     except BaseException as error:  # the function's own, and SystemExit too: the instance says it in its own words
         return f"its import raised {type(error).__name__}: {error}"
@@ -44,6 +45,11 @@ def prepare(order: dict[str, Any], log: int) -> str:
 
 
 def _import(config: InstanceConfig) -> None:
+    """What instances of `config` would import. Of a model it is our own server alone: it may be one of any model."""
+    if MODEL_HANDLER.fullmatch(config.handler):
+        importlib.import_module("runtime.instance.models")
+        return
+    isolation.enter(config.code, os.environ.get("PYTHONPATH", ""), config.site)
     load(Path(config.code), config.handler, "handler")
     for field, name in (("initializer", config.initializer), ("preStop", config.pre_stop)):
         if is_name(name):

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from runtime.models.errors import InvalidInput
-from runtime.models.tensors import Array, TensorSpec
+from runtime.models.tensors import Array, TensorSpec, bf16_bits
 
 _KEYS: Final = frozenset(("inputs", "instances", "signature_name"))
 _FLOATS: Final = "f"
@@ -126,6 +126,8 @@ def to_array(value: Any, spec: TensorSpec) -> Array:
     """Nested lists as an array of the tensor's type. Raises InvalidInput; nothing is rounded, cut or guessed."""
     if spec.datatype == "BYTES":
         return _texts(value, spec)
+    if spec.datatype == "BF16":
+        return bf16_bits(spec.name, to_array(value, TensorSpec(spec.name, "FP32", spec.shape)))
     try:
         array: Array = np.array(value)
     except ValueError:
@@ -244,7 +246,7 @@ def _not_json(body: bytes, error: Exception) -> InvalidInput:
 
     def constant(name: str) -> Any:
         found.append(name)
-        return _Constant(name)
+        return _Constant()
 
     try:
         asked = json.loads(body, parse_constant=constant)
@@ -256,8 +258,8 @@ def _not_json(body: bytes, error: Exception) -> InvalidInput:
     return InvalidInput(f"the body is not JSON: {error}")
 
 
-class _Constant(str):
-    __slots__ = ()
+class _Constant:
+    """Where Python's reader has found a NaN or an infinity."""
 
 
 def _path_to_constant(value: Any, path: str) -> str:

@@ -76,6 +76,7 @@ class Model:
         self._executor = ThreadPoolExecutor(self.spec.instances_per_device, thread_name_prefix="model")
         self._by_name: dict[str, TensorSpec] = {}
         self._all_outputs: tuple[str, ...] = ()
+        self.bf16_outputs: frozenset[str] = frozenset()  # arrays of them have the bits
         self._shape = Shape((), (), 0, self.rules)
         self._shapes_vary = False
         self._tensor_bytes_max = int(self.spec.tensor_mib_max * MIB)
@@ -234,6 +235,7 @@ class Model:
         self._shape = shape
         self._by_name = {spec.name: spec for spec in self.inputs}
         self._all_outputs = tuple(spec.name for spec in self.outputs)
+        self.bf16_outputs = frozenset(spec.name for spec in self.outputs if spec.datatype == "BF16")
         self._shapes_vary = any(FREE in spec.shape[1:] for spec in self.inputs)
         self._opened = opened
         self.provider = opened[0].provider

@@ -37,6 +37,7 @@ from runtime.models.batching import Job
 from runtime.models.errors import ModelError
 from runtime.models.model import Model
 from runtime.models.routes import Answer, Handler, Request, Routes
+from runtime.models.tensors import widened
 
 log = logging.getLogger(__name__)
 
@@ -228,8 +229,10 @@ class _Plain:
             self._refuse(job.error)
             return
         assert job.results is not None, "a job without an error has results"
-        exchange, way = self._exchange, self._way
-        body = json_api.write(job.results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
+        exchange, way, results = self._exchange, self._way, job.results
+        if bf16 := self._server.model.bf16_outputs:
+            results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
+        body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
         lines = self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
         if exchange.keep_alive and not way.wants_log:
             exchange.write([_OK_JSON % (len(body), body)])

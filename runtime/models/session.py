@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import glob
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.models import bound
+from runtime.models.bits import BitsSession
 from runtime.models.errors import ModelUnusable
 from runtime.models.providers import CPU, CUDA, Machine, Wish, choose, uses_gpu
 from runtime.models.source import check_file, check_fits
 from runtime.models.tensors import Array, TensorSpec, spec_of_onnx
 
+log = logging.getLogger(__name__)
+
+WITHOUT_LIBRARIES: Final = (
+    "it asks for GPU memory and runs on the CPU: ONNX Runtime could not load the libraries of CUDA and cuDNN, which "
+    "pip install 'onnxruntime-gpu[cuda,cudnn]' brings for drivers that are as new"
+)
 _TENSORRT_LIBRARIES: Final = ("libnvinfer.so.10", "libnvinfer.so.11")
 
 
@@ -43,7 +51,7 @@ class OnnxSession:
 class Opened:
     """A session with what its graph says. `first_axes` has what it calls the first axis of each input."""
 
-    runner: OnnxSession | bound.BoundSession
+    runner: OnnxSession | bound.BoundSession | BitsSession
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     first_axes: tuple[str, ...]
@@ -65,15 +73,21 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
         session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
     except Exception as error:
         raise _unusable(path, options, error) from None
+    provider = session.get_providers()[0]
+    if on_gpu and provider == CPU:
+        log.warning("model %s: %s", path.name, WITHOUT_LIBRARIES)
     nodes = session.get_inputs()
     inputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in nodes)
     outputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in session.get_outputs())
     first_axes = tuple(str(node.shape[0]) if node.shape else "" for node in nodes)
     has_texts = any(spec.datatype == "BYTES" for spec in (*inputs, *outputs))
-    runner: OnnxSession | bound.BoundSession = OnnxSession(session)
-    if session.get_providers()[0] != CPU and not has_texts:
+    bf16 = {spec.name for spec in (*inputs, *outputs) if spec.datatype == "BF16"}
+    runner: OnnxSession | bound.BoundSession | BitsSession = OnnxSession(session)
+    if bf16:
+        runner = BitsSession(session, bf16)
+    elif provider != CPU and not has_texts:
         runner = bound.BoundSession(session, bound.gpu_device(onnxruntime), keeps_outputs=options.wish.cuda_graphs)
-    return Opened(runner, inputs, outputs, first_axes, session.get_providers()[0])
+    return Opened(runner, inputs, outputs, first_axes, provider)
 
 
 def session_settings(settings: Any, options: SessionOptions, *, on_gpu: bool) -> Any:

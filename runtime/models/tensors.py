@@ -32,11 +32,13 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "FP16": np.dtype(np.float16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
+    "BF16": np.dtype(np.uint16),  # its bits: numpy has no such type
     "BYTES": np.dtype(np.object_),
 }
 _OF_ONNX: Final = {
     "bool": "BOOL",
     "float16": "FP16",
+    "bfloat16": "BF16",
     "float": "FP32",
     "double": "FP64",
     "string": "BYTES",
@@ -85,6 +87,23 @@ def as_texts(name: str, array: Array) -> Array:
     found: Array = np.empty(len(texts), dtype=np.object_)
     found[:] = texts
     return found.reshape(array.shape)
+
+
+def widened(bits: Array) -> Array:
+    """What an array of BF16 has, as FP32: each number exactly."""
+    found: Array = (bits.astype(np.uint32) << 16).view(np.float32)
+    return found
+
+
+def bf16_bits(name: str, floats: Array) -> Array:
+    """The bits of the BF16 nearest to each number, the even one of two. Raises InvalidInput: that is infinity."""
+    wide = np.ascontiguousarray(floats, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    found: Array = ((wide + 0x7FFF + ((wide >> 16) & 1)) >> 16).astype(np.uint16)
+    found[np.isnan(floats)] = 0x7FC0
+    too_large = np.isfinite(floats) & ((found & 0x7FFF) == 0x7F80)
+    if too_large.any():
+        raise InvalidInput(f"input '{name}' has {floats[too_large][0]:g}: BF16 up to 3.38953e+38 is allowed")
+    return found
 
 
 def datatype_of_onnx(name: str, onnx_type: str) -> str:

@@ -13,7 +13,7 @@ from runtime.models.batching import Runner
 from runtime.models.errors import InvalidInput, ModelUnusable
 from runtime.models.json_api import to_array
 from runtime.models.spec import FILE_NAME, WarmUp, WarmUpInput
-from runtime.models.tensors import FREE, Array, TensorSpec
+from runtime.models.tensors import FREE, Array, TensorSpec, bf16_bits
 
 _SEED: Final = 1
 # A run that takes less is made once more, and only the second is measured: the first has made what both use.
@@ -84,6 +84,8 @@ def _made(
 ) -> Array:
     if note.file is not None:
         loaded: Array = np.load(folder / note.file, allow_pickle=False)
+        if spec.datatype == "BF16" and loaded.dtype.kind == "f":
+            return bf16_bits(spec.name, loaded)
         return loaded.astype(spec.dtype, copy=False)
     if isinstance(note.value, list):
         return to_array(note.value, spec)
@@ -100,9 +102,10 @@ def _random(spec: TensorSpec, note: WarmUpInput, shape: tuple[int, ...], draw: n
     if kind == "O":
         texts: np.ndarray[Any, Any] = np.full(shape, "", dtype=np.object_)
         return texts
-    if kind == "f":
+    if kind == "f" or spec.datatype == "BF16":
         low, high = note.random or (0.0, 1.0)
-        return draw.uniform(low, high, shape).astype(spec.dtype)
+        drawn = draw.uniform(low, high, shape)
+        return drawn.astype(spec.dtype) if kind == "f" else bf16_bits(spec.name, drawn)
     if note.random is not None and kind in "iu":
         return draw.integers(int(note.random[0]), int(note.random[1]) + 1, shape).astype(spec.dtype)
     return np.zeros(shape, dtype=spec.dtype)

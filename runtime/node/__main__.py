@@ -21,12 +21,13 @@ from runtime.contract import NodeInfo
 from runtime.node import machine
 from runtime.node.devices import find_devices
 from runtime.node.instances import Instances
-from runtime.node.kind_options import kind_arguments, kind_settings
+from runtime.node.kind_options import kind_arguments, kind_settings, number
 from runtime.node.server import Server
 from runtime.node.settings import NodeSettings
 
 log = logging.getLogger(__name__)
 
+FORKS_AHEAD_MAX = 16
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?"
 
 
@@ -78,6 +79,13 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         help="what functions may ask of the node that they are placed on",
     )
     parser.add_argument(
+        "--forks-ahead",
+        type=number(0, FORKS_AHEAD_MAX),
+        default=os.environ.get("STOKE_FORKS_AHEAD", "1"),
+        metavar="N",
+        help=f"of each function, processes that wait to be its next instance: 0 to {FORKS_AHEAD_MAX} (default: 1)",
+    )
+    parser.add_argument(
         "--gpu-sharing",
         choices=("auto", "time-slicing"),
         default=os.environ.get("STOKE_GPU_SHARING", "auto"),
@@ -98,6 +106,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         environment_installer=parsed.installer,
         labels=parsed.labels,
         gpu_sharing=parsed.gpu_sharing,
+        forks_ahead=parsed.forks_ahead,
     )
 
 
@@ -134,8 +143,8 @@ def lock(settings: NodeSettings) -> IO[bytes]:
 
 async def serve(settings: NodeSettings) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    for which in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(which, stopping.set)
     devices = find_devices(settings.simulated_gpus, settings.simulated_gpu_memory_mib, settings.data)
     instances = Instances(settings, devices)
     instances.adopt()

@@ -25,10 +25,20 @@ class MemoryGroups:
         """A group with a limit, for a process to move itself into. Raises OSError."""
         group = self.parent / f"{PREFIX}{instance_id}"
         group.mkdir(exist_ok=True)
-        (group / self.limit_file).write_text(str(limit_mib * 2**20))
-        with suppress(OSError):  # without an account of swap there is nothing to forbid
-            (group / self.swap_file).write_text("0" if self.limit_file == "memory.max" else str(limit_mib * 2**20))
+        self.limit(group, limit_mib)
         return group
+
+    def limit(self, group: Path, limit_mib: int) -> None:
+        """Have its processes use no more than that together. Raises OSError: they do already, or it is gone."""
+        limit = str(limit_mib * 2**20)
+        swap = "0" if self.limit_file == "memory.max" else limit
+        try:
+            (group / self.limit_file).write_text(limit)
+        except OSError:  # version 1 keeps it below the limit of memory and swap together: that one has to grow first
+            (group / self.swap_file).write_text(swap)
+            (group / self.limit_file).write_text(limit)
+        with suppress(OSError):  # without an account of swap there is nothing to forbid
+            (group / self.swap_file).write_text(swap)
 
     def kills(self, group: Path) -> int:
         """How many of its processes the kernel killed for want of memory."""

@@ -41,7 +41,7 @@ class Refused(ForkError):
 
 
 @dataclass(slots=True)
-class _Zygote:
+class Zygote:
     pid: int
     reap: Callable[[], None]  # called once its socket is closed, without which it ends by itself
     socket: socket.socket
@@ -54,7 +54,7 @@ class Forks:
     def __init__(self, *, start_timeout_s: float, fork_timeout_s: float) -> None:
         self._start_timeout_s = start_timeout_s
         self._fork_timeout_s = fork_timeout_s
-        self._zygote: _Zygote | None = None
+        self._zygote: Zygote | None = None
         self._ids = itertools.count(1)
         self._forking: dict[int, asyncio.Future[Process]] = {}
         self._exits: dict[int, asyncio.Future[int | None]] = {}
@@ -110,7 +110,7 @@ class Forks:
                 self._drop(zygote, ForkError(f"the zygote cannot be reached: {error}"))
         raise ForkError("the zygote died twice")
 
-    async def _ordered(self, zygote: _Zygote, number: int, packet: bytes, descriptors: list[int]) -> Process:
+    async def _ordered(self, zygote: Zygote, number: int, packet: bytes, descriptors: list[int]) -> Process:
         forked: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._forking[number] = forked
         try:
@@ -127,7 +127,7 @@ class Forks:
 
     # -- the other side -----------------------------------------------------------------------------------------------
 
-    async def _start(self) -> _Zygote:
+    async def _start(self) -> Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             ours.setblocking(False)
@@ -136,7 +136,7 @@ class Forks:
             except BaseException:
                 ours.close()
                 raise
-        zygote = _Zygote(pid, reap, ours, asyncio.get_running_loop().create_future())
+        zygote = Zygote(pid, reap, ours, asyncio.get_running_loop().create_future())
         asyncio.get_running_loop().add_reader(ours, self._on_packet, zygote)
         return zygote
 
@@ -147,9 +147,9 @@ class Forks:
         log.info("zygote.started pid=%d", popen.pid)
         return popen.pid, lambda: reap_child(popen)
 
-    def _on_packet(self, zygote: _Zygote) -> None:
+    def _on_packet(self, zygote: Zygote) -> None:
         try:
-            packet, descriptors, _, _ = socket.recv_fds(zygote.socket, PACKET_BYTES_MAX, 1)
+            packet, descriptors, _, _ = socket.recv_fds(zygote.socket, PACKET_BYTES_MAX, 2)
         except BlockingIOError:
             return
         except OSError:
@@ -159,13 +159,15 @@ class Forks:
         else:
             self._hear(zygote, json.loads(packet), descriptors)
 
-    def _hear(self, zygote: _Zygote, message: dict[str, Any], descriptors: list[int]) -> None:
+    def _hear(self, zygote: Zygote, message: dict[str, Any], descriptors: list[int]) -> None:
         if "ready" in message:
             zygote.ready.set_result(None)
         elif "refused" in message:
             self._drop(zygote, Refused(message["refused"]))
         elif "joined" in message:
             self._joined(message["joined"])
+        elif "ahead" in message:
+            self._made_ahead(message, descriptors)
         elif "exited" in message:
             exit_status = self._exits.pop(message["exited"], None)
             if exit_status is not None and not exit_status.done():
@@ -175,6 +177,9 @@ class Forks:
 
     def _joined(self, group: str) -> None:
         """The zygote sits in this memory group."""
+
+    def _made_ahead(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """The zygote was asked for a fork that waits for its order, and has made it, or could not."""
 
     def _hear_of_fork(self, message: dict[str, Any], descriptors: list[int]) -> None:
         forked = self._forking.get(message["id"])
@@ -199,7 +204,7 @@ class Forks:
 
         return Process(pid, pidfd, start_ticks, exit_status)
 
-    def _drop(self, zygote: _Zygote, error: ForkError) -> None:
+    def _drop(self, zygote: Zygote, error: ForkError) -> None:
         """Without its socket a zygote ends by itself."""
         if self._zygote is zygote:
             self._zygote = None

@@ -51,6 +51,7 @@ class Instances:
             settings.function_zygote_idle_s,
             settings.zygote_start_timeout_s,
             settings.fork_timeout_s,
+            settings.forks_ahead,
         )
         self.zygotes = Zygotes(limits, groups)
         self._processes = ProcessLauncher(settings, groups, self._environments, self.zygotes)

@@ -29,6 +29,7 @@ PID_FILE: Final = "pid"
 OF_ONE_INSTANCE: Final = ("FC_INSTANCE_ID", "FC_SERVER_PORT", "HOME", "TMPDIR")
 OF_ONE_DEVICE: Final = ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT")
 INSTANCE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+MODELS: Final[Key] = ("", "", "models")  # the zygote of all functions that are models
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
 HANDLER: Final = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*")
@@ -84,6 +85,10 @@ def is_code(spec: LaunchSpec) -> bool:
 
 def is_python(runtime: str) -> bool:
     return _PYTHON.fullmatch(runtime) is not None
+
+
+def _is_model(spec: LaunchSpec) -> bool:
+    return is_python(spec.runtime) and MODEL_HANDLER.fullmatch(spec.handler) is not None
 
 
 def check_runtime(runtime: str) -> None:
@@ -163,7 +168,7 @@ async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: in
     if spec.import_before_fork:
         key = _key(spec, place)
         if (forks := zygotes.ready(key)) is not None:
-            return await _forked(forks, order, log, ready)
+            return await _forked(forks, order, spec.memory_mib, log, ready)
         if refusal := zygotes.refusal(key):
             os.write(log, f"stoke: each instance imports this function anew: {refusal}\n".encode())
     if _brings_own(place):
@@ -171,10 +176,15 @@ async def start_python(spec: LaunchSpec, place: Place, zygotes: Zygotes, log: in
     return await zygotes.plain.fork(order, log, ready), place.group
 
 
-async def _forked(forks: FunctionForks, order: dict[str, Any], log: int, ready: int) -> tuple[Process, str]:
-    """Born in a memory group if one is at hand, else it moves into the one of the order."""
+async def _forked(
+    forks: FunctionForks, order: dict[str, Any], memory_mib: int, log: int, ready: int
+) -> tuple[Process, str]:
+    """One that waits for its order, or a new one. Born in a memory group if one is at hand, else it moves into the one
+    of the order."""
+    if (taken := await forks.give(order, memory_mib, log, ready)) is not None:
+        return taken
     group: str = order["group"]
-    spare = forks.take_spare() if group else ""
+    spare = forks.take_spare(memory_mib) if group else ""
     child = await forks.fork({**order, "group": ""} if spare else order, log, ready)
     if group:
         await forks.seek_spare()
@@ -183,9 +193,11 @@ async def _forked(forks: FunctionForks, order: dict[str, Any], log: int, ready: 
 
 def template(spec: LaunchSpec, place: Place) -> Template | None:
     """What the function's zygote would be made of; None if it may have none."""
+    if _is_model(spec) and not _brings_own(place):
+        return _template_of_models(spec, place)
     module = spec.handler.replace("/", ".").rpartition(".")[0].replace(".", "/")
     has_module = (place.code / f"{module}.py").is_file() or (place.code / module / "__init__.py").is_file()
-    if not (spec.import_before_fork and is_python(spec.runtime) and has_module):
+    if not (spec.import_before_fork and is_code(spec) and has_module):
         return None
     order = _order(spec, place)
     # Nobody's own: who reads one of these at import gets no zygote.
@@ -193,6 +205,12 @@ def template(spec: LaunchSpec, place: Place) -> Template | None:
     nobodys = {"FC_INSTANCE_ID": "", "HOME": "/nonexistent", "TMPDIR": "/nonexistent"}
     order["environment"] = {**BEFORE_FORKS, **order["environment"], **nobodys}
     return Template(_key(spec, place), order, _brings_own(place), spec.memory_mib)
+
+
+def _template_of_models(spec: LaunchSpec, place: Place) -> Template:
+    """The one that all models have: it has imported our server, and knows of no function."""
+    order = {**_order(spec, place), "of_one_instance": [], "cwd": "/", "environment": dict(BEFORE_FORKS)}
+    return Template(MODELS, order, brings_own=False, memory_mib=spec.memory_mib)
 
 
 def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
@@ -208,6 +226,8 @@ def _order(spec: LaunchSpec, place: Place) -> dict[str, Any]:
 
 
 def _key(spec: LaunchSpec, place: Place) -> Key:
+    if _is_model(spec) and not _brings_own(place):
+        return MODELS
     return (spec.service, spec.version, spec.function, spec.revision, spec.handler, spec.code_sha256, place.site)
 
 

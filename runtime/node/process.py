@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -28,6 +29,12 @@ class Process:
         self.close()
         if not self.died.done():
             self.died.set_result(None)
+
+    def kill(self) -> None:
+        """SIGKILL, to nobody else: the pid is its own for as long as the pidfd is open."""
+        if self._pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
         """Watch no longer. The process goes on."""

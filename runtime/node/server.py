@@ -11,7 +11,7 @@ A request is `{"id", "op", …}`; its answer `{"id", "ok": true, "result"}` or `
 | `stop`     | `instance_id`, `grace_s`              | null, at once; an unknown or ended id: nothing     |
 | `environment` | `code_sha256`, `build`, `wait_s`   | CodeEnvironment, as it is or has become in `wait_s` |
 | `sweep_environments` | `code_in_use` ([sha256])    | [id] of those removed: no code needs them          |
-| `zygotes`  |                                       | [{"function", "pid", "children", "refused"}]       |
+| `zygotes`  |                                       | [{"function", "pid", "children", "waiting", "refused"}] |
 | `forget`   | `instance_id`                         | null; only if it has ended; its output stays       |
 | `list`     |                                       | [InstanceStatus]                                   |
 | `samples`  |                                       | [InstanceSample], of what runs                     |
@@ -179,7 +179,9 @@ class Server:
         has_engine = not isolation["container"].startswith("none")  # an engine may come and go
         runtimes = [*self._info.runtimes, *(["custom-container"] if has_engine else [])]
         gpus = self._instances.cards.described()
-        return dataclasses.asdict(dataclasses.replace(self._info, runtimes=runtimes, isolation=isolation, gpus=gpus))
+        forks = self._instances.zygotes.counted()
+        info = dataclasses.replace(self._info, runtimes=runtimes, isolation=isolation, gpus=gpus, forks=forks)
+        return dataclasses.asdict(info)
 
     async def _prepare(self, request: Arguments) -> None:
         await self._instances.prepare(_text(request, "runtime"))

@@ -52,6 +52,7 @@ class NodeSettings:
     environment_grace_s: float = 3600.0  # an environment that no version needs is kept this long after it was asked for
     function_zygotes_max: int = 8  # function versions whose module is kept imported, to fork instances from
     function_zygote_idle_s: float = 600.0  # without an instance and without a launch
+    forks_ahead: int = 1  # of each such process, forks that wait for their orders
     zygote_start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
 

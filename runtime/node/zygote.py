@@ -12,6 +12,12 @@
     → {"join": group}                                   move into this memory group: the next child is born in it
     ← {"joined": group}                                 "" if it could not
 
+    → {"ahead": group}                                  fork a child that waits for its order; of a function's zygote,
+                                                        which sits in this group
+    ← {"ahead": pid, "start_ticks", "group"}            with two descriptors: the child's pidfd, and the socket on which
+                                                        it takes one order, as above; it ends when that is closed
+    ← {"ahead": 0, "error"}
+
 An order with `"template": true` has a socket in place of the ready pipe: the child imports the function of the order
 and becomes a zygote too, with that socket (runtime/instance/template.py). There it says, in place of ready:
 
@@ -32,7 +38,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +57,7 @@ PRELOADED: Final = (
     "starlette.responses",
     "starlette.routing",
     "runtime.instance.birth",
+    "runtime.instance.ahead",
     "runtime.instance.template",
     # Of what serves models only this: the rest needs packages that functions may bring themselves.
     "runtime.models.batching",
@@ -93,8 +100,10 @@ class Zygote:
     def __init__(self, node: socket.socket) -> None:
         self._node = node
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._config: dict[str, Any] = {}  # of the function that was imported, as instances are told it
         # Held here: once a function was imported, ours are not to be found by name any more.
         self._birth = importlib.import_module("runtime.instance.birth")
+        self._ahead = importlib.import_module("runtime.instance.ahead")
         self._template = importlib.import_module("runtime.instance.template")
 
     def say_ready(self) -> None:
@@ -111,6 +120,7 @@ class Zygote:
         self.become_template(json.loads(packet), log)
 
     def become_template(self, order: dict[str, Any], log: int) -> None:
+        self._config = order["config"]
         if reason := self._template.prepare(order, log):
             self._say({"refused": reason})
             os.killpg(0, signal.SIGKILL)  # and what the import has started
@@ -152,6 +162,9 @@ class Zygote:
         if "join" in order:
             self._join(order["join"])
             return True
+        if "ahead" in order:
+            self._fork_ahead(order["ahead"])
+            return True
         try:
             self._fork(order, *descriptors)
         except OSError as error:
@@ -167,11 +180,28 @@ class Zygote:
             self._become_zygote(order, log, ready)
         if pid == 0:
             self._become_instance(order, log, ready)
+        self._tell_of(pid, {"id": order["id"], "pid": pid})
+
+    def _fork_ahead(self, group: str) -> None:
+        """A child that waits for its order, with all done that needs none."""
+        orders, of_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with orders, of_child:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                self._say({"ahead": 0, "error": f"fork: {error}"})
+                return
+            if pid == 0:
+                orders.close()  # else it would not hear that nobody has an order for it any more
+                self._become_waiting(of_child)
+            self._tell_of(pid, {"ahead": pid, "group": group}, orders.fileno())
+
+    def _tell_of(self, pid: int, message: dict[str, Any], *more: int) -> None:
         pidfd = os.pidfd_open(pid)  # nobody else waits for the child, so the pid is its own
         stat = Path(f"/proc/{pid}/stat").read_text()
         start_ticks = int(stat[stat.rindex(")") + 2 :].split()[19])
         try:
-            self._say({"id": order["id"], "pid": pid, "start_ticks": start_ticks}, [pidfd])
+            self._say({**message, "start_ticks": start_ticks}, [pidfd, *more])
         finally:
             os.close(pidfd)
 
@@ -204,10 +234,16 @@ class Zygote:
         os.close(self._wake_write)
 
     def _become_instance(self, order: dict[str, Any], log: int, ready: int) -> None:
+        self._live(lambda: self._birth.become_instance(order, log, ready))
+
+    def _become_waiting(self, orders: socket.socket) -> None:
+        self._live(lambda: self._ahead.wait(self._config, orders))
+
+    def _live(self, life: Callable[[], int]) -> None:
         status = 1
         try:
             self._leave()
-            status = self._birth.become_instance(order, log, ready)
+            status = life()
         except BaseException as error:  # a child must never return into the zygote's loop
             print(f"the instance could not be started: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
         finally:

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.node import cgroups, processes
+from runtime.node.ahead import LEAVING_S, Ahead, Waiting
 from runtime.node.cgroups import MemoryGroups
-from runtime.node.forks import ForkError, Forks, Refused, reap_child, send, start_interpreter
+from runtime.node.forks import ForkError, Forks, Refused, Zygote, reap_child, send, start_interpreter
 from runtime.node.process import Process
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 Key = tuple[str, ...]
 _REFUSALS_MAX: Final = 1000
 _SPARE: Final = "spare"
-_LEAVING_S: Final = 0.1  # that a zygote takes to end, once it was let go of
+# The first request of an instance that has just become ready has the processor before the next instance has.
+_AHEAD_AFTER_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Limits:
     idle_s: float = 600.0
     start_timeout_s: float = 30.0
     fork_timeout_s: float = 10.0
+    ahead: int = 1
 
 
 class FunctionForks(Forks):
@@ -64,34 +67,109 @@ class FunctionForks(Forks):
         self._groups = groups
         self._has_imported = False
         self._spare = ""  # the memory group that the zygote sits in, for its next child
+        self._sought = asyncio.Event()  # it is on its way into no group
+        self._sought.set()
+        self._ahead = Ahead(limits.ahead)
+        self._asking: asyncio.Task[None] | None = None
         self.used_at_s = time.monotonic()
 
-    def take_spare(self) -> str:
-        """A memory group with the function's limit that the next child is born in; "" if there is none just now.
+    @property
+    def children(self) -> int:
+        return super().children - len(self._ahead)
+
+    @property
+    def waiting(self) -> int:
+        """Forks that are no instances yet."""
+        return len(self._ahead)
+
+    async def give(
+        self, order: dict[str, Any], memory_mib: int, log_descriptor: int, ready_descriptor: int
+    ) -> tuple[Process, str] | None:
+        """Have a fork that waits carry it out; None if there is none. Gives also the memory group that it is in."""
+
+        def packet(waiting: Waiting) -> bytes:
+            """Raises OSError: its group cannot have this limit."""
+            self._limit(waiting.group, memory_mib)
+            return json.dumps({**order, "group": "" if waiting.group else order["group"]}).encode()
+
+        descriptors = [log_descriptor, ready_descriptor]
+        taken = await self._ahead.give(packet, descriptors, self._fork_timeout_s)
+        return None if taken is None else (taken.process, taken.group or order["group"])
+
+    def ask_ahead(self, after_s: float = _AHEAD_AFTER_S) -> None:
+        """Have forks made that wait for their orders, as many as are wanted and not there, if not now then soon."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_ahead(after_s))
+
+    async def _ask_ahead(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        with suppress(OSError):  # it has died, and the news is on its way
+            while self._ahead.is_short and self._zygote is not None:
+                await self._sought.wait()
+                group = self.take_spare()
+                if self._groups is not None and not group:
+                    return  # it would be born in the group of another instance
+                self._ahead.asked()
+                await send(self._zygote.socket, json.dumps({"ahead": group}).encode(), [])
+                await self.seek_spare()
+
+    def _made_ahead(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        if not message["ahead"]:
+            log.warning("zygote.not_ahead function=%s error=%s", "/".join(self._template.key[:3]), message["error"])
+            self._ahead.made(None)
+            return
+        pidfd, orders = descriptors
+        os.set_inheritable(orders, False)
+        process = self._child(message["ahead"], pidfd, message["start_ticks"])
+        self._ahead.made(Waiting(process, socket.socket(fileno=orders), message["group"]))
+
+    def take_spare(self, memory_mib: int = 0) -> str:
+        """A memory group with this limit that the next child is born in; "" if there is none just now.
 
         To move into a group takes a process some ten milliseconds (the kernel waits for all its cores); a child of a
         process that is in one is in it.
         """
         spare, self._spare = self._spare, ""
+        try:
+            self._limit(spare, memory_mib)
+        except OSError:
+            cgroups.remove(Path(spare))
+            return ""
         return spare
+
+    def _limit(self, group: str, memory_mib: int) -> None:
+        """Where one zygote serves several functions, the limit is known when one of its forks is taken."""
+        if group and memory_mib and memory_mib != self._template.memory_mib and self._groups is not None:
+            self._groups.limit(Path(group), memory_mib)
 
     async def seek_spare(self) -> None:
         """Have the zygote move into a new group."""
         if self._groups is None or self._zygote is None:
             return
         with suppress(OSError):  # without one, children move by themselves
-            group = self._groups.make(f"{_SPARE}-{secrets.token_hex(8)}", self._template.memory_mib)
+            name = f"{_SPARE}-{os.getpid()}-{secrets.token_hex(8)}"
+            group = self._groups.make(name, self._template.memory_mib)
+            self._sought.clear()
             await send(self._zygote.socket, json.dumps({"join": str(group)}).encode(), [])
 
     def _joined(self, group: str) -> None:
         self._spare = group
+        self._sought.set()
         if not group:  # it sits in the group of its last child, whose limit and end are not to be its own
             self.close()
 
     def close(self) -> None:
         super().close()
         if spare := self.take_spare():  # the zygote leaves it in a moment
-            asyncio.get_running_loop().call_later(_LEAVING_S, cgroups.remove, Path(spare))
+            asyncio.get_running_loop().call_later(LEAVING_S, cgroups.remove, Path(spare))
+
+    def _drop(self, zygote: Zygote, error: ForkError) -> None:
+        """Forks that wait do not outlive their zygote."""
+        if self._asking is not None:
+            self._asking.cancel()
+        self._ahead.close()
+        self._sought.set()
+        super()._drop(zygote, error)
 
     async def _spawn(self, ours: socket.socket, theirs: socket.socket) -> tuple[int, Callable[[], None]]:
         order = {"instance_id": "", **self._template.order, "template": True}
@@ -155,8 +233,14 @@ class Zygotes:
         return self._refusals.get(key, "")
 
     def warm(self, template: Template) -> None:
-        """Begin to make a function's zygote, unless it is there, was refused, or there is no room."""
+        """Begin to make a function's zygote, unless it was refused or there is no room; one that is there gets forks
+        ahead."""
         key = template.key
+        if (forks := self._of.get(key)) is not None and key not in self._warming:
+            if forks.is_ready:
+                forks.ask_ahead()
+            elif not forks.pid:  # it has died
+                self._close(key)
         if key in self._of or key in self._refusals or key in self._warming or not self._make_room():
             return
         self._of[key] = self._make(self.plain, template, self._limits, self._groups)
@@ -172,6 +256,7 @@ class Zygotes:
             self._close(key)
         else:
             await self._of[key].seek_spare()
+            self._of[key].ask_ahead()
             log.info("zygote.made function=%s pid=%d", "/".join(key[:3]), self._of[key].pid)
         finally:
             del self._warming[key]
@@ -206,20 +291,35 @@ class Zygotes:
             forks.close()
 
     def remove_spares(self) -> None:
-        """Memory groups that nobody is in: of zygotes that have ended, also of a node that was killed."""
+        """Memory groups that nobody is in: of our zygotes that have ended, and of a node that was killed. Those of
+        another node may be about to be entered."""
         if self._groups is not None:
             for group in self._groups.parent.glob(f"{cgroups.PREFIX}{_SPARE}-*"):
-                cgroups.remove(group)
+                owner = group.name.removeprefix(f"{cgroups.PREFIX}{_SPARE}-").partition("-")[0]
+                stat = processes.read_stat(int(owner)) if owner.isdecimal() else None
+                if stat is None or stat.is_dead or stat.pid == os.getpid():
+                    cgroups.remove(group)
+
+    def counted(self) -> dict[str, int]:
+        """Of functions, and of their forks that are no instances yet."""
+        made = [forks for forks in self._of.values() if forks.is_ready]
+        return {"zygotes": len(made), "waiting": sum(forks.waiting for forks in made)}
 
     def listing(self) -> list[dict[str, Any]]:
         """Those that there are, and those that were refused."""
         made = [
-            {"function": list(key[:3]), "pid": forks.pid, "children": forks.children, "refused": ""}
+            {
+                "function": list(key[:3]),
+                "pid": forks.pid,
+                "children": forks.children,
+                "waiting": forks.waiting,
+                "refused": "",
+            }
             for key, forks in self._of.items()
             if forks.is_ready
         ]
         refused = [
-            {"function": list(key[:3]), "pid": 0, "children": 0, "refused": reason}
+            {"function": list(key[:3]), "pid": 0, "children": 0, "waiting": 0, "refused": reason}
             for key, reason in self._refusals.items()
         ]
         return made + refused
@@ -234,7 +334,7 @@ class Zygotes:
             self._close(key)
         self.plain.close()
         if has_zygotes and self._groups is not None:
-            await asyncio.sleep(_LEAVING_S)  # until they have ended, and their groups can go
+            await asyncio.sleep(LEAVING_S)  # until they have ended, and their groups can go
             self.remove_spares()
 
 

@@ -175,6 +175,14 @@ async def test_metrics_have_each_provision_config_and_the_instances(api: Api) ->
         assert f"stoke_provision_{name}{labels} {value}" in [_sorted_labels(line) for line in lines]
     kinds = '{function="f",kind="provisioned",service="s",state="READY",version="LATEST"}'
     assert f"stoke_instances{kinds} 2.0" in [_sorted_labels(line) for line in lines]
+    assert "stoke_node_forks" not in answer.text, "the node has not been reached yet"
+
+
+async def test_processes_that_are_no_instances_are_told_apart(api: Api) -> None:
+    api.fleet.machine = NodeInfo("local", 1, 4096, 2.0, forks={"zygotes": 2, "waiting": 1})
+    text = (await api.client.get("/stoke/v1/metrics")).text
+    assert 'stoke_node_forks{kind="waiting",node="local"} 1.0' in text
+    assert 'stoke_node_forks{kind="zygotes",node="local"} 2.0' in text
 
 
 def _sorted_labels(line: str) -> str:

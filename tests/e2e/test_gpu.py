@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.models.session import SessionOptions, open_session
 from runtime.node.devices import NoDevices, find_devices
-from tests.support.node import DEADLINE_S, NodeProcess, http, running_node
+from tests.support import models
+from tests.support.node import DEADLINE_S, NodeProcess, http, running_node, spec
 
 
 def why_not() -> str:
@@ -24,6 +29,8 @@ def why_not() -> str:
 
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(why_not()), reason=why_not() or "a card is there")]
+
+HTTP = {"x-fc-control-path": "/http-invoke"}
 
 # Takes as many MiB of the only device it sees as the request says, by the driver itself, and keeps them.
 TAKES = """
@@ -85,6 +92,28 @@ async def test_two_functions_on_one_card_cannot_take_more_than_their_gpu_memory_
         assert other is not None
         assert other.state is InstanceState.READY
         assert await take(statuses[1], 1024) == "0"
+
+
+async def test_a_model_is_run_on_the_card_and_gives_what_the_cpu_gives(process: NodeProcess, tmp_path: Path) -> None:
+    opened = open_session(models.write_mlp(tmp_path / "mlp.onnx", 64, 2), SessionOptions())
+    row = np.random.default_rng(1).random((1, 64), np.float32)
+    [expected] = opened.runner.run([opened.outputs[0].name], {opened.inputs[0].name: row})
+    async with process.session() as node:
+        gpu = next(g for g in (await node.client.hello()).gpus if not g["is_divided"])
+        digest = node.put_code({"which.txt": "on the card"})
+        shutil.copy(tmp_path / "mlp.onnx", node.data / "code" / digest)
+        more = {"gpu_memory_mib": 2048, "gpu_device": gpu["uuid"]}
+        function = spec(runtime="python3.11", handler="mlp.onnx", code_sha256=digest, **more)
+        status = await node.launched(function)
+        async with http(status.address) as client:
+            answer = await client.post(
+                "/", json={"inputs": row.tolist()}, headers={"x-fc-control-path": "/http-invoke"}
+            )
+            config = (await client.get("/v2/models/mlp/config")).json()
+        assert "runs on the CPU" not in await node.output(function.instance_id), "CUDA's libraries: scripts/gpu.py"
+    [found] = answer.json()["outputs"].values()
+    assert np.allclose(found, expected, atol=1e-2)
+    assert config["instance_group"][0]["kind"] == "KIND_GPU"
 
 
 async def ended(node: NodeProcess, function: LaunchSpec) -> None:

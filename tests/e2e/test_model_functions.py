@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
@@ -87,6 +89,30 @@ async def test_requests_that_are_wrong_get_an_error_that_says_how(node: NodeProc
             answer = await client.request(method, path, content=body, headers=HTTP)
             assert (answer.status_code, message in answer.json()["error"]) == (code, True), answer.text
             assert ("x-fc-error-type" in answer.headers) is (code == 500)
+
+
+async def test_bf16_is_numbers_in_plain_json_and_bits_as_binary_data(node: NodeProcess) -> None:
+    status = await node.launched(model_function(node, "picks/model.onnx", models.bfloats))
+    asked = {
+        "inputs": [{"name": "x", "shape": [1, 2], "datatype": "BF16", "parameters": {"binary_data_size": 4}}],
+        "outputs": [
+            {"name": "y", "parameters": {"binary_data": True}},
+            {"name": "y", "parameters": {"classification": 1}},
+        ],
+    }
+    head = json.dumps(asked).encode()
+    async with http(status.address) as client:
+        answer = await client.post("/", json={"inputs": {"x": [[1.0, -2.003]]}}, headers=HTTP)
+        assert answer.json() == {"outputs": {"y": [[2.0, -4.0]], "z": [[2.0, -4.0]]}}
+        refused = await client.post("/", json={"inputs": {"x": [[1.0, 3.4e38]]}}, headers=HTTP)
+        assert refused.json()["error"].endswith("has 3.4e+38: BF16 up to 3.38953e+38 is allowed")
+        headers = {**HTTP, "inference-header-content-length": str(len(head))}
+        bits = np.array([0x3F80, 0xC000], "<u2").tobytes()
+        answer = await client.post("/v2/models/model/infer", content=head + bits, headers=headers)
+        assert answer.status_code == 200, answer.text
+        length = int(answer.headers["inference-header-content-length"])
+        assert answer.content[length:] == np.array([0x4000, 0xC080], "<u2").tobytes()
+        assert json.loads(answer.content[:length])["outputs"][1]["data"] == ["2.000000:0"]
 
 
 async def test_requests_at_the_same_time_are_answered_each_with_its_own(node: NodeProcess) -> None:

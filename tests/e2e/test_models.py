@@ -12,10 +12,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from runtime.models import session
 from runtime.models.bound import BoundSession, Device
 from runtime.models.errors import InferenceFailed, InvalidInput, ModelUnavailable, ModelUnusable
 from runtime.models.model import Model, ModelState
-from runtime.models.providers import Wish
+from runtime.models.providers import Machine, Wish
 from runtime.models.session import SessionOptions
 from runtime.models.spec import parse_spec
 from tests.support import models
@@ -51,6 +52,30 @@ async def test_a_bare_onnx_file_is_served_by_what_its_graph_says(tmp_path: Path)
         ]  # fmt: skip
         assert (model.state, model.rules.buckets, model.provider) == ("READY", (1, 2, 4, 8), "CPUExecutionProvider")
         assert (await model.infer(row(2, 0)))["values"].tolist() == models.ROWS[[2, 0]].tolist()
+
+
+async def test_a_model_whose_card_cannot_be_used_runs_on_the_cpu_and_the_log_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = Machine(("CUDAExecutionProvider", "CPUExecutionProvider"), has_card=True)
+    monkeypatch.setattr(session, "machine", lambda _: there)  # and no library of CUDA's, as here there is none
+    options = SessionOptions(wish=Wish(gpu_memory_mib=64))
+    async with loaded(models.picks(tmp_path / "picks.onnx"), options) as model:
+        assert (await model.infer(row(2)))["values"].tolist() == models.ROWS[[2]].tolist()
+        if model.provider == "CPUExecutionProvider":
+            assert f"model picks.onnx: {session.WITHOUT_LIBRARIES}" in caplog.text
+
+
+async def test_tensors_of_bf16_go_in_and_come_out_as_their_bits(tmp_path: Path) -> None:
+    async with loaded(models.bfloats(tmp_path / "bf.onnx")) as model:
+        assert [(s.name, s.datatype) for s in (*model.inputs, *model.outputs)] == [
+            ("x", "BF16"), ("y", "BF16"), ("z", "FP32")
+        ]  # fmt: skip
+        many = [model.infer({"x": np.array([[0x3F80, bits]], np.uint16)}) for bits in (0xC000, 0x0000, 0x7F80)]
+        found = await asyncio.gather(*many)
+    assert [each["y"].tolist() for each in found] == [[[0x4000, bits]] for bits in (0xC080, 0x0000, 0x7F80)]
+    assert found[0]["z"].tolist() == [[2.0, -4.0]]
+    assert max(model.statistics.batches) > 1, "they were run together"
 
 
 async def test_every_bucket_is_run_before_the_model_is_ready(tmp_path: Path) -> None:

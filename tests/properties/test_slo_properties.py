@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from provision.config import ProvisionConfig, parse
 from provision.decide import Decision, Memory, Seen, step
-from provision.launches import launches_now, left_at_ready, needed, needed_now, useful
+from provision.launches import launches_now, needed_now
 from provision.pace import Pace
 from provision.queues import advance, faded, fresh, late_shares
 from provision.shadow import MANNERS, ROWS, Shadow
 from provision.slo import choose
+from tests.support import launches as one_queue
 from tests.support.examples import examples
 
 START = 1_750_000_000.0
@@ -121,10 +122,6 @@ def wave(heights: Sequence[float], each_s: float = 20.0) -> Callable[[float], fl
 heights = st.lists(st.sampled_from([0.0, 0.0, 0.5, 2.0, 9.0, 25.0]), min_size=1, max_size=6)
 
 
-def one(value: float) -> Any:
-    return np.array([value])
-
-
 @few
 @given(paces, st.floats(0, 500), st.floats(0, 60), st.integers(0, 50), st.floats(0, 1), st.sampled_from([0.5, 1.0]))
 def test_nothing_is_launched_that_finds_nothing_left_to_do(
@@ -132,8 +129,7 @@ def test_nothing_is_launched_that_finds_nothing_left_to_do(
 ) -> None:
     """What is there drains the backlog and the expected arrivals by then: no launch. Else each new one finds work."""
     coming_s = part * pace.launch_s * ready
-    left = left_at_ready(pace, one(inside), one(per_s), one(float(ready)), one(coming_s))
-    more = float(useful(pace, left, one(float(ready)), one(share))[0])
+    more = one_queue.launched(pace, inside, per_s, ready, ready, coming_s, share)
     in_work = min(inside, ready * pace.slots)
     expected = inside - in_work / 2 + per_s * pace.launch_s
     can_be_done = pace.rate * (ready * pace.launch_s + coming_s)
@@ -149,20 +145,19 @@ def test_what_there_is_is_reckoned_as_what_is_imagined(
     pace: Pace, inside: float, per_s: float, ready: int, part: float, share: float
 ) -> None:
     coming_s = part * pace.launch_s * ready
-    left = left_at_ready(pace, one(inside), one(per_s), one(float(ready)), one(coming_s))
-    more = int(useful(pace, left, one(float(ready)), one(share))[0])
+    left = one_queue.left(pace, inside, per_s, ready, coming_s)
+    more = int(one_queue.launched(pace, inside, per_s, ready, ready, coming_s, share))
     now = launches_now(pace, inside, per_s, float(ready), float(ready), coming_s, share)
-    assert math.isclose(now[0], left[0], rel_tol=1e-12, abs_tol=1e-9)
+    assert math.isclose(now[0], left, rel_tol=1e-12, abs_tol=1e-9)
     assert now[1] == more
-    assert needed_now(pace, inside, per_s, share) == int(needed(pace, one(inside), one(per_s), one(share))[0])
+    assert needed_now(pace, inside, per_s, share) == int(one_queue.needed(pace, inside, per_s, share))
 
 
 @few
 @given(paces, st.floats(0, 500), st.floats(0, 60), st.integers(0, 50))
 def test_more_instances_never_ask_for_more_launches(pace: Pace, inside: float, per_s: float, ready: int) -> None:
     def launched(there: float) -> float:
-        left = left_at_ready(pace, one(inside), one(per_s), one(there), one(0.0))
-        return float(useful(pace, left, one(there), one(1.0))[0])
+        return one_queue.launched(pace, inside, per_s, there, there)
 
     assert launched(ready + 1.0) <= launched(float(ready))
 
@@ -278,7 +273,7 @@ def test_more_that_came_late_in_the_past_never_lowers_the_floor(
         return
     table = np.frombuffer(shadow.table).reshape(ROWS, -1).copy()
     table[3, : below * MANNERS] += more
-    worse = replace(shadow, table=table.tobytes())
+    worse = shadow._replace(table=table.tobytes())
     before, after = late_shares(shadow, 1.0)[0], late_shares(worse, 1.0)[0]
     assert (after >= before - 1e-12).all()
     allowed = 1.0 - percentile

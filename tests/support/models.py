@@ -35,6 +35,17 @@ def fixed(path: Path) -> Path:
     return write(path, nodes, [Tensor("x", "float32", [4, 2])], [Tensor("y", "float32", [4, 2])])
 
 
+def bfloats(path: Path) -> Path:
+    """`x` [n, 2] gives `y` [n, 2], twice as much, both BF16; and `z`, the same in FP32."""
+    nodes = [
+        Node("Cast", ["x"], ["wide"], {"to": 1}),
+        Node("Add", ["wide", "wide"], ["z"]),
+        Node("Cast", ["z"], ["y"], {"to": 16}),
+    ]
+    got = [Tensor("y", "bfloat16", ["n", 2]), Tensor("z", "float32", ["n", 2])]
+    return write(path, nodes, [Tensor("x", "bfloat16", ["n", 2])], got)
+
+
 def sequences(path: Path) -> Path:
     """`x` [n, length] gives `y`, the same doubled."""
     nodes = [Node("Add", ["x", "x"], ["y"])]
@@ -42,4 +53,4 @@ def sequences(path: Path) -> Path:
     return write(path, nodes, [given], [got])
 
 
-__all__ = ["ROWS", "echoes", "fixed", "picks", "sequences", "uniques", "write_mlp"]
+__all__ = ["ROWS", "bfloats", "echoes", "fixed", "picks", "sequences", "uniques", "write_mlp"]

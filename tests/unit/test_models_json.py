@@ -10,13 +10,14 @@ import pytest
 
 from runtime.models import json_api
 from runtime.models.errors import InvalidInput
-from runtime.models.tensors import TensorSpec
+from runtime.models.tensors import TensorSpec, bf16_bits, widened
 
 IMAGE = TensorSpec("image", "FP32", (-1, 2))
 COUNT = TensorSpec("count", "INT64", (-1,))
 SMALL = TensorSpec("small", "UINT8", (-1,))
 HALF = TensorSpec("half", "FP16", (-1,))
 FLAG = TensorSpec("flag", "BOOL", (-1,))
+BRAIN = TensorSpec("brain", "BF16", (-1,))
 TEXT = TensorSpec("text", "BYTES", (-1,))
 
 
@@ -99,6 +100,29 @@ def test_nothing_is_rounded_cut_or_guessed(spec: TensorSpec, value: Any, message
 )
 def test_a_body_that_is_no_such_json_is_refused(body: bytes, message: str) -> None:
     assert message in refused(body, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("number", "nearest"),
+    [
+        (1.0, 1.0),
+        (-0.0, -0.0),
+        (1.00390625, 1.0),
+        (1.01171875, 1.015625),
+        (1.005, 1.0078125),
+        (3.3895e38, 3.3895313892515355e38),
+    ],
+)
+def test_a_number_becomes_the_nearest_bf16_and_the_even_one_of_two(number: float, nearest: float) -> None:
+    array = json_api.to_array([number], BRAIN)
+    assert array.dtype == np.uint16
+    assert str(widened(array).tolist()) == str([nearest])
+
+
+def test_every_bf16_is_itself_as_a_number() -> None:
+    bits = np.arange(2**16, dtype=np.uint16)
+    numbers = bits[np.isfinite(widened(bits))]
+    assert (bf16_bits("x", widened(numbers)) == numbers).all()
 
 
 def test_several_inputs_need_names() -> None:

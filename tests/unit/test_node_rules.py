@@ -147,6 +147,16 @@ def test_settings_come_from_arguments_then_the_environment(monkeypatch: pytest.M
     assert (settings.simulated_gpus, settings.simulated_gpu_memory_mib, settings.name) == (2, 1000, "local")
     assert settings.path.endswith(":/somewhere")
     assert node_main.settings_from([*arguments, "--simulated-gpu", "1:5", "--name", "n"]).simulated_gpus == 1
+    assert settings.forks_ahead == 1
+    monkeypatch.setenv("STOKE_FORKS_AHEAD", "3")
+    assert node_main.settings_from(arguments).forks_ahead == 3
+    assert node_main.settings_from([*arguments, "--forks-ahead", "0"]).forks_ahead == 0
+
+
+def test_a_number_of_forks_ahead_that_cannot_be_names_what_can(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        node_main.settings_from(["--data", "/data", "--socket", "/data/s", "--forks-ahead", "17"])
+    assert "'17' must be a whole number from 0 to 16" in capsys.readouterr().err
 
 
 # -- records ----------------------------------------------------------------------------------------------------------

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
+from provision import slo
 from provision.columns import Columns
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
-from provision.launches import left_at_ready, needed, useful
 from provision.pace import Pace
-from provision.queues import advance, bucket_s, faded, fresh, late_shares
-from provision.shadow import MANNERS, SloMemory, Way, floors_between
+from provision.queues import advance, bucket_s, faded, fresh, late_shares, standing
+from provision.shadow import SHARES, STANDING, Shadow, SloMemory, Way, floors_between
 from provision.slo import by_slo, choose
 from provision.tracking import Standing
 from provision.windows import Gauge
 from provision.wishes import View
+from tests.support import launches as one_queue
 from tests.unit.provision_story import START
 
 SECOND = Pace(service_s=1.0, launch_s=8.0, limit_s=4.0, slots=1)
@@ -39,10 +39,7 @@ def problems(**changes: Any) -> tuple[str, ...]:
 
 
 def launched(inside: float, per_s: float, ready: float, coming_s: float = 0.0, share: float = 1.0) -> float:
-    columns = (np.array([value]) for value in (inside, per_s, ready, coming_s))
-    left = left_at_ready(SECOND, *columns)
-    there = ready + (1 if coming_s else 0)
-    return float(useful(SECOND, left, np.array([there]), np.array([share]))[0])
+    return one_queue.launched(SECOND, inside, per_s, ready, ready + (1 if coming_s else 0), coming_s, share)
 
 
 # -- what may be asked for --------------------------------------------------------------------------------------------
@@ -100,20 +97,18 @@ def test_instances_that_start_count_with_the_time_they_will_have_worked() -> Non
 
 def test_what_would_be_launched_again_at_once_is_not_given_back() -> None:
     """100 inside and 5 a second: 140 in a launch time and the limit are 12 instances' work."""
-    columns = (np.array([100.0]), np.array([5.0]), np.array([1.0]))
-    assert needed(SECOND, *columns)[0] == 12.0
+    assert one_queue.needed(SECOND, 100.0, 5.0) == 12.0
     assert launched(inside=100.0, per_s=5.0, ready=12.0) == 0.0
 
 
 def test_a_moment_with_many_in_work_holds_nothing_where_all_have_time_to_wait() -> None:
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
-    assert needed(pace, np.array([4.0]), np.array([3.4]), np.array([1.0]))[0] == 1.0
+    assert one_queue.needed(pace, 4.0, 3.4) == 1.0
 
 
 def test_never_more_launches_than_requests_are_left() -> None:
     pace = Pace(service_s=60.0, launch_s=8.0, limit_s=0.5, slots=1)
-    left = left_at_ready(pace, np.array([3.0]), np.array([0.0]), np.array([0.0]), np.array([0.0]))
-    assert useful(pace, left, np.array([0.0]), np.array([1.0]))[0] == 3.0
+    assert one_queue.launched(pace, 3.0, 0.0, 0.0, 0.0) == 3.0
 
 
 # -- shadow queues ----------------------------------------------------------------------------------------------------
@@ -137,7 +132,7 @@ def test_a_burst_is_late_with_few_and_in_time_with_enough() -> None:
     shadow = advance(fresh(SECOND, 0, 100, START), SECOND, START, START + 0.25, 60.0)
     shadow = advance(shadow, SECOND, START + 0.25, START + 8.25, 0.0)
     shares, _ = late_shares(shadow, 0.0)
-    lazy = MANNERS - 1
+    lazy = STANDING - 1
     assert shares[14, lazy] == 0.0
     assert shares[8, lazy] == pytest.approx((60 - 8 * 4.5) / 60)
     assert shares[0, lazy] == 1.0
@@ -161,24 +156,73 @@ def test_a_floor_is_chosen_that_keeps_bursts_within_the_limit() -> None:
     assert f"with {way.floor - 1}" in way.why
 
 
-def after_bursts(excess: float, quiet_s: int, last: float = 90.0) -> Way:
+def after_bursts(quiet_s: int, last: float = 90.0) -> Way:
     """Ten bursts a minute apart, of 60 requests but for the last, and then nothing for a time."""
     shadow = fresh(SECOND, 0, 100, START)
     for second in range(600):
         arrived = (last if second == 540 else 60.0) if second % 60 == 0 else 0.0
         shadow = advance(shadow, SECOND, START + second, START + second + 1.0, arrived)
     shadow = advance(shadow, SECOND, START + 600.0, START + 600.0 + quiet_s, 0.0)
-    return choose(shadow, 0.99, SECOND, excess)
+    return choose(shadow, 0.99, SECOND)
 
 
 def test_however_long_nobody_asks_no_way_is_taken_that_most_were_late_with() -> None:
     """What stands ready costs more and more the longer it is not needed, but it is no matter of price."""
-    assert after_bursts(excess=0.0, quiet_s=3600).floor >= 11
+    assert after_bursts(quiet_s=3600).floor >= 11
 
 
-def test_where_too_many_were_really_late_the_share_is_held_to_what_is_allowed() -> None:
-    assert after_bursts(excess=0.0, quiet_s=0, last=66.0).floor == 12
-    assert after_bursts(excess=10.0, quiet_s=0, last=66.0).floor == 13
+def lived(rates: Sequence[float], each_s: int) -> Shadow:
+    """Requests a second, each rate for so many seconds."""
+    shadow = fresh(SECOND, 0, 100, START)
+    for second in range(len(rates) * each_s):
+        shadow = advance(shadow, SECOND, START + second, START + second + 1.0, rates[second // each_s])
+    return shadow
+
+
+def test_as_few_as_would_have_been_enough_if_they_had_always_stood_are_known() -> None:
+    """60 requests at once, once a minute: 14 answer what they do not begin at once within 4 s, as 14 × 4.5 is 63."""
+    shadow = fresh(SECOND, 0, 100, START)
+    for second in range(600):
+        shadow = advance(shadow, SECOND, START + second, START + second + 0.25, 60.0 if second % 60 == 0 else 0.0)
+        shadow = advance(shadow, SECOND, START + second + 0.25, START + second + 1.0, 0.0)
+    found = standing(shadow, 0.01)
+    assert found is not None
+    assert found[0] == 14
+    others = late_shares(shadow, 0.0)[1][12, STANDING]
+    assert found[1] == pytest.approx(others * 14 / shadow.floors[12]), "each is paid for all the time"
+
+
+def test_far_below_the_price_of_those_that_always_stand_the_safest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    shadow = lived([1.0, 1.0, 1.0, 12.0, 12.0, 1.0, 1.0, 1.0, 1.0, 6.0], each_s=60)
+    safest = choose(shadow, 0.99, SECOND)
+    monkeypatch.setattr(slo, "STANDING_PART", 0.0)
+    cheapest = choose(shadow, 0.99, SECOND)
+    stands = standing(shadow, 0.01)
+    assert stands is not None
+    share, cost = of_way(shadow, safest)
+    share_before, cost_before = of_way(shadow, cheapest)
+    assert share < share_before
+    assert cost_before < cost <= 0.7 * stands[1]
+    assert f"{stands[0]} that always stand would have been enough" in safest.why
+    assert "always stand" not in cheapest.why
+
+
+def of_way(shadow: Shadow, way: Way) -> tuple[float, float]:
+    shares, costs = late_shares(shadow, 1.0)
+    column = shadow.floors.index(way.floor), way.rate * len(SHARES) + SHARES.index(way.share)
+    return float(shares[column]), float(costs[column])
+
+
+def test_those_that_always_stand_are_no_way_to_be_taken() -> None:
+    """Traffic that never changes: as many as always stand would do, and launches are as good as never needed."""
+    way = choose(lived([6.0], each_s=400), 0.99, SECOND)
+    assert way.share in SHARES
+    assert way.floor <= 6
+
+
+def test_what_an_older_version_has_learned_is_learned_anew_and_what_is_held_stays() -> None:
+    found = SloMemory.from_values([[0] * 15, 12.5, 10.0, 7.0, START, 0.0, [START, [], 0.0, 0.0, 0.0, 0.0, START]])
+    assert found == SloMemory(None, 12.5, 10.0, 7.0, START)
 
 
 def test_a_large_burst_is_imagined_with_as_many_floors_as_it_needs() -> None:
@@ -196,9 +240,9 @@ def test_who_is_idle_keeps_the_same_numbers() -> None:
 
 
 def test_the_past_fades_slower_the_less_there_is_of_it() -> None:
-    assert faded(1e6, 360.0)[0] == pytest.approx(0.3679, abs=1e-4)
-    assert faded(400.0, 360.0)[0] == pytest.approx(0.5)
-    assert faded(10.0, 3600.0)[0] == pytest.approx(0.8)
+    assert faded(1e6, 300.0)[0] == pytest.approx(0.3679, abs=1e-4)
+    assert faded(400.0, 300.0)[0] == pytest.approx(0.5)
+    assert faded(10.0, 3000.0)[0] == pytest.approx(0.8)
 
 
 # -- decisions --------------------------------------------------------------------------------------------------------
@@ -238,7 +282,7 @@ def said_after_a_lull(recent: float) -> int:
     """A launch time of 20 s after the last look, nobody in work, and a floor of 0 that was enough before."""
     (policy,) = parse({"targetTrackingPolicies": [asked(metricTarget=10_000.0)]}).target_tracking_policies
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
-    shadow = replace(fresh(pace, 0, 100, START), requests=1000.0, recent=(recent,) * 32)
+    shadow = fresh(pace, 0, 100, START)._replace(requests=1000.0, recent=(recent,) * 32)
     memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 2, 1.0, "")))
     view = View(START, 1, 1, Columns(()), Gauge(), None, None, launch_s=20.0)
     return by_slo(policy, memory, Standing(1), view)[1].said

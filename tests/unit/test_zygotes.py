@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ class FakeForks(FunctionForks):
         self.made[self.name] = self
         self.living = 0
         self.is_closed = False
+        self.asked_ahead = 0
 
     async def prepare(self) -> None:
         if self.name in self.refuse:
@@ -40,6 +43,9 @@ class FakeForks(FunctionForks):
     @property
     def children(self) -> int:
         return self.living
+
+    def ask_ahead(self, after_s: float = 0.0) -> None:
+        self.asked_ahead += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -75,6 +81,23 @@ async def test_the_one_that_was_not_used_for_longest_makes_room(made: dict[str, 
     assert made["b"].is_closed
 
 
+async def test_forks_are_made_ahead_when_it_is_there_and_after_each_launch(made: dict[str, FakeForks]) -> None:
+    all_of_them = zygotes()
+    await warmed(all_of_them, "a")
+    assert made["a"].asked_ahead == 1
+    await warmed(all_of_them, "a")
+    assert made["a"].asked_ahead == 2
+
+
+async def test_one_that_has_died_is_made_again_by_the_next_instance_that_is_ready(made: dict[str, FakeForks]) -> None:
+    all_of_them = zygotes()
+    await warmed(all_of_them, "a")
+    first = made["a"]
+    first.close()
+    await warmed(all_of_them, "a")
+    assert made["a"] is not first
+
+
 async def test_one_with_children_makes_no_room_and_does_not_end_when_idle(made: dict[str, FakeForks]) -> None:
     all_of_them = zygotes(idle_s=0.0)
     await warmed(all_of_them, "a", "b")
@@ -102,6 +125,14 @@ async def test_one_that_died_is_made_again_and_one_that_was_refused_is_not(
     await warmed(all_of_them, "a", "threads")
     assert made["a"] is not first
     assert "threads" not in made
+
+
+def test_groups_for_children_of_another_node_are_left_alone(tmp_path: Path) -> None:
+    names = [f"stoke-spare-{owner}-aa" for owner in (os.getpid(), os.getppid(), 2**30)]
+    for name in (*names, "stoke-spare-aa", "stoke-c-1"):
+        (tmp_path / name).mkdir()
+    Zygotes(Limits(), MemoryGroups(tmp_path, "limit", "swap", "events"), FakeForks).remove_spares()
+    assert {path.name for path in tmp_path.iterdir()} == {names[1], "stoke-c-1"}
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from runtime.models.oip.check import inputs_for, outputs_for
 from runtime.models.oip.classification import classified
 from runtime.models.oip.codec import BINARY_TYPE, JSON_TYPE, CodecLimits, Encoded, InferRequest, OutputTensor
 from runtime.models.oip.compression import IDENTITY, WORTH_BYTES, accepted, compressed, decompressed
-from runtime.models.oip.datatypes import BYTES
+from runtime.models.oip.datatypes import BF16, BYTES
 from runtime.models.oip.ports import ServedModel
 from runtime.models.oip.problems import INVALID, METHOD_NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, UNSUPPORTED, OipError
 from runtime.models.oip.server_settings import LogSettings, TraceSettings
 from runtime.models.routes import Answer, Request
+from runtime.models.tensors import widened
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ class OipApi:
             array, datatype = results[spec.name], spec.datatype
             if requested.classes:
                 batched = model.max_batch_size > 0
+                array = widened(array) if datatype == BF16 else array
                 array = classified(spec.name, array, requested.classes, spec.labels, is_batched=batched)
                 datatype = BYTES
             outputs.append((OutputTensor(spec.name, datatype, array), requested.is_binary))
