@@ -8,6 +8,7 @@ under one lock, so that what gateways read is what is known here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import defaultdict
@@ -346,6 +347,7 @@ class FleetKeeper:
                 self.holdings.doubted |= bool(record.device)
                 key = self._key(record)
                 self._setbacks.failed(key, record, self._of(key), self._clock.utc_s(), reason)
+                await self._tell(record, reason)
             if state is InstanceState.FAILED or record.state is not InstanceState.DRAINING:
                 log.warning("instance.ended instance=%s state=%s reason=%s", instance_id, state, reason)
             await self._insist(lambda: self._store.remove([instance_id]))
@@ -355,6 +357,13 @@ class FleetKeeper:
         except StokeError:
             log.debug("instance.forget_later instance=%s", instance_id)  # `_compare` will find and forget it
         self._on_change(self._key(record))
+
+    async def _tell(self, record: InstanceRecord, reason: str) -> None:
+        """Those who wait for a function that cannot be started are to hear why; if not now, from the next one that
+        fails."""
+        if record.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING):
+            with contextlib.suppress(Unavailable):
+                await self._store.tell(replace(record, state=InstanceState.FAILED, reason=reason))
 
     # -- the table --------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,9 @@ class RecordStore(Protocol):
 
     async def remove(self, instance_ids: Iterable[str]) -> None: ...
 
+    async def tell(self, failed: InstanceRecord) -> None:
+        """Gateways hear why an instance that they never knew has failed. Nothing of it is kept."""
+
 
 class RedisRecordStore:
     """The hash `stoke:instances` and the feed, changed together in one transaction."""
@@ -40,6 +43,13 @@ class RedisRecordStore:
 
     async def remove(self, instance_ids: Iterable[str]) -> None:
         await self._write(dict.fromkeys(instance_ids, ""))
+
+    async def tell(self, failed: InstanceRecord) -> None:
+        entry: dict[Any, Any] = {"key": INSTANCES_KEY, "field": failed.instance_id, "value": failed.to_json()}
+        try:
+            await self._redis.xadd(FEED_KEY, entry, maxlen=FEED_LENGTH_MAX, approximate=True)
+        except RedisError as error:
+            raise Unavailable(f"the store cannot be reached: {error}") from error
 
     async def _write(self, values: dict[str, str]) -> None:
         if not values:
@@ -65,6 +75,7 @@ class MemoryRecordStore:
 
     def __init__(self) -> None:
         self.records: dict[str, InstanceRecord] = {}
+        self.told: list[InstanceRecord] = []
 
     async def load(self) -> list[InstanceRecord]:
         return list(self.records.values())
@@ -75,3 +86,6 @@ class MemoryRecordStore:
     async def remove(self, instance_ids: Iterable[str]) -> None:
         for instance_id in list(instance_ids):
             self.records.pop(instance_id, None)
+
+    async def tell(self, failed: InstanceRecord) -> None:
+        self.told.append(failed)

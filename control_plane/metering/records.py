@@ -42,3 +42,6 @@ class MeteredRecords:
         await self._store.remove(removed)
         for instance_id in removed:
             self._listener.ended(instance_id, self._utc_s())
+
+    async def tell(self, failed: InstanceRecord) -> None:
+        await self._store.tell(failed)

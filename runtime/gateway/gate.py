@@ -57,6 +57,10 @@ class Lease:
         return self._gate._release(self.instance, now_s, self._since_s)
 
 
+FAILED_STARTS_MAX: Final = 2
+FAILURES_APART_S: Final = 0.5
+
+
 class Gate:
     """All of one function version at one gateway."""
 
@@ -80,6 +84,8 @@ class Gate:
         self.usage = Usage()
         self.background_inside = 0  # of what is in flight, asynchronous work
         self.last_failure = ""  # why the last instance failed, "" once one has become ready since
+        self._failed_starts = 0  # in a row
+        self._failed_at_s = -inf
         self.on_idle: Callable[[], None] | None = None  # called when a slot is free that no queued request wanted
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -174,7 +180,21 @@ class Gate:
             instance.slots = slots
             instance.draining = instance.ejected = instance.removed = False
         self.last_failure = ""
+        self._failed_starts = 0
         return self._offer(instance, now_s)
+
+    def start_failed(self, reason: str, now_s: float) -> list[Ticket]:
+        """An instance has failed that never was ready. Gives those who need not wait any more.
+
+        Once may be chance, and another launch follows; twice in a row, with nothing that serves, is the function. What
+        was launched together fails together, and counts once.
+        """
+        self.last_failure = reason
+        if now_s - self._failed_at_s >= FAILURES_APART_S:
+            self._failed_starts += 1
+        self._failed_at_s = now_s
+        hopeless = self._failed_starts >= FAILED_STARTS_MAX and not self.is_served
+        return list(self.line) if hopeless else []
 
     def set_slots(self, instance_id: str, slots: int, now_s: float) -> list[Ticket]:
         """More or fewer of its slots are ours; fewer than are in flight takes effect as they end. Gives the tickets

@@ -132,9 +132,10 @@ class Upstreams:
         elif record.state is InstanceState.DRAINING:
             self._drain(record, known)
         else:
-            if record.state is InstanceState.FAILED:
-                self._gate(_key(record)).last_failure = record.reason
             self.remove(record.instance_id)
+            if record.state is InstanceState.FAILED:
+                for ticket in self._gate(_key(record)).start_failed(record.reason, monotonic()):
+                    ticket.waiter.waited_too_long()
 
     def remove(self, instance_id: str) -> None:
         """There is no such instance any more. An unknown one does nothing."""

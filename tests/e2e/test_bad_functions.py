@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,17 @@ def test_a_python_function_that_does_not_start_says_why(
     assert said in error
     assert stoke.client.get(stoke.trigger_url("good")).text == "good"
     stoke.provision(name, 0)
+
+
+def test_a_request_for_a_function_that_cannot_start_is_answered_with_the_reason_after_the_second_try(
+    stoke: Stoke,
+) -> None:
+    stoke.deploy("on-demand", {"app.py": "raise ValueError('no weights')\n"})
+    begun_s = time.monotonic()
+    reply = stoke.client.get(stoke.trigger_url("on-demand"), timeout=50.0)
+    assert (reply.status_code, reply.json()["Code"]) == (412, "CAExited")
+    assert "no weights" in reply.json()["Message"]
+    assert time.monotonic() - begun_s < 30.0, "half of the time that a request may wait"
 
 
 def test_a_container_function_says_that_there_is_no_container_engine(stoke: Stoke) -> None:

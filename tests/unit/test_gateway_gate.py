@@ -177,3 +177,24 @@ def test_a_gate_without_requests_is_left_out_of_the_report() -> None:
     now = Moment(1.0, 1.0)
     report = make_report("g", 1, {("s", "LATEST", "f"): gate(p1=1)}, [], since=now, now=now)
     assert report.functions == []
+
+
+def test_who_waits_is_told_when_a_function_fails_to_start_twice_in_a_row() -> None:
+    gate = Gate(10)
+    ticket = gate.reserve(object(), 0.0)
+    assert gate.start_failed("no module", 1.0) == [], "once may be chance"
+    assert gate.start_failed("no module", 1.1) == [], "what was launched together fails together"
+    assert gate.start_failed("no module", 3.0) == [ticket]
+    assert gate.last_failure == "no module"
+    gate.put_instance("i", provisioned=False, slots=1, now_s=4.0)
+    assert gate.last_failure == ""
+    gate.remove_instance("i")
+    assert gate.start_failed("no module", 6.0) == [], "it has become ready since: counted anew"
+
+
+def test_a_function_that_is_served_keeps_those_who_wait_though_more_instances_fail() -> None:
+    gate = Gate(10)
+    gate.put_instance("i", provisioned=False, slots=1, now_s=0.0)
+    gate.reserve(object(), 0.0)
+    gate.reserve(object(), 0.0)
+    assert [gate.start_failed("no card", at_s) for at_s in (1.0, 2.0, 4.0)] == [[], [], []]
