@@ -206,8 +206,8 @@ class ClientConnection:
 
     @property
     def is_paused(self) -> bool:
-        """Nothing is read, as nobody takes what was."""
-        return self._reading_paused
+        """Nothing is read: nobody takes what was, or it waits for its turn."""
+        return self._reading_paused or self._waits
 
     def pause_reading(self) -> None:
         if not self._reading_paused and not self.transport.is_closing():
