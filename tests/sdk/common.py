@@ -35,6 +35,7 @@ def handler(event, context):
     return event[::-1]
 
 def app(environ, start_response):
+    environ["wsgi.input"].read()  # one that answers without it may do so before the gateway knows what it is
     start_response("200 OK", [("content-type", "text/plain")])
     return [" ".join((environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"])).encode()]
 """
