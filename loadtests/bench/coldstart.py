@@ -152,6 +152,7 @@ async def _launched(client: NodeClient, handler: str, code_sha256: str) -> float
         code_sha256=code_sha256,
         initializer="true",
         initialization_timeout_s=TIMEOUT_S,
+        import_before_fork=code_sha256 != UNFORKED,  # nor is there a zygote of its own
     )
     began_s = time.perf_counter()
     await client.launch(spec)
