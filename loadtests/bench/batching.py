@@ -6,7 +6,7 @@ one row each. The load and the gateway are on core 1; the instance and the loop 
 one thread. Rounds are interleaved.
 The two `cpu_…` ratios compare the loop's processor time with the instance's: they hold on a busy machine, too.
 
-    python -m loadtests.bench.batching --json FILE [--model mlp | resnet50 | FILE.onnx] [--connections 32]
+    python -m loadtests.bench.batching --json FILE [--model mlp | resnet50 | FILE.onnx] [--binary] [--connections 32]
 
 mlp is a perceptron of 30 MB, resnet50 the sample function with its model.yaml; the weights of both come from a seed.
 """
@@ -35,7 +35,7 @@ import yaml
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.path import pin
 from loadtests.bench.rivals import LOAD_CORE, cpu_s
-from loadtests.bench.wire import Load, measure
+from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
 from loadtests.onnx_graph import write_mlp
 from runtime.models import warm_up
@@ -61,10 +61,20 @@ class Round:
     request_p50_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row, as a client sends it: below which path, with which header fields beside the usual ones."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.batching", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, help="where to write the result")
     parser.add_argument("--model", default="mlp", help="mlp, resnet50, or an ONNX file with a free first axis")
+    parser.add_argument("--binary", action="store_true", help="tensors as bytes, by the Open Inference Protocol")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each part of a round")
@@ -73,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("at least 1 round, 1 connection, above 0 s")
     with tempfile.TemporaryDirectory(prefix="stoke-b-", ignore_cleanup_errors=True) as folder:
         model = found_model(options.model, Path(folder))
-        result = run(Path(folder), model, options.connections, options.rounds, options.seconds)
+        result = run(Path(folder), model, options.connections, options.rounds, options.seconds, binary=options.binary)
     options.json.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
     return 0
@@ -90,27 +100,33 @@ def found_model(name: str, folder: Path) -> Path:
     return Path(name)
 
 
-def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float) -> dict[str, Any]:
+def run(
+    folder: Path, model: Path, connections: int, rounds: int, seconds: float, *, binary: bool = False
+) -> dict[str, Any]:
     load = Load.found()
     opened = open_session(model, SessionOptions(threads=1))
     row = warm_up.row(opened.inputs, WarmUp(), model.parent, has_batch_axis=True)
-    body = json.dumps({"inputs": {name: array.tolist() for name, array in row.items()}}).encode()
+    asked = as_bytes(row, model.stem) if binary else as_json(row)
     sizes = powers_of_two(connections)
     measured: list[Round] = []
     singles = 0  # requests that came one at a time
     with start_model(folder, model, connections) as (port, path, pid):
+
+        def asking(count: int, span_s: float) -> Seen:
+            return measure(load, port, path + asked.path, count, span_s, LOAD_CORE, asked.body, headers=asked.headers)
+
         for number in range(rounds + 1):  # the first warms up, and does not count
             span_s = seconds if number else min(1.0, seconds)
             loop = {size: looped(opened, row, size, span_s / len(sizes)) for size in sizes}
             before_s, runs_before = cpu_s(pid), runs_so_far(port, path)
-            many = measure(load, port, path, connections, span_s, LOAD_CORE, body)
+            many = asking(connections, span_s)
             used_s, runs = cpu_s(pid) - before_s, runs_so_far(port, path)
             run_s = {
                 size: (count - before[0], in_s - before[1])
                 for size, (count, in_s) in runs.items()
                 if count > (before := runs_before.get(size, (0, 0.0)))[0]
             }
-            one = measure(load, port, path, 1, span_s / 2, LOAD_CORE, body)
+            one = asking(1, span_s / 2)
             singles += one.requests
             if many.failed or one.failed:
                 raise SystemExit(f"{many.failed + one.failed} requests failed: nothing to compare")
@@ -135,7 +151,7 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
         "model": model.name,
         "model_bytes": model.stat().st_size,
         "connections": connections,
-        "request_bytes": len(body),
+        "request_bytes": len(asked.body),
         "loop_rows_per_s": rates,
         "requests_per_s": requests_per_s,
         "loop_cpu_us_per_row": loop_us,
@@ -153,6 +169,27 @@ def run(folder: Path, model: Path, connections: int, rounds: int, seconds: float
         "added_p50_ms": round(statistics.median(each.request_p50_ms - each.loop_p50_ms for each in measured), 3),
         "rounds": [asdict(each) for each in measured],
     }
+
+
+def as_json(row: dict[str, Any]) -> Asked:
+    return Asked("", json.dumps({"inputs": {name: array.tolist() for name, array in row.items()}}).encode(), {})
+
+
+def as_bytes(row: dict[str, Any], model: str) -> Asked:
+    """With the binary tensor extension: https://github.com/triton-inference-server/server (protocol, extensions)."""
+    inputs = [
+        {
+            "name": name,
+            "shape": list(array.shape),
+            "datatype": "FP32",
+            "parameters": {"binary_data_size": array.nbytes},
+        }
+        for name, array in row.items()
+    ]
+    head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+    headers = {"content-type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
+    body = head + b"".join(array.tobytes() for array in row.values())
+    return Asked(f"v2/models/{model}/infer", body, headers)
 
 
 def _run_ratio(one: Round) -> float:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -77,10 +77,18 @@ def measure(
     body: bytes = SENT,
     *,
     varied: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> Seen:
-    """Keep this many connections busy for so long, from one core. `varied`: each request has a trace id of its own."""
+    """Keep this many connections busy for so long, from one core. `varied`: each request has a trace id of its own.
+
+    Raises:
+        ValueError: `headers` are given, which only wrk sends, and there is no wrk.
+    """
     if load.wrk:
-        return _measure_with_wrk(load.wrk, port, path, connections, seconds, core, body, varied=varied)
+        sent = {"content-type": "application/json", **(headers or {})}
+        return _measure_with_wrk(load.wrk, port, path, connections, seconds, core, body, sent, varied=varied)
+    if headers:
+        raise ValueError(f"headers {dict(headers)!r} are sent by wrk only, which is not installed")
     command = [sys.executable, "-m", "loadtests.bench.wire", "load"]
     command += [str(port), path, str(connections), str(seconds), body.decode(), "varied" if varied else "same"]
     done = subprocess.run(command, check=True, capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, [core]))
@@ -88,11 +96,23 @@ def measure(
 
 
 def _measure_with_wrk(
-    program: str, port: int, path: str, connections: int, seconds: float, core: int, body: bytes, *, varied: bool
+    program: str,
+    port: int,
+    path: str,
+    connections: int,
+    seconds: float,
+    core: int,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    varied: bool,
 ) -> Seen:
-    script = f"wrk.method = 'POST'\nwrk.body = '{body.decode()}'\nwrk.headers['content-type'] = 'application/json'\n"
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script + (_TRACED if varied else ""))
+    with tempfile.NamedTemporaryFile() as sent, tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        sent.write(body)
+        sent.flush()
+        file.write(f"wrk.method = 'POST'\nwrk.body = io.open('{sent.name}', 'rb'):read('*a')\n")
+        file.writelines(f"wrk.headers['{name}'] = '{value}'\n" for name, value in headers.items())
+        file.write(_TRACED if varied else "")
         file.flush()
         command = [program, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", file.name]
         done = subprocess.run(
