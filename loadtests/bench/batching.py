@@ -106,11 +106,11 @@ def run(
     load = Load.found()
     opened = open_session(model, SessionOptions(threads=1))
     row = warm_up.row(opened.inputs, WarmUp(), model.parent, has_batch_axis=True)
-    asked = as_bytes(row, model.stem) if binary else as_json(row)
     sizes = powers_of_two(connections)
     measured: list[Round] = []
     singles = 0  # requests that came one at a time
     with start_model(folder, model, connections) as (port, path, pid):
+        asked = as_bytes(row, statistics_of(port, path)["name"]) if binary else as_json(row)
 
         def asking(count: int, span_s: float) -> Seen:
             return measure(load, port, path + asked.path, count, span_s, LOAD_CORE, asked.body, headers=asked.headers)
@@ -201,10 +201,15 @@ def _run_ratio(one: Round) -> float:
 
 def runs_so_far(port: int, path: str) -> dict[int, tuple[int, float]]:
     """By batch size: how many runs the instance has made, and the seconds they took, as its model's statistics tell."""
+    found = {each["batch_size"]: each["compute_infer"] for each in statistics_of(port, path)["batch_stats"]}
+    return {size: (int(infer["count"]), infer["ns"] / 1e9) for size, infer in found.items()}
+
+
+def statistics_of(port: int, path: str) -> Any:
+    """What the instance tells of its one model."""
     answer = httpx.get(f"http://127.0.0.1:{port}{path}v2/models/stats", trust_env=False, timeout=30.0)
     [model] = answer.raise_for_status().json()["model_stats"]
-    found = {each["batch_size"]: each["compute_infer"] for each in model["batch_stats"]}
-    return {size: (int(infer["count"]), infer["ns"] / 1e9) for size, infer in found.items()}
+    return model
 
 
 def _taken(by_size: dict[int, float], batches: dict[int, int]) -> float:
