@@ -32,9 +32,12 @@ CONTROL = """
     pid="$CUDA_MPS_PIPE_DIRECTORY/nvidia-cuda-mps-control.pid"
     case "$1" in
       -d) [ ! -e "$CUDA_MPS_PIPE_DIRECTORY/../broken" ] || exit 1
-          "$0" -f </dev/null >/dev/null 2>&1 & echo $! >"$pid"
-          echo "$CUDA_VISIBLE_DEVICES" >"$CUDA_MPS_LOG_DIRECTORY/card" ;;
-      -f) while [ -e "$CUDA_MPS_PIPE_DIRECTORY" ]; do sleep 0.05; done ;;
+          echo "$CUDA_VISIBLE_DEVICES" >"$CUDA_MPS_LOG_DIRECTORY/card"
+          rm -f "$pid"
+          "$0" -f </dev/null >/dev/null 2>&1 &
+          while [ ! -s "$pid" ]; do sleep 0.01; done ;;
+      -f) echo $$ >"$pid"  # itself, as a process that is just becoming another program has no name
+          while [ -e "$CUDA_MPS_PIPE_DIRECTORY" ]; do sleep 0.05; done ;;
       *) read -r said && [ "$said" = quit ] && kill "$(cat "$pid")" && rm "$pid" ;;
     esac
 """
