@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from control_plane.explain import Explained
+from control_plane.listing import InvocationQuery, Page, Query
 from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
 from control_plane.node_views import NodeView, PoolView
@@ -100,27 +101,6 @@ class CodeStore(Protocol):
 
     async def get(self, sha256: str) -> bytes:
         """The zip as it was put. Raises NotFound."""
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a listing; `next_token` is "" on the last."""
-
-    items: tuple[T, ...]
-    next_token: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which page of a listing. Names sort by code point; `start_key` is the first name that may appear."""
-
-    prefix: str = ""
-    start_key: str = ""
-    limit: int = 20
-    next_token: str = ""
 
 
 RegistryListener = Callable[[frozenset[str]], Awaitable[None] | None]  # the services that something has changed in
@@ -236,20 +216,6 @@ class Registry(Protocol):
 
     def subscribe(self, listener: RegistryListener) -> None:
         """Call `listener` after each change made through this object."""
-
-
-@dataclass(frozen=True, slots=True)
-class InvocationQuery:
-    """Which asynchronous invocations of a function, by the UTC milliseconds at which they were accepted."""
-
-    prefix: str = ""
-    status: str = ""
-    qualifier: str = ""
-    begin_ms: int = 0
-    end_ms: int | None = None  # not included
-    newest_first: bool = True
-    limit: int = 20
-    next_token: str = ""
 
 
 class AsyncInvocations(Protocol):

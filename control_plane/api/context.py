@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
 from starlette.requests import Request
@@ -12,17 +12,7 @@ from starlette.responses import Response
 
 from control_plane.environments import EnvironmentBook
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import (
-    AccessKeys,
-    Accounts,
-    AsyncInvocations,
-    CodeStore,
-    Fleet,
-    Page,
-    Query,
-    Registry,
-    Shells,
-)
+from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
 from control_plane.uploads import Uploads
 from runtime.access.sealing import KEY_BYTES, Box
 
@@ -30,7 +20,6 @@ T = TypeVar("T")
 
 Operation = Callable[[Request], Awaitable[Response]]
 UPDATE_ATTEMPTS_MAX: Final = 20
-FILTERED_PAGE: Final = 100
 
 
 class ApiSettings(Protocol):
@@ -76,29 +65,6 @@ class Context:
 
 def context(request: Request) -> Context:
     return cast("Context", request.app.state.context)
-
-
-async def filtered(
-    list_page: Callable[[Query], Awaitable[Page[T]]],
-    query: Query,
-    keep: Callable[[T], bool],
-    name: Callable[[T], str],
-) -> Page[T]:
-    """A page of those that are kept: as many are read as it takes to fill it. The token is the next one's name.
-
-    First as many as are asked for, which is enough where nothing is filtered out; then by the largest page.
-    """
-    limit = query.limit
-    kept: list[T] = []
-    while True:
-        page = await list_page(query)
-        for item in filter(keep, page.items):
-            if len(kept) == limit:
-                return Page(tuple(kept), name(item))
-            kept.append(item)
-        if not page.next_token:
-            return Page(tuple(kept))
-        query = replace(query, next_token=page.next_token, limit=max(limit, FILTERED_PAGE))
 
 
 async def updated(attempt: Callable[[], Awaitable[T]]) -> T:

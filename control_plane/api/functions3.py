@@ -12,8 +12,9 @@ from starlette.responses import Response
 from control_plane import registry_auth
 from control_plane.api import fc3, functions, services, shapes3, tags_v2, wire
 from control_plane.api.auth import check_service
-from control_plane.api.context import Context, context, filtered, updated
+from control_plane.api.context import Context, context, updated
 from control_plane.errors import AlreadyExists, InvalidArgument
+from control_plane.listing import filtered
 from control_plane.model import Function, Service
 from control_plane.registry.keys import fc3_name, fc3_split
 

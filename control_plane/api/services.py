@@ -10,7 +10,8 @@ from starlette.responses import Response
 from control_plane import nas
 from control_plane.api import wire
 from control_plane.api.auth import check_service
-from control_plane.api.context import context, filtered, updated
+from control_plane.api.context import context, updated
+from control_plane.listing import filtered
 from control_plane.model import Service
 
 READ_ONLY: Final = frozenset({"serviceId", "tags", "vpcIds", "createdTime", "lastModifiedTime"})

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from control_plane.errors import ConcurrentUpdate, NotFound
+from control_plane.listing import Page, Query
 from control_plane.model import Alias, Function, Noun, Service, Trigger, Version
-from control_plane.ports import Page, Query, RegistryListener
+from control_plane.ports import RegistryListener
 from control_plane.registry import keys, routes
 from control_plane.registry.transaction import Reader, Span, Store, Transaction
 from runtime.contract import LATEST, function_field

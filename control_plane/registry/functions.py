@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from control_plane.errors import AlreadyExists, NotEmpty
+from control_plane.listing import Page, Query
 from control_plane.model import Function, Service
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import (
     RegistryBase,

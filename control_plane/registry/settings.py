@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from control_plane.errors import InvalidArgument
+from control_plane.listing import Page, Query
 from control_plane.model import Alias, Function, QualifiedFunction, Service, Setting
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.async_routes import async_route
 from control_plane.registry.base import AFTER_ALL, RegistryBase, find_function, find_version_id, is_version
