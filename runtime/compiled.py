@@ -47,6 +47,8 @@ MODULES: Final = (
     "runtime.http.fields",
     "runtime.http.framing",
     "runtime.http.head",
+    "runtime.http.incoming",
+    "runtime.http.last_head",
     "runtime.http.pool",
     "runtime.http.problems",
     "runtime.http.server",
