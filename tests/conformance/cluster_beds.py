@@ -359,12 +359,15 @@ class KubernetesBeds(Beds):
             api.add_node(name, gpus=FAKE_GPUS)
         kubelet = ProcessKubelet(api)
         async with served(api) as url:
-            async with self._with(FakeClusterBed(Access(url, NAMESPACE), folder, api, kubelet, self.settings)) as bed:
-                yield bed
-            async with asyncio.timeout(10.0):
-                while api.pods:
-                    await asyncio.sleep(0.02)
-            await kubelet.close()
+            try:
+                bed = FakeClusterBed(Access(url, NAMESPACE), folder, api, kubelet, self.settings)
+                async with self._with(bed):
+                    yield bed
+                async with asyncio.timeout(10.0):
+                    while api.pods:
+                        await asyncio.sleep(0.02)
+            finally:
+                await kubelet.close()
 
     @asynccontextmanager
     async def _with(self, bed: ClusterBed) -> AsyncIterator[ClusterBed]:
