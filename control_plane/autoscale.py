@@ -215,7 +215,7 @@ class Autoscaler:
         is is what should be."""
         if observation.demand_peak or observation.demand or observation.queued or observation.in_flight:
             return
-        there = self._keeper.census(key)
+        there = self._keeper.table.census(key)
         names = self._world.by_version.get(key, ())
         if not names and not self._keeper.records(key):
             self._attention.forget(key)
@@ -262,7 +262,7 @@ class Autoscaler:
         return together(decisions), changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: int) -> Seen:
-        there = self._keeper.census(key)
+        there = self._keeper.table.census(key)
         return Seen(
             now=now,
             current=there.ready,
@@ -296,7 +296,7 @@ class Autoscaler:
         try:
             if self.capacity.has_devices or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
                 await self._read_info(now)
-            if self._keeper.has_instances():
+            if self._keeper.table:
                 self._sampled(await self._backend.samples())
         except Unavailable:
             log.debug("autoscale.node_away")
@@ -313,21 +313,21 @@ class Autoscaler:
             return
         for instance_id, sample in self.samples.items():
             if (old := before.get(instance_id)) is None or old.at_s != sample.at_s:
-                key = self._keeper.version_of(instance_id)
+                key = self._keeper.table.version_of(instance_id)
                 if key is not None and key in self._world.sampled:
                     self._wake([key])
 
     def _room(self, need: Need) -> int:
-        self._account(self._keeper.moved())
+        self._account(self._keeper.table.moved())
         return self.capacity.fits(need)
 
     def promised(self) -> Taken:
         """What is taken of the node, as of now."""
-        self._account(self._keeper.moved())
+        self._account(self._keeper.table.moved())
         return self.capacity.taken()
 
     def _places(self, need: Need, count: int) -> list[Placed]:
-        self._account(self._keeper.moved())
+        self._account(self._keeper.table.moved())
         return self.capacity.places(need, count)
 
     def _need(self, key: VersionKey, function: Function) -> Need:
@@ -342,7 +342,7 @@ class Autoscaler:
             need = None if found is None else self._need(key, found[0])
             if found is None:
                 self._needs.pop(key, None)
-            self.capacity.put(key, self._keeper.census(key).live, need)
+            self.capacity.put(key, self._keeper.table.census(key).live, need)
 
     def room_error(self, key: VersionKey, target: int) -> str:
         """Why the machine cannot hold `target` instances of a function version; "" if it can."""
@@ -350,7 +350,7 @@ class Autoscaler:
         if found is None or self.capacity.info is None:
             return ""
         need = self._need(key, found[0])
-        lacking = target - self._keeper.census(key).live - self._room(need)
+        lacking = target - self._keeper.table.census(key).live - self._room(need)
         return f"no room for {lacking} more instances: {self.capacity.refusal(need)}" if lacking > 0 else ""
 
     # -- reading the registry -----------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ class Autoscaler:
             self._saved = await self._memories.load()
         stale, self._stale = self._stale, frozenset()  # a change that comes while we read makes it stale again
         try:
-            found = await worlds.read(self._registry, stale, self._keeper.versions())
+            found = await worlds.read(self._registry, stale, self._keeper.table.versions())
         except BaseException:
             self._stale = None if stale is None else stale | self._stale
             raise

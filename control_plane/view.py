@@ -40,7 +40,7 @@ class FleetView:
         key = self._autoscaler.key_of(target)
         provisioned = [r for r in self._keeper.records(key) if r.kind is Kind.PROVISIONED]
         ready = sum(r.state is InstanceState.READY for r in provisioned)
-        starting = sum(r.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING) for r in provisioned)
+        starting = sum(r.state.is_starting for r in provisioned)
         error = self._keeper.current_error(key)
         launching = (r for r in provisioned if r.state is InstanceState.LAUNCHING and r.reason)
         progress = tuple(sorted({r.reason for r in launching}))

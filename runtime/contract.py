@@ -89,6 +89,15 @@ class InstanceState(StrEnum):
     FAILED = "FAILED"
 
     @property
+    def is_starting(self) -> bool:
+        return self in (InstanceState.LAUNCHING, InstanceState.INITIALIZING)
+
+    @property
+    def is_live(self) -> bool:
+        """It serves or is about to: DRAINING is neither live nor final."""
+        return self is InstanceState.READY or self.is_starting
+
+    @property
     def is_final(self) -> bool:
         return self in (InstanceState.STOPPED, InstanceState.FAILED)
 

@@ -21,7 +21,6 @@ from runtime.contract import InstanceRecord, InstanceState, InstanceStatus, Kind
 
 log = logging.getLogger(__name__)
 
-LIVE = (InstanceState.LAUNCHING, InstanceState.INITIALIZING, InstanceState.READY)
 RECLAIMED = "its machine is being reclaimed"
 MOVES = "its pool has more than its share"
 
@@ -76,7 +75,7 @@ class Pooling:
         """The notice is new. One that is taken back is not believed: its instance is being replaced already."""
         return (
             record is not None
-            and record.state in LIVE
+            and record.state.is_live
             and not status.state.is_final
             and bool(status.reclaim_at_s)
             and status.reclaim_at_s != record.reclaim_at_s
@@ -191,7 +190,7 @@ class Pooling:
 
 
 def _stays(record: InstanceRecord) -> bool:
-    return record.state in LIVE and not record.reclaim_at_s
+    return record.state.is_live and not record.reclaim_at_s
 
 
 def _member(record: InstanceRecord) -> Member:
