@@ -20,7 +20,7 @@ from control_plane.fleet.attention import Attention
 from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
-from control_plane.fleet.memories import MemoryStore, Unsaved
+from control_plane.fleet.memories import MemoryBook, MemoryStore
 from control_plane.fleet.needs import need_of
 from control_plane.fleet.placement import Need, Placed, Rule, Taken
 from control_plane.fleet.plan import Want
@@ -75,7 +75,6 @@ class Autoscaler:
         self._keeper = keeper
         self._usage = usage
         self._backend = backend
-        self._memories = memories
         self._clock = clock
         self._make_spec = make_spec
         self._pace = pace
@@ -86,9 +85,7 @@ class Autoscaler:
         self._silence = Silence()
         self.capacity = Capacity(rule, keeper.holdings.mib)
         self._needs: dict[VersionKey, tuple[Function, Need]] = {}
-        self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
-        self._unsaved: Unsaved[QualifiedFunction] = Unsaved(pace.memory_saved_every_s, pace.tick_s)
-        self._gone: set[str] = set()  # configs whose memory the store need not have any more
+        self._memories: MemoryBook[QualifiedFunction] = MemoryBook(memories, pace.memory_saved_every_s, pace.tick_s)
         self._stale: worlds.Services = None  # what is to be read of the registry; at first all
         self._urgent: set[VersionKey] = set()
         self._alarm = asyncio.Event()
@@ -162,7 +159,7 @@ class Autoscaler:
                 raise
             except StokeError as error:  # one function's trouble is not another's
                 log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
-        await self._save(now, changed)
+        await self._memories.save(now, changed, lambda name: self._world.provisioned[name].memory.to_json())
 
     async def _tick_one(self, key: VersionKey, now: float, *, whole: bool) -> set[QualifiedFunction]:
         found = await self._function(key)
@@ -254,7 +251,7 @@ class Autoscaler:
                     name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
                 )  # fmt: skip
             provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
-            self._unsaved.note(name, now)
+            self._memories.changed(name, now)
             change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
             if change is not None:
                 self._on_change(name, change)
@@ -356,8 +353,7 @@ class Autoscaler:
     # -- reading the registry -----------------------------------------------------------------------------------------
 
     async def _read_registry(self) -> None:
-        if self._saved is None:
-            self._saved = await self._memories.load()
+        await self._memories.load()
         stale, self._stale = self._stale, frozenset()  # a change that comes while we read makes it stale again
         try:
             found = await worlds.read(self._registry, stale, self._keeper.table.versions())
@@ -366,10 +362,8 @@ class Autoscaler:
             raise
         changed = worlds.changed(self._world, found, stale)
         self._wake(changed)  # by what was known so far
-        self._gone |= {str(name) for name in worlds.gone(self._world, found, stale)}
-        self._gone |= self._saved.keys() - {str(name) for name in found.configs}
-        self._world = worlds.renewed(self._world, found, stale, self._saved)
-        self._saved = {}
+        self._memories.forget(worlds.gone(self._world, found, stale))
+        self._world = worlds.renewed(self._world, found, stale, self._memories.take(found.configs))
         self._account(changed)
         for runtime in {found[0].runtime for found in self._world.functions.values() if found is not None}:
             await self._prepare(runtime)
@@ -386,15 +380,6 @@ class Autoscaler:
             await self._backend.prepare(runtime)
         except StokeError as error:
             log.debug("autoscale.not_prepared runtime=%s error=%s", runtime, error)
-
-    async def _save(self, now: float, at_once: set[QualifiedFunction]) -> None:
-        """What has changed a decision at once, the rest in turn. Raises Unavailable: what is not saved stays due."""
-        names = {*at_once, *self._unsaved.due(now)} & self._world.provisioned.keys()
-        memories = {str(name): self._world.provisioned[name].memory.to_json() for name in names}
-        if memories or self._gone:
-            await self._memories.save(memories, self._gone - memories.keys())
-        self._gone.clear()
-        self._unsaved.saved(names)
 
     # -- being asked ------------------------------------------------------------------------------------------------
 
