@@ -21,8 +21,7 @@ from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryBook, MemoryStore
-from control_plane.fleet.needs import need_of
-from control_plane.fleet.placement import Need, Placed, Rule, Taken
+from control_plane.fleet.placement import Rule
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook, VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
@@ -83,8 +82,7 @@ class Autoscaler:
         self._world = World()
         self._attention = Attention()
         self._silence = Silence()
-        self.capacity = Capacity(rule, keeper.holdings.mib)
-        self._needs: dict[VersionKey, tuple[Function, Need]] = {}
+        self.capacity = Capacity(rule, keeper.table)
         self._memories: MemoryBook[QualifiedFunction] = MemoryBook(memories, pace.memory_saved_every_s, pace.tick_s)
         self._stale: worlds.Services = None  # what is to be read of the registry; at first all
         self._urgent: set[VersionKey] = set()
@@ -170,8 +168,7 @@ class Autoscaler:
             return set()
         function, service = found
         observation = self._usage.observe(key)
-        need = self._need(key, function)
-        left = self._room(need)
+        left = self.capacity.left(key)
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
@@ -189,7 +186,7 @@ class Autoscaler:
             spec = self._make_spec(function, service, key[1], new_id)
             return replace(spec, idle_mode=True) if idle_mode else spec
 
-        done = await self._keeper.settle(key, want, make_spec, lambda count: self._places(need, count))
+        done = await self._keeper.settle(key, want, make_spec, lambda count: self.capacity.places(key, count))
         if whole and not done and not done.held:
             self._rest(key, want, observation)
         return changed
@@ -314,42 +311,6 @@ class Autoscaler:
                 if key is not None and key in self._world.sampled:
                     self._wake([key])
 
-    def _room(self, need: Need) -> int:
-        self._account(self._keeper.table.moved())
-        return self.capacity.fits(need)
-
-    def promised(self) -> Taken:
-        """What is taken of the node, as of now."""
-        self._account(self._keeper.table.moved())
-        return self.capacity.taken()
-
-    def _places(self, need: Need, count: int) -> list[Placed]:
-        self._account(self._keeper.table.moved())
-        return self.capacity.places(need, count)
-
-    def _need(self, key: VersionKey, function: Function) -> Need:
-        known = self._needs.get(key)
-        if known is None or known[0] is not function:
-            known = self._needs[key] = function, need_of(function)
-        return known[1]
-
-    def _account(self, keys: Iterable[VersionKey]) -> None:
-        for key in keys:
-            found = self._world.functions.get(key)
-            need = None if found is None else self._need(key, found[0])
-            if found is None:
-                self._needs.pop(key, None)
-            self.capacity.put(key, self._keeper.table.census(key).live, need)
-
-    def room_error(self, key: VersionKey, target: int) -> str:
-        """Why the machine cannot hold `target` instances of a function version; "" if it can."""
-        found = self._world.functions.get(key)
-        if found is None or self.capacity.info is None:
-            return ""
-        need = self._need(key, found[0])
-        lacking = target - self._keeper.table.census(key).live - self._room(need)
-        return f"no room for {lacking} more instances: {self.capacity.refusal(need)}" if lacking > 0 else ""
-
     # -- reading the registry -----------------------------------------------------------------------------------------
 
     async def _read_registry(self) -> None:
@@ -364,7 +325,7 @@ class Autoscaler:
         self._wake(changed)  # by what was known so far
         self._memories.forget(worlds.gone(self._world, found, stale))
         self._world = worlds.renewed(self._world, found, stale, self._memories.take(found.configs))
-        self._account(changed)
+        self._know(changed)
         for runtime in {found[0].runtime for found in self._world.functions.values() if found is not None}:
             await self._prepare(runtime)
 
@@ -372,8 +333,13 @@ class Autoscaler:
         world = self._world
         if key not in world.functions:
             world.functions[key], world.on_demand_max[key] = await worlds.read_function(self._registry, key)
-            self._account([key])
+            self._know([key])
         return world.functions[key]
+
+    def _know(self, keys: Iterable[VersionKey]) -> None:
+        for key in keys:
+            found = self._world.functions.get(key)
+            self.capacity.know(key, found and found[0])
 
     async def _prepare(self, runtime: str) -> None:
         try:

@@ -57,7 +57,9 @@ class FleetView:
             target=wanted,
             current=ready,
             starting=starting,
-            current_error=error or self._autoscaler.room_error(key, wanted) or self._autoscaler.reading_error(config),
+            current_error=error
+            or self._autoscaler.capacity.error(key, wanted)
+            or self._autoscaler.reading_error(config),
             in_force=decision.in_force if decision else (),
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,
@@ -86,7 +88,7 @@ class FleetView:
         if info is None:
             return ()
         records = self._keeper.records()
-        promised = self._autoscaler.promised()
+        promised = self._autoscaler.capacity.taken()
         on_device: defaultdict[str, list[str]] = defaultdict(list)
         for record in records:
             on_device[record.device].append(record.instance_id)
