@@ -23,7 +23,7 @@ from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryBook, MemoryStore
 from control_plane.fleet.placement import Rule
 from control_plane.fleet.plan import Want
-from control_plane.fleet.usage import Observation, UsageBook, VersionKey
+from control_plane.fleet.usage import Observation, UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.routes import on_demand_instances_max
@@ -32,7 +32,8 @@ from provision.config import ProvisionConfig
 from provision.decide import Decision, Reading, Seen, step
 from provision.quiet import Silence, quiet_until
 from provision.together import together
-from runtime.contract import InstanceSample, LaunchSpec
+from runtime.contract import VersionKey
+from runtime.node_contract import InstanceSample, LaunchSpec
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 from control_plane.errors import InvalidArgument, NotFound, StokeError
 from control_plane.model import Function, Version
 from control_plane.ports import Clock, CodeEnvironments, Page, Query, Registry
-from runtime.contract import LATEST, CodeEnvironment
+from runtime.contract import LATEST
+from runtime.node_contract import CodeEnvironment
 
 T = TypeVar("T")
 

@@ -43,7 +43,7 @@ from control_plane.fleet.placement import Rule
 from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RecordStore, RedisRecordStore
-from control_plane.fleet.usage import UsageBook, VersionKey
+from control_plane.fleet.usage import UsageBook
 from control_plane.leadership import Leadership, RedisLeaderStore
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.prices import read_prices
@@ -67,9 +67,10 @@ from runtime.access.sealing import read_box
 from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
-from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
+from runtime.contract import USAGE_CHANNEL, UsageReport, VersionKey
 from runtime.leasing import LEASE_CHANNEL, LeaseReport
 from runtime.node.client import NodeClient
+from runtime.node_contract import LaunchSpec
 
 if TYPE_CHECKING:
     from control_plane.backends.kubernetes.backend import KubernetesBackend

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from control_plane.model import QualifiedFunction
 from control_plane.node_views import NodeView, PoolView
 from control_plane.ports import Fleet, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from control_plane.model import QualifiedFunction
 from control_plane.node_views import NodeView, PoolView
 from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 
 @dataclass

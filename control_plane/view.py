@@ -15,7 +15,8 @@ from control_plane.model import QualifiedFunction
 from control_plane.node_views import DeviceView, NodeView, PoolView
 from control_plane.ports import Backend, InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
-from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
+from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.node_contract import NodeInfo
 
 
 class FleetView:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from control_plane import nas
 from control_plane.errors import NotFound
 from control_plane.explain import History
-from control_plane.fleet.usage import VersionKey
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Query, Registry
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Memory
+from runtime.contract import VersionKey
 
 PAGE = 100
 

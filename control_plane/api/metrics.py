@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from control_plane.model import QualifiedFunction
 from control_plane.node_views import PoolView
 from control_plane.ports import Fleet, InstanceView, ProvisionStatus, Query, Registry
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _PAGE: Final = 1000

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from control_plane.errors import LaunchRefused, NoRoom, NotFound, Unavailable
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 
 @dataclass(frozen=True, slots=True)

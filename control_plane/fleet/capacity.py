@@ -8,9 +8,9 @@ from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.needs import need_of
 from control_plane.fleet.placement import Need, Node, Placed, Rule, State, Taken
 from control_plane.fleet.table import InstanceTable
-from control_plane.fleet.usage import VersionKey
 from control_plane.model import Function
-from runtime.contract import NodeInfo
+from runtime.contract import VersionKey
+from runtime.node_contract import NodeInfo
 
 
 class Capacity:

@@ -16,15 +16,8 @@ from control_plane.fleet.memories import MemoryStore
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.leadership import TERM_KEY, Leadership
 from control_plane.ports import Backend
-from runtime.contract import (
-    FEED_KEY,
-    FEED_LENGTH_MAX,
-    INSTANCES_KEY,
-    InstanceSample,
-    InstanceStatus,
-    LaunchSpec,
-    NodeInfo,
-)
+from runtime.contract import FEED_KEY, FEED_LENGTH_MAX, INSTANCES_KEY
+from runtime.node_contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 # KEYS: term, records, feed. ARGV: term, length of the feed, then for each record its id and value; "" = is no more.
 # Gives 0, and does nothing, when another term has begun.

@@ -22,11 +22,12 @@ from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.record_book import RecordBook
 from control_plane.fleet.records import RecordStore
-from control_plane.fleet.table import oldest_first, version_of
-from control_plane.fleet.usage import UsageBook, VersionKey
+from control_plane.fleet.table import oldest_first
+from control_plane.fleet.usage import UsageBook
 from control_plane.node_views import PoolView
 from control_plane.ports import Backend, Clock
-from runtime.contract import TRANSITIONS, InstanceRecord, InstanceState, InstanceStatus, Kind, LaunchSpec
+from runtime.contract import TRANSITIONS, InstanceRecord, InstanceState, Kind, VersionKey, version_key
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class FleetKeeper:
         """Load the records that an earlier control plane has left. Raises Unavailable."""
         for record in await self._book.load():
             if record.ready_at_s:
-                self.launch_times.note(version_of(record), record.launched_at_s, record.ready_at_s)
+                self.launch_times.note(version_key(record), record.launched_at_s, record.ready_at_s)
         log.info("fleet.adopted instances=%d", len(self.table))
 
     async def follow(self) -> None:
@@ -270,7 +271,7 @@ class FleetKeeper:
             changed = replace(record, reclaim_at_s=status.reclaim_at_s)
             await self._book.must_put(changed)
         log.warning("instance.reclaim instance=%s at_s=%.0f", record.instance_id, status.reclaim_at_s)
-        self._on_change(version_of(record))
+        self._on_change(version_key(record))
 
     async def _advanced(self, instance_id: str, status: InstanceStatus) -> None:
         async with self._book.changing:
@@ -284,14 +285,14 @@ class FleetKeeper:
             if status.state is InstanceState.READY:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)
-                self._setbacks.launched(version_of(record))
+                self._setbacks.launched(version_key(record))
                 self.pooling.has_room(record)
-                self.launch_times.note(version_of(record), record.launched_at_s, now)
+                self.launch_times.note(version_key(record), record.launched_at_s, now)
                 log.info("instance.ready instance=%s seconds=%.3f", instance_id, now - record.launched_at_s)
                 await self._book.must_put(changed)
             else:
                 self.table.put(changed)  # only READY matters to gateways: the steps before it need no durable write
-        self._on_change(version_of(record))
+        self._on_change(version_key(record))
 
     async def _is_taken_away(self, instance_id: str, reason: str) -> None:
         """The backend ends it, and it was not told to from here (its node is emptied): it takes nothing new."""
@@ -303,7 +304,7 @@ class FleetKeeper:
             await self._book.must_put(draining)
         log.info("instance.taken_away instance=%s reason=%s", instance_id, reason)
         self._spawn(self._drain(draining))
-        self._on_change(version_of(record))
+        self._on_change(version_key(record))
 
     async def _ended(self, instance_id: str, state: InstanceState, reason: str) -> None:
         async with self._book.changing:
@@ -312,7 +313,7 @@ class FleetKeeper:
                 return
             if state is InstanceState.FAILED:
                 self.holdings.doubted |= bool(record.device)
-                key = version_of(record)
+                key = version_key(record)
                 self._setbacks.failed(key, record, self.table.of(key), self._clock.utc_s(), reason)
                 if record.state.is_starting:
                     await self._book.tell_failed(record, reason)
@@ -325,7 +326,7 @@ class FleetKeeper:
             await self._backend.forget(instance_id)
         except StokeError:
             log.debug("instance.forget_later instance=%s", instance_id)  # `_compare` will find and forget it
-        self._on_change(version_of(record))
+        self._on_change(version_key(record))
 
     # -- what is under way ------------------------------------------------------------------------------------------
 

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from control_plane.fleet.census import EMPTY, Census, census
 from control_plane.fleet.holdings import Holdings
-from control_plane.fleet.usage import VersionKey
-from runtime.contract import InstanceRecord
+from runtime.contract import InstanceRecord, VersionKey, version_key
 
 
 class InstanceTable(Mapping[str, InstanceRecord]):
@@ -31,7 +30,7 @@ class InstanceTable(Mapping[str, InstanceRecord]):
         if record.instance_id not in self._records:
             self.holdings.put(record)
         self._records[record.instance_id] = record
-        key = version_of(record)
+        key = version_key(record)
         self._by_version[key].add(record.instance_id)
         self._count_again(key)
 
@@ -41,7 +40,7 @@ class InstanceTable(Mapping[str, InstanceRecord]):
         if record is None:
             return
         self.holdings.drop(record)
-        key = version_of(record)
+        key = version_key(record)
         self._by_version[key].discard(instance_id)
         if not self._by_version[key]:
             del self._by_version[key]
@@ -68,7 +67,7 @@ class InstanceTable(Mapping[str, InstanceRecord]):
 
     def version_of(self, instance_id: str) -> VersionKey | None:
         record = self._records.get(instance_id)
-        return None if record is None else version_of(record)
+        return None if record is None else version_key(record)
 
     def of(self, key: VersionKey) -> Iterable[InstanceRecord]:
         """The records of one function version, in no order."""
@@ -85,10 +84,6 @@ class InstanceTable(Mapping[str, InstanceRecord]):
         """The function versions whose instances are not as they were at the last call."""
         moved, self._moved = self._moved, set()
         return moved
-
-
-def version_of(record: InstanceRecord) -> VersionKey:
-    return (record.service, record.version, record.function)
 
 
 def oldest_first(records: Iterable[InstanceRecord]) -> list[InstanceRecord]:

@@ -15,9 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from control_plane.errors import Unavailable
-from control_plane.fleet.usage import VersionKey
 from control_plane.metering.meter import HOUR_S, Amounts, Batch, Line, Size
-from runtime.contract import Kind
+from runtime.contract import Kind, VersionKey
 
 UNTIL_KEY: Final = "stoke:usage:until"
 SIZES_KEY: Final = "stoke:usage:sizes"

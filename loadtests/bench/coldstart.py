@@ -28,8 +28,9 @@ from typing import Any, Final
 
 import httpx
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient, NodeUnavailable
+from runtime.node_contract import LaunchSpec
 
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 60.0

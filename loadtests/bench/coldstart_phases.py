@@ -27,8 +27,9 @@ import httpx
 
 from loadtests.bench.coldstart import ROOT, TIMEOUT_S, start_node, until_it_serves
 from loadtests.onnx_graph import write_mlp
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 WAYS: Final = ("function's zygote", "plain zygote", "fresh interpreter")
 PHASES: Final = ("start_s", "import_s", "session_s", "first_run_s", "rest_s")

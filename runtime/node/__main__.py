@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from runtime.contract import NodeInfo
 from runtime.node import machine
 from runtime.node.devices import find_devices
 from runtime.node.instances import Instances
 from runtime.node.kind_options import kind_arguments, kind_settings, number
 from runtime.node.server import Server
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import NodeInfo
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from control_plane.backends.kubernetes.pods import FENCED, LABEL_INSTANCE, LABEL
 from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings
 from control_plane.clock import SystemClock
 from control_plane.fleet.keeper import Limits
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import hooks
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.conformance.cluster_beds import (
     APART,
     GPU_RESOURCE,

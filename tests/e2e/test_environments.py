@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.packages.install import find_uv
+from runtime.node_contract import LaunchSpec
 from tests.support.node import NodeProcess, http, running_node
 from tests.support.wheels import put_wheel
 

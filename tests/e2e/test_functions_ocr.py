@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
+from runtime.node_contract import LaunchSpec
 from tests.support.node import DEADLINE_S, NodeProcess, http, running_node
 
 FUNCTION = Path(__file__).parents[2] / "functions" / "ocr"

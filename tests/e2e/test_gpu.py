@@ -12,9 +12,10 @@ import httpx
 import numpy as np
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.models.session import SessionOptions, open_session
 from runtime.node.devices import NoDevices, find_devices
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support import models
 from tests.support.node import DEADLINE_S, NodeProcess, http, running_node, spec
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support import models
 from tests.support.node import NodeProcess, eventually, http, running_node, spec
 

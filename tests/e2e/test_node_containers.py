@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from loadtests.engine import IMAGE, PrivateEngine
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import records
 from runtime.node.client import NodeError
 from runtime.node.docker.launcher import DockerLauncher
@@ -23,6 +23,7 @@ from runtime.node.errors import Failure
 from runtime.node.gpu_share import GpuShare
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import LaunchSpec
 from runtime.shell import ShellOrder
 from tests.conformance.backend_beds import SERVER
 from tests.support.container_engine import engine

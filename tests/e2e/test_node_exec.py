@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceStatus
 from runtime.node.client import NodeError, Shell
 from runtime.node.processes import read_stat
+from runtime.node_contract import InstanceStatus
 from runtime.shell import ShellOrder, Stream
 from tests.support.node import DEADLINE_S, NodeProcess, eventually, running_node
 

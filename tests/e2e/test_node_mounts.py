@@ -12,9 +12,10 @@ import pytest
 
 from control_plane import nas
 from loadtests.engine import IMAGE, PrivateEngine
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.mounts import to_dicts
 from runtime.node.client import NodeError
+from runtime.node_contract import LaunchSpec
 from tests.support.container_engine import engine
 from tests.support.node import NodeProcess, running_node, spec
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from runtime.contract import InstanceSample
+from runtime.node_contract import InstanceSample
 from tests.support.node import NodeProcess, http, running_node
 
 BUSY = """

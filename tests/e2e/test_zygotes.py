@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import processes
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support.node import DEADLINE_S, NodeProcess, eventually, http, running_node
 
 STOPPED, FAILED = InstanceState.STOPPED, InstanceState.FAILED

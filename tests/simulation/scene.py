@@ -22,7 +22,8 @@ from control_plane.ports import ProvisionStatus, Readings
 from control_plane.registry.memory import MemoryRegistry
 from control_plane.view import FleetView
 from provision.config import parse
-from runtime.contract import FunctionUsage, LaunchSpec, UsageReport
+from runtime.contract import FunctionUsage, UsageReport
+from runtime.node_contract import LaunchSpec
 from tests.support.virtual_time import VirtualClock
 
 NAME = QualifiedFunction(service_name="svc", qualifier="LATEST", function_name="f")

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from control_plane.backends.kubernetes.pull_secrets import names_in, secret_data
-from runtime.contract import LaunchSpec
+from runtime.node_contract import LaunchSpec
 from tests.support.kube_api import Answer, Object, status_answer
 from tests.support.kube_plane import KEY, Cluster, spec, until
 from tests.support.virtual_time import in_virtual_time

@@ -24,8 +24,9 @@ from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.ports import Clock
-from runtime.contract import InstanceRecord, InstanceState, LaunchSpec
+from runtime.contract import InstanceRecord, InstanceState
 from runtime.node.hooks import Answer
+from runtime.node_contract import LaunchSpec
 from tests.support.kube_api import NAMESPACE, KubeApi
 from tests.support.kube_kubelet import PretendKubelet
 from tests.support.kube_wire import Transport

@@ -19,8 +19,9 @@ from typing import Any, Self
 
 import httpx
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient, NodeUnavailable
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 20.0

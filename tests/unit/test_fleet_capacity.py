@@ -8,7 +8,8 @@ from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.placement import Rule
 from control_plane.fleet.table import InstanceTable
 from control_plane.model import Function
-from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
+from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.node_contract import NodeInfo
 
 A, B = ("s", "LATEST", "a"), ("s", "LATEST", "b")
 NODE = NodeInfo("node", 1, memory_mib=4096, cpu=0.0)

@@ -6,8 +6,8 @@ import random
 from dataclasses import replace
 
 from control_plane.fleet.census import Census, census
-from control_plane.fleet.table import InstanceTable, oldest_first, version_of
-from runtime.contract import InstanceRecord, InstanceState, Kind
+from control_plane.fleet.table import InstanceTable, oldest_first
+from runtime.contract import InstanceRecord, InstanceState, Kind, version_key
 
 A, B = ("s", "LATEST", "a"), ("s", "1", "b")
 
@@ -97,7 +97,7 @@ def test_after_any_story_the_counts_are_those_of_the_records() -> None:
         key = chance.choice((A, B))
         counted = table.census(key)
         assert replace(counted, starting_at=()) == replace(
-            census(r for r in there.values() if version_of(r) == key), starting_at=()
+            census(r for r in there.values() if version_key(r) == key), starting_at=()
         )
     assert dict(table) == there
     assert table.holdings.mib == {

@@ -30,7 +30,8 @@ from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.backends.kubernetes.states import Phase, Trouble, is_ours
 from control_plane.errors import LaunchRefused, NotFound, Unavailable
 from control_plane.ports import Clock
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)
 
