@@ -172,11 +172,15 @@ class Message:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Unknown keys are ignored; a missing key without a default raises TypeError."""
+        """Unknown keys are ignored; a missing key without a default raises TypeError, as does what is no object."""
         known = _FIELD_NAMES.get(cls)
         if known is None:
             known = _FIELD_NAMES[cls] = frozenset(f.name for f in dataclasses.fields(cls))
-        if values.keys() <= known:
+        try:
+            names = values.keys()
+        except AttributeError:
+            raise TypeError(f"{cls.__name__} is {str(values)[:80]!r}; an object is allowed") from None
+        if names <= known:
             return cls(**values)
         return cls(**{name: value for name, value in values.items() if name in known})
 
