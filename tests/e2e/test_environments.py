@@ -42,12 +42,6 @@ def process() -> Iterator[NodeProcess]:
 
 
 @pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
-
-
-@pytest.fixture
 async def uv_node() -> AsyncIterator[NodeProcess]:
     if find_uv() is None:
         pytest.skip("uv is not installed here")

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -52,12 +52,6 @@ def process(
     with ExitStack() as entered:
         options = ["--engine", f"unix://{engine.socket}", "--registry-credentials", str(credentials)]
         yield entered.enter_context(running_node(*options, "--container-tmp-mib", "8"))
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def server(*does: str, **more: Any) -> LaunchSpec:

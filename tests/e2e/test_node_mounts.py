@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,6 @@ def process(engine: PrivateEngine, models: Path) -> Iterator[NodeProcess]:
     allowed = f"hostpath://{models},hostpath://{models.parent}/scratch=rw"
     with running_node("--engine", f"unix://{engine.socket}", "--allowed-mounts", allowed) as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def mounted(*points: tuple[str, str, bool], ids: tuple[int, int] = (-1, -1)) -> dict[str, Any]:
