@@ -35,6 +35,7 @@ import yaml
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.path import pin
 from loadtests.bench.rivals import LOAD_CORE, cpu_s
+from loadtests.bench.rounds import write
 from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
 from loadtests.onnx_graph import write_mlp
@@ -84,8 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="stoke-b-", ignore_cleanup_errors=True) as folder:
         model = found_model(options.model, Path(folder))
         result = run(Path(folder), model, options.connections, options.rounds, options.seconds, binary=options.binary)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 

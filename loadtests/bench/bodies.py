@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import statistics
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from loadtests.bench.rivals import (
     start_nginx,
     wait_for,
 )
+from loadtests.bench.rounds import write
 
 BUSY: Final = 0.9
 GOAL_RATIO: Final = 0.6
@@ -77,8 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = f"--rounds {options.rounds} --seconds {options.seconds:g} --stream-mib {options.stream_mib}"
         parser.error(f"{given}: at least 1 round, above 0 s, 1 to 1024 MiB")
     result = run(options.rounds, options.seconds, options.stream_mib)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 
