@@ -8,9 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from control_plane.errors import Unavailable
+from control_plane.reaching import reaching_the_store
 
 AUTOSCALER_KEY: Final = "stoke:autoscaler"
 SAVED_AT_ONCE_LEAST: Final = 100  # memories in one write; more than that are spread over the ticks until all are due
@@ -97,25 +96,21 @@ class RedisMemoryStore:
         self._redis = redis
 
     async def load(self) -> dict[str, str]:
-        try:
+        with reaching_the_store():
             values: dict[Any, Any] = await self._redis.hgetall(AUTOSCALER_KEY)
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         return {name.decode(): value.decode() for name, value in values.items()}
 
     async def save(self, memories: Mapping[str, str], gone: Collection[str] = ()) -> None:
         if not memories and not gone:
             return
         changed: dict[Any, Any] = dict(memories)
-        try:
+        with reaching_the_store():
             async with self._redis.pipeline(transaction=True) as pipe:
                 if changed:
                     pipe.hset(AUTOSCALER_KEY, mapping=changed)
                 if gone:
                     pipe.hdel(AUTOSCALER_KEY, *gone)
                 await pipe.execute()
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
 
 
 class InProcessMemoryStore:
