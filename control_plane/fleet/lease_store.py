@@ -123,6 +123,10 @@ class MemoryLeaseStore:
         return Left(self.term, self.epoch, dict(self.grants), dict(self.holders))
 
     async def write(self, term: int, batch: Batch) -> None:
+        self.take(term, batch)
+
+    def take(self, term: int, batch: Batch) -> None:
+        """A write that arrives, late or again perhaps. Raises Superseded."""
         if term != self.term:
             raise Superseded(f"term {term} is over")
         if batch.first_epoch <= self.epoch:
