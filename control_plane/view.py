@@ -11,9 +11,9 @@ from control_plane.explanations import Explanations
 from control_plane.fleet.families import capability, family
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
+from control_plane.fleet_views import DeviceView, InstanceView, NodeView, PoolView, ProvisionStatus
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import DeviceView, NodeView, PoolView
-from control_plane.ports import Backend, InstanceView, ProvisionStatus
+from control_plane.ports import Backend
 from provision.config import ProvisionConfig
 from runtime.contract import InstanceRecord, InstanceState, Kind
 from runtime.node_contract import NodeInfo

@@ -24,7 +24,7 @@ from control_plane.fleet.record_book import RecordBook
 from control_plane.fleet.records import RecordStore
 from control_plane.fleet.table import oldest_first
 from control_plane.fleet.usage import UsageBook
-from control_plane.node_views import PoolView
+from control_plane.fleet_views import PoolView
 from control_plane.ports import Backend, Clock
 from runtime.contract import TRANSITIONS, InstanceRecord, InstanceState, Kind, VersionKey, version_key
 from runtime.node_contract import InstanceStatus, LaunchSpec

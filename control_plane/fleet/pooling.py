@@ -15,7 +15,7 @@ from dataclasses import replace
 from control_plane.backends.pools import Pools
 from control_plane.fleet.plan import Unit, Want
 from control_plane.fleet.pools import Member, Stock, choose, leaving_order, on_reclaim, rebalance
-from control_plane.node_views import PoolView
+from control_plane.fleet_views import PoolView
 from runtime.contract import InstanceRecord, InstanceState, Kind, VersionKey
 from runtime.node_contract import InstanceStatus
 
