@@ -12,7 +12,8 @@ from control_plane.errors import InvalidArgument, NotFound, StokeError
 from control_plane.listing import Page, Query, all_items
 from control_plane.model import Function, Version
 from control_plane.ports import Clock, CodeEnvironments, Registry
-from runtime.contract import LATEST, CodeEnvironment
+from runtime.contract import LATEST
+from runtime.node_contract import CodeEnvironment
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from functools import partial
 from control_plane import nas
 from control_plane.errors import NotFound
 from control_plane.explain import History
-from control_plane.fleet.usage import VersionKey
 from control_plane.listing import all_items
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Registry
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Memory
+from runtime.contract import VersionKey
 
 PAGE = 100
 

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from control_plane.api import wire
 from control_plane.environments import EnvironmentBook
 from control_plane.errors import ConcurrentUpdate
 from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
@@ -17,6 +19,7 @@ from control_plane.uploads import Uploads
 from runtime.access.sealing import KEY_BYTES, Box
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 Operation = Callable[[Request], Awaitable[Response]]
 UPDATE_ATTEMPTS_MAX: Final = 20
@@ -75,3 +78,17 @@ async def updated(attempt: Callable[[], Awaitable[T]]) -> T:
         except ConcurrentUpdate:
             continue
     return await attempt()
+
+
+async def deleted(
+    request: Request, read: Callable[[], Awaitable[M]], delete: Callable[[M], Awaitable[None]]
+) -> Response:
+    """What is there is read, is the one that the client means, and is deleted: that one or none."""
+
+    async def attempt() -> None:
+        stored = await read()
+        wire.check_match(request, stored)
+        await delete(stored)
+
+    await updated(attempt)
+    return wire.no_content()

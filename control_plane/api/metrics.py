@@ -11,11 +11,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from control_plane.fleet_views import InstanceView, PoolView, ProvisionStatus
 from control_plane.listing import all_items
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import PoolView
-from control_plane.ports import Fleet, InstanceView, ProvisionStatus, Registry
-from runtime.contract import NodeInfo
+from control_plane.ports import Fleet, Registry
+from runtime.node_contract import NodeInfo
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _PAGE: Final = 1000

@@ -138,6 +138,14 @@ async def find_service(reader: Reader, name: str, version: str = LATEST) -> Serv
     return Service.model_validate_json(record)
 
 
+async def find_with_service(reader: Reader, service: str, version: str, name: str) -> tuple[Function, Service] | None:
+    """A function version with its service as it was then; None if either is gone."""
+    owner, record = await reader.get(keys.service(service, version), keys.function(service, version, name))
+    if owner is None or record is None:
+        return None
+    return Function.model_validate_json(record), Service.model_validate_json(owner)
+
+
 async def find_function(reader: Reader, service: str, name: str, version: str = LATEST) -> Function:
     owner, record = await reader.get(keys.service(service, version), keys.function(service, version, name))
     if record is not None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from runtime.contract import VersionKey
 from runtime.gateway.gate import Gate
-from runtime.gateway.routes import VersionKey
 from runtime.leasing import Asked, Grants, Holder, LeaseReport
 
 

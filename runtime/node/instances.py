@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime import short_folder
-from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import cgroups, launch, output, processes, reasons, records
 from runtime.node.cards import Cards
 from runtime.node.devices import Devices, NoDevices
@@ -32,6 +32,7 @@ from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
 from runtime.node.zygotes import Limits as ZygoteLimits
 from runtime.node.zygotes import Zygotes
+from runtime.node_contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime import short_folder
-from runtime.contract import MODEL_HANDLER, LaunchSpec
+from runtime.contract import MODEL_HANDLER
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
@@ -24,6 +24,7 @@ from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.zygote import BEFORE_FORKS, REPLACEABLE
 from runtime.node.zygotes import FunctionForks, Key, Template, Zygotes
+from runtime.node_contract import LaunchSpec
 
 PID_FILE: Final = "pid"
 # Variables that differ from one instance of a function version to the next.

@@ -11,7 +11,6 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Final
 
-from runtime.contract import LaunchSpec
 from runtime.mounts import Mount
 from runtime.node import cgroups, isolation, launch, mounted, output, process, processes
 from runtime.node.cgroups import MemoryGroups
@@ -26,6 +25,7 @@ from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
 from runtime.node.zygotes import Zygotes
+from runtime.node_contract import LaunchSpec
 
 _NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that made it has died
 

@@ -29,8 +29,8 @@ from control_plane.backends.kubernetes.pods import pod_name
 from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.clock import SystemClock
 from control_plane.errors import Unavailable
-from runtime.contract import InstanceStatus, LaunchSpec
 from runtime.node import hooks
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
 from tests.support.kube_api import NAMESPACE, KubeApi
 from tests.support.kube_kubelet import ProcessKubelet

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.packages.install import find_uv
+from runtime.node_contract import LaunchSpec
 from tests.support.node import DEADLINE_S, NodeProcess, http, running_node
 from tests.support.wheels import put_wheel
 
@@ -38,12 +39,6 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def process() -> Iterator[NodeProcess]:
     with running_node("--installer", "pip") as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import random
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -52,12 +52,6 @@ SERVER = """
 def process() -> Iterator[NodeProcess]:
     with running_node("--backend", "process") as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 async def test_a_python_function_is_ready_and_answers(node: NodeProcess) -> None:

@@ -19,11 +19,16 @@ from typing import Any, Self
 
 import httpx
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient, NodeUnavailable
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 20.0
+
+# What a gateway says of a request that it passes on: an invocation, and one for an HTTP trigger.
+INVOKE = {"x-fc-control-path": "/invoke", "x-fc-request-id": "r-1"}
+HTTP = {"x-fc-control-path": "/http-invoke", "x-fc-request-id": "r-2"}
 
 
 class NodeProcess:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 # what an instance is called with, sees and fails of, on whichever backend.
 SHARED = (
     "runtime.contract",
+    "runtime.node_contract",
     "runtime.error_body",
     "runtime.leasing",
     "runtime.mounts",
