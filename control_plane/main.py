@@ -45,6 +45,7 @@ from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RecordStore, RedisRecordStore
 from control_plane.fleet.usage import UsageBook, VersionKey
 from control_plane.leadership import Leadership, RedisLeaderStore
+from control_plane.lease_words import LeaseWords
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
@@ -68,7 +69,7 @@ from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
-from runtime.leasing import LEASE_CHANNEL, LeaseReport
+from runtime.leasing import LEASE_CHANNEL, LEASE_KEY_PURPOSE, LeaseReport
 from runtime.node.client import NodeClient
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class ControlPlane:
             environments=EnvironmentBook(self.environments, settings.environment_wait_s),
             box=self.box,
         )
+        app = LeaseWords(app, self.lessor.vouch, self.box.derive(LEASE_KEY_PURPOSE))
         self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
         self.app = self.forwarding or app
 

@@ -44,6 +44,10 @@ class GatewaySettings:
     gateways: int = _number(1, 1, 64, "how many gateways serve this port, this one among them")
     number: int = _number(1, 1, 64, "which of them this one is")
     lease_s: float = _number(0.0, 0.0, 3600.0, "of a gateway whose process the control plane cannot see; 0: it can")
+    # By default longer than Kubernetes takes to start a store's Pod on another node when its own is lost.
+    lease_away_s: float = _number(
+        600.0, 0.0, 86_400.0, "that it may go on by the control plane's word, without a store"
+    )
     sockets: str = _text("a folder where they find each other, for the metrics of all")
 
     # A body is streamed, so these bound what a client may ask for, not what is held.

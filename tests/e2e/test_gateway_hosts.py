@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from runtime.gateway.tenure import EXIT_STATUS
+from runtime.leasing import LEASES_KEY, Grants
 from tests.e2e.test_several_gateways import OPEN
 from tests.support.control_planes import ControlPlanes, control_planes
 from tests.support.gateway import GatewayProcess
@@ -25,6 +27,7 @@ from tests.support.store import PrivateStore
 pytestmark = pytest.mark.alone
 
 LEASE_S = 4.0
+AWAY_S = 1.5 * LEASE_S
 
 
 def why_not() -> str:
@@ -77,6 +80,14 @@ def gone(planes: ControlPlanes) -> int:
     return (planes.data / "a.log").read_text().count("gateway.gone")
 
 
+def owner_of_all(planes: ControlPlanes, instances: int) -> str:
+    """The gateway that has every slot of so many instances; "" while there is none."""
+    with redis.Redis.from_url(planes.store.url) as client:
+        granted = [Grants.from_json(value).slots for value in client.hgetall(LEASES_KEY).values()]
+    owners = {name for slots in granted for name in slots}
+    return owners.pop() if len(granted) == instances and all(granted) and len(owners) == 1 else ""
+
+
 def test_a_gateway_that_hangs_ends_before_it_uses_what_others_have_got_and_one_that_leaves_is_not_waited_for(
     planes: ControlPlanes, gateways: list[DistantGateway]
 ) -> None:
@@ -109,3 +120,37 @@ def test_a_gateway_that_hangs_ends_before_it_uses_what_others_have_got_and_one_t
         load.await_more(50)
     assert load.failures == {}
     assert max(most) == 1
+
+
+def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots_move_again_when_it_is_back(
+    planes: ControlPlanes, gateways: list[DistantGateway]
+) -> None:
+    planes.deploy("f", {"app.py": OPEN}, handler="app.app", instanceConcurrency=1)
+    planes.provision("f", 2)
+    planes.await_current("f", 2)
+    pids = [gateway.pid for gateway in gateways]
+    one, two = (Load(each.url(planes, "f"), 2, b"0.005") for each in gateways)
+    with one.running(), two.running():
+        one.await_more(50)
+        two.await_more(50)
+        planes.store.kill()
+        killed_s = time.monotonic()
+        while time.monotonic() < killed_s + AWAY_S:
+            one.await_more(20)
+            two.await_more(20)
+        planes.store.start()
+        for each in gateways:
+            eventually(lambda log=each.log: "lease.store_back" in log(), "it renews in the store again")  # type: ignore[misc]
+        planes.provision("f", 3)
+        planes.await_current("f", 3)
+        one.await_more(50)
+        two.await_more(50)
+    assert (one.failures, two.failures) == ({}, {})
+    assert [gateway.pid for gateway in gateways] == pids
+    owners = []
+    for gateway in gateways:
+        load = Load(gateway.url(planes, "f"), 6, b"0.005")
+        with load.running():
+            owners.append(eventually(lambda: owner_of_all(planes, 3), "all slots have come to one"))
+        assert load.failures == {}
+    assert len(set(owners)) == 2

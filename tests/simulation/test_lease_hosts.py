@@ -14,8 +14,9 @@ import pytest
 
 from control_plane.errors import Unavailable
 from runtime.contract import Kind
+from runtime.gateway.lease_term import LeaseTerm
 from runtime.gateway.tenure import Tenure
-from runtime.leasing import Holder, LeaseReport
+from runtime.leasing import Holder, LeaseReport, renewal
 from tests.simulation.test_lease_chaos import Gateway, World
 from tests.support.virtual_time import in_virtual_time
 
@@ -45,7 +46,8 @@ class Host(Gateway):
         self.said: list[int] = []
         self.name = name
         self._world = world
-        self.tenure = Tenure(LEASE_S, self, asyncio.get_running_loop().time)
+        term = LeaseTerm(name, LEASE_S, 0.0)
+        self.tenure = Tenure(term, self, None, asyncio.get_running_loop().time)
         world.gateways.append(self)
         super().__init__(world, name, Holder(1, 1, f"host of {name}", LEASE_S))
         self._tasks[0].cancel()  # reports begin with the lease
@@ -81,15 +83,16 @@ class Host(Gateway):
 
     # -- the store, as it is reached from here
 
-    async def renew(self, count: int) -> None:
+    async def renew(self, count: int, term: int) -> int:
         await asyncio.sleep(self._world.chance.uniform(0.0, 0.05))
         self.said.append(count)
         if self.cut_off:
             if self._world.chance.random() < 0.3:  # it arrives, and its answer does not
-                self._world.store.renewed[self.name] = str(count)
+                self._world.store.renewed[self.name] = renewal(count, term)
             await asyncio.sleep(self._world.chance.uniform(0.0, 5.0))
             raise ConnectionError("the store is away")
-        self._world.store.renewed[self.name] = str(count)
+        self._world.store.renewed[self.name] = renewal(count, term)
+        return self._world.store.term
 
     async def leave(self) -> None:
         raise ConnectionError("the store is away")
