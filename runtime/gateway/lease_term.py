@@ -33,7 +33,7 @@ class LeaseTerm:
     def renewed(self, sent_s: float, lessor_term: int) -> None:
         """It is known to be written, and that the store knew no newer lessor when it was."""
         self.lessor_term = max(self.lessor_term, lessor_term)
-        self._written_s = sent_s
+        self._written_s = max(self._written_s, sent_s)
         self._last_until(sent_s + self.lease_s)
 
     def vouched(self, sent_s: float, asked: LeaseQuestion, word: LeaseWord) -> bool:

@@ -80,12 +80,19 @@ def gone(planes: ControlPlanes) -> int:
     return (planes.data / "a.log").read_text().count("gateway.gone")
 
 
-def owner_of_all(planes: ControlPlanes, instances: int) -> str:
-    """The gateway that has every slot of so many instances; "" while there is none."""
+def owners_of_all(planes: ControlPlanes, instances: int) -> set[str]:
+    """The gateway that has the slots of all so many instances; nobody while they are shared."""
     with redis.Redis.from_url(planes.store.url) as client:
         granted = [Grants.from_json(value).slots for value in client.hgetall(LEASES_KEY).values()]
     owners = {name for slots in granted for name in slots}
-    return owners.pop() if len(granted) == instances and all(granted) and len(owners) == 1 else ""
+    return owners if len(granted) == instances and all(granted) and len(owners) == 1 else set()
+
+
+def await_all_slots(planes: ControlPlanes, gateway: DistantGateway, others: set[str]) -> None:
+    load = Load(gateway.url(planes, "f"), 6, b"0.005")
+    with load.running():
+        eventually(lambda: owners_of_all(planes, 3) - others, "all slots come to the gateway that asks")
+    assert load.failures == {}
 
 
 def test_a_gateway_that_hangs_ends_before_it_uses_what_others_have_got_and_one_that_leaves_is_not_waited_for(
@@ -126,6 +133,8 @@ def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots
     planes: ControlPlanes, gateways: list[DistantGateway]
 ) -> None:
     planes.deploy("f", {"app.py": OPEN}, handler="app.app", instanceConcurrency=1)
+    none = {"maximumInstanceCount": 0}
+    planes.call("PUT", "/2016-08-15/services/svc/functions/f/on-demand-config", none)
     planes.provision("f", 2)
     planes.await_current("f", 2)
     pids = [gateway.pid for gateway in gateways]
@@ -147,10 +156,5 @@ def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots
         two.await_more(50)
     assert (one.failures, two.failures) == ({}, {})
     assert [gateway.pid for gateway in gateways] == pids
-    owners = []
-    for gateway in gateways:
-        load = Load(gateway.url(planes, "f"), 6, b"0.005")
-        with load.running():
-            owners.append(eventually(lambda: owner_of_all(planes, 3), "all slots have come to one"))
-        assert load.failures == {}
-    assert len(set(owners)) == 2
+    await_all_slots(planes, gateways[0], others=set())
+    await_all_slots(planes, gateways[1], others=owners_of_all(planes, 3))
