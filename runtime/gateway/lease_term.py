@@ -27,6 +27,10 @@ class LeaseTerm:
         self._count += 1
         return self._count
 
+    def may_ask(self, now_s: float) -> bool:
+        """Whether a word would count for anything."""
+        return now_s <= self._written_s + self._away_s
+
     def question(self, count: int) -> LeaseQuestion:
         return LeaseQuestion(self._gateway_id, count, self.lessor_term)
 

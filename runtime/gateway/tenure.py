@@ -68,6 +68,7 @@ class Tenure:
         self._lessors = lessors
         self._now = clock
         self._is_store_away = False
+        self._told_term = -1  # the lessor's that was written last
 
     @property
     def left_s(self) -> float:
@@ -80,11 +81,13 @@ class Tenure:
         while not renewed:
             await asyncio.sleep(self._every_s)
             renewed = await self._renew()
+        await self._renew()  # the first answer has told whose word counts, and that is to be known there
 
     async def run(self) -> None:
         """Renew until the lease is lost."""
         while (early_s := self._early_s) > 0:
-            await asyncio.sleep(min(self._every_s, early_s))
+            is_told = self._told_term == self.term.lessor_term  # if not, the new lessor waits for that
+            await asyncio.sleep(min(self._every_s, early_s) if is_told or self._is_store_away else 0.0)
             if self._early_s > 0:
                 await self._extend()
         log.error("lease.lost left_s=%.1f", self.left_s)
@@ -119,21 +122,22 @@ class Tenure:
         self._is_store_away = not is_written
 
     async def _renew(self) -> bool:
-        sent_s = self._now()
+        sent_s, told_term = self._now(), self.term.lessor_term
         try:
             async with asyncio.timeout(self.term.lease_s * ATTEMPT_SHARE):
-                lessor_term = await self._renewals.renew(self.term.next_count(), self.term.lessor_term)
+                lessor_term = await self._renewals.renew(self.term.next_count(), told_term)
         except (OSError, TimeoutError) as error:
             log.warning("lease.not_renewed left_s=%.1f error=%r", self.left_s, error)
             return False
         self.term.renewed(sent_s, lessor_term)
+        self._told_term = told_term
         return True
 
     async def _ask(self) -> None:
-        if self._lessors is None:
+        sent_s = self._now()
+        if self._lessors is None or not self.term.may_ask(sent_s):
             return
         asked = self.term.question(self.term.next_count())
-        sent_s = self._now()
         try:
             async with asyncio.timeout(self.term.lease_s * ATTEMPT_SHARE):
                 word = await self._lessors.ask(asked)

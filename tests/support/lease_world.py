@@ -169,6 +169,8 @@ class World:
             )
 
         self._send(gateway.name, STORE, arrived)
+        if not gateway.term.may_ask(sent_s):
+            return
         reached = [each for each in self.lessors if self.reach(gateway, each) and not each.is_killed]
         for lessor in reached[-2:]:  # any of several control planes may be asked
             self._ask(gateway, lessor, gateway.term.question(gateway.term.next_count()), sent_s)
@@ -182,8 +184,11 @@ class World:
             return
         if lessor.vitals.asked(asked, lessor.clock.at(self.true_s)):
             word = LeaseWord(asked.gateway, asked.count, lessor.term)
-            told = lambda: self._if_awake(gateway, lambda: gateway.term.vouched(sent_s, asked, word) and None)  # noqa: E731
-            self._send(lessor.name, gateway.name, told)
+
+            def told() -> None:
+                gateway.term.vouched(sent_s, asked, word)
+
+            self._send(lessor.name, gateway.name, lambda: self._if_awake(gateway, told))
 
     def _if_awake(self, gateway: Gateway, do: Callable[[], None]) -> None:
         if self.is_alive(gateway) and not gateway.is_frozen:
