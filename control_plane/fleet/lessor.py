@@ -74,7 +74,7 @@ class Lessor:
             raise Unavailable(f"gateway {question.gateway!r}: it holds no slots, or is taken for gone")
         if not self._vitals.asked(question, self._clock.monotonic_s()):
             raise Unavailable(f"term {self._term} is over: gateway {question.gateway!r} knows {question.term}")
-        log.info("lease.word gateway=%s count=%d term=%d", question.gateway, question.count, self._term)
+        log.debug("lease.word gateway=%s count=%d term=%d", question.gateway, question.count, self._term)
         return LeaseWord(question.gateway, question.count, self._term)
 
     def changed(self) -> None:

@@ -125,12 +125,12 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
 
 
 def _tenure(settings: GatewaySettings, store: Store) -> Tenure:
-    """Raises ValueError or OSError: secret.key is none. Without one, nobody could tell a control plane's word."""
+    """Raises ValueError or OSError: secret.key is none."""
     lessors = None
-    if settings.lease_away_s and settings.secret_key_path.exists():
+    if settings.word_s:
         key = read_box(settings.secret_key_path).derive(LEASE_KEY_PURPOSE)
         lessors = LessorLine(settings.control_plane, key)
-    return Tenure(LeaseTerm(settings.id, settings.lease_s, settings.lease_away_s), store, lessors)
+    return Tenure(LeaseTerm(settings.id, settings.lease_s, settings.word_s), store, lessors)
 
 
 async def _share(gateway: Gateway, tenure: Tenure | None, stop: asyncio.Event) -> None:

@@ -145,6 +145,12 @@ class GatewaySettings:
         return self.gateways > 1 or self.lease_s > 0.0
 
     @property
+    def word_s(self) -> float:
+        """How long after a renewal in the store the control plane's word counts; without the key to its seal, it is
+        never asked for."""
+        return self.lease_away_s if self.lease_s and self.secret_key_path.exists() else 0.0
+
+    @property
     def server_limits(self) -> ServerLimits:
         return ServerLimits(
             head_bytes_max=self.head_bytes_max,

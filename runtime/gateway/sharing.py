@@ -221,7 +221,7 @@ def sharing_of(
     pid = os.getpid()
     holder = Holder(pid, start_time(pid))
     if settings.lease_s:
-        holder = Holder(pid, start_time(pid), host_id(), settings.lease_s, settings.lease_away_s)
+        holder = Holder(pid, start_time(pid), host_id(), settings.lease_s, settings.word_s)
     return Shared(settings.id, gates, gate_of, wake, publish, holder)
 
 

@@ -145,7 +145,9 @@ class Tenure:
             log.warning("lease.no_word left_s=%.1f error=%r", self.left_s, error)
             return
         if not self.term.vouched(sent_s, asked, word):
-            log.warning("lease.word_of_another_term known=%d told=%d", self.term.lessor_term, word.term)
+            log.warning("lease.word_of_an_earlier_term known=%d told=%d", self.term.lessor_term, word.term)
+        elif not self._is_store_away:
+            log.warning("lease.goes_on_by_word term=%d left_s=%.1f", word.term, self.left_s)
 
 
 def end_in_time(tenure: Tenure) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,14 @@ def test_a_gateway_with_a_lease_shares_though_it_knows_of_no_others() -> None:
     assert settings(lease_s=30.0).shares
     assert settings(lease_s=30.0, gateways=2).shares
     assert not settings().shares
+
+
+def test_words_are_asked_for_only_with_a_lease_and_the_key_to_their_seal(tmp_path: Path) -> None:
+    made = replace(settings(lease_s=30.0, lease_away_s=60.0), data=str(tmp_path))
+    assert made.word_s == 0.0
+    (tmp_path / "secret.key").write_text("x")
+    assert made.word_s == 60.0
+    assert replace(made, lease_s=0.0).word_s == 0.0
 
 
 @pytest.mark.parametrize("given", [{"lease_s": 2.9}, {"lease_s": 3601.0}, {"gateways": 2}])
