@@ -14,13 +14,14 @@ from typing import Final
 from runtime.leasing import LEASE_SEAL_HEADER, LEASE_WORD_BYTES_MAX, LEASE_WORD_PATH, LeaseQuestion, LeaseWord, seal
 
 _HEAD_BYTES_MAX: Final = 16_384
+CONNECT_S: Final = 1.0  # behind one address there may be several control planes, and one of them be dead
 
 
 class LessorLine:
     """Fills `tenure.Lessors` over HTTP."""
 
     def __init__(self, control_plane: str, key: bytes) -> None:
-        """`control_plane` is unix:PATH or tcp:HOST:PORT; `key` seals."""
+        """`control_plane` is unix:PATH or tcp:HOST:PORT; `key` seals. Whoever asks has a time limit of its own."""
         self._kind, _, self._place = control_plane.partition(":")
         self._key = key
 
@@ -41,10 +42,14 @@ class LessorLine:
                 await writer.wait_closed()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._kind == "unix":
-            return await asyncio.open_unix_connection(self._place, limit=_HEAD_BYTES_MAX)
-        host, _, port = self._place.rpartition(":")
-        return await asyncio.open_connection(host.strip("[]"), int(port), limit=_HEAD_BYTES_MAX)
+        """Tries for ever where nobody says no."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_S):
+                    if self._kind == "unix":
+                        return await asyncio.open_unix_connection(self._place, limit=_HEAD_BYTES_MAX)
+                    host, _, port = self._place.rpartition(":")
+                    return await asyncio.open_connection(host.strip("[]"), int(port), limit=_HEAD_BYTES_MAX)
 
     async def _answer(self, reader: asyncio.StreamReader) -> LeaseWord:
         """Raises ConnectionError: it is none, or not by one who has the key."""

@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runtime.gateway import lessor_line
 from runtime.gateway.lessor_line import LessorLine
 from runtime.leasing import LEASE_SEAL_HEADER, LEASE_WORD_PATH, LeaseQuestion, LeaseWord, seal
 from tests.support.gateway import Request, read_request
@@ -20,11 +22,10 @@ WORD = LeaseWord("g", 7, 1)
 BODY = WORD.to_json().encode()
 
 
-def answer(body: bytes = BODY, status: str = "200 OK", told: str = "", **fields: str) -> bytes:
-    told = told or seal(KEY, WORD, BODY)
-    head = {"content-length": str(len(body)), LEASE_SEAL_HEADER: told, **fields}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
-    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1") + body
+def answer(body: bytes = BODY, status: str = "200 OK", told: str = "", length: str = "") -> bytes:
+    told, length = told or seal(KEY, WORD, BODY), length or str(len(body))
+    head = f"HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{LEASE_SEAL_HEADER}: {told}\r\n\r\n"
+    return head.encode("latin-1") + body
 
 
 @asynccontextmanager
@@ -71,9 +72,9 @@ async def test_a_question_goes_out_under_a_seal_and_its_answer_comes_back(tcp: b
         (answer(BODY)[:-5], "cannot be read"),
         (b"", "cannot be read"),
         (b"HTTP/1.1 200 OK\r\n" + b"x" * 20_000 + b"\r\n\r\n", "cannot be read"),
-        (answer(**{"content-length": "5000"}), "5000 bytes"),
-        (answer(**{"content-length": "-1"}), "-1 bytes"),
-        (answer(**{"content-length": "x"}), "cannot be read"),
+        (answer(length="5000"), "5000 bytes"),
+        (answer(length="-1"), "-1 bytes"),
+        (answer(length="x"), "cannot be read"),
     ],
 )
 async def test_what_is_no_word_is_an_error_that_says_why(says: bytes, why: str) -> None:
@@ -85,3 +86,23 @@ async def test_what_is_no_word_is_an_error_that_says_why(says: bytes, why: str) 
 async def test_a_control_plane_that_is_away_is_an_error() -> None:
     with pytest.raises(OSError, match="No such file"):
         await LessorLine("unix:/nowhere/c.sock", KEY).ask(ASKED)
+
+
+async def test_an_address_that_is_silent_is_tried_again_as_another_may_answer_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two control planes behind one address, the first of them dead: nobody says no to a connect, nobody says yes."""
+    monkeypatch.setattr(lessor_line, "CONNECT_S", 0.01)
+    connect = asyncio.open_connection
+    tried: list[int] = []
+
+    async def dead_at_first(*place: Any, **options: Any) -> Any:
+        tried.append(1)
+        if len(tried) == 1:
+            await asyncio.Event().wait()
+        return await connect(*place, **options)
+
+    monkeypatch.setattr(asyncio, "open_connection", dead_at_first)
+    async with control_plane(answer(), tcp=True) as (address, _):
+        assert await LessorLine(address, KEY).ask(ASKED) == WORD
+    assert len(tried) == 2
