@@ -37,7 +37,7 @@ class LessorLine:
             )
             return await self._answer(reader)
         finally:
-            writer.close()
+            writer.transport.abort()  # nothing is owed to a peer that hangs
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
