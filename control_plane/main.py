@@ -45,6 +45,7 @@ from control_plane.fleet.records import RecordStore, RedisRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.hearing import Hearing
 from control_plane.leadership import Leadership, RedisLeaderStore
+from control_plane.lease_words import LeaseWords
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
@@ -68,7 +69,7 @@ from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
 from runtime.contract import USAGE_CHANNEL, UsageReport, VersionKey
-from runtime.leasing import LEASE_CHANNEL, LeaseReport
+from runtime.leasing import LEASE_CHANNEL, LEASE_KEY_PURPOSE, LeaseReport
 from runtime.node.client import NodeClient
 from runtime.node_contract import LaunchSpec
 
@@ -151,7 +152,7 @@ class ControlPlane:
             on_change=self.explanations.noted,
             rule=Rule(settings.placement_strategy, settings.placement_family, settings.placement_cpu_overcommit),
         )
-        app = self._app()
+        app = LeaseWords(self._app(), self.lessor.vouch, self.box.derive(LEASE_KEY_PURPOSE))
         self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
         self.app = self.forwarding or app
 

@@ -71,4 +71,5 @@ def make_lease_report(leases: Leases, holder: Holder, sequence: int, gates: Mapp
         asked=asked,
         host=holder.host,
         lease_s=holder.lease_s,
+        away_s=holder.away_s,
     )

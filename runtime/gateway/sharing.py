@@ -218,7 +218,9 @@ def sharing_of(
         return Alone()
     assert publish is not None, "whoever shares must be able to say what it needs"
     pid = os.getpid()
-    holder = Holder(pid, start_time(pid), host_id() if settings.lease_s else "", settings.lease_s)
+    holder = Holder(pid, start_time(pid))
+    if settings.lease_s:
+        holder = Holder(pid, start_time(pid), host_id(), settings.lease_s, settings.word_s)
     return Shared(settings.id, gates, gate_of, wake, publish, holder)
 
 
