@@ -23,6 +23,10 @@ _LEAST: Final = np.array(_ROUNDING)
 _NOTHING: Final = np.array(0.0)
 # Of the requests in work, the part that is still to be done, on average.
 LEFT_IN_WORK: Final = 0.5
+# A way with a height launches up to it once this part of the ready slots is taken: before anybody waits, as a burst
+# that is met when its first requests wait is met a second later, which is a part of the limit.
+HALF_BUSY: Final = 0.5
+_HALF: Final = np.array(HALF_BUSY)
 
 
 def answered_in_limit(pace: Pace, share: Numbers) -> Numbers:
@@ -89,6 +93,24 @@ def needed(inside: Numbers, expected: Numbers, in_reach: Numbers) -> Numbers:
     return count
 
 
+def lifted(
+    inside: Numbers, slots: Numbers, left: Numbers, there: Numbers, height: Numbers, of_one: int
+) -> Numbers | None:
+    """Launches up to `height` where half of the `slots` are taken, as many as find something to do; None for no launch.
+
+    `left`: as `left_at_ready`, with what a surge brings in one launch time for `expected`. `of_one`: slots of one.
+    """
+    rising = inside > slots * _HALF + _LEAST
+    if not rising.item(rising.argmax()):
+        return None
+    more = height - there
+    busy = left / of_one - _LEAST
+    np.minimum(more, np.ceil(busy, out=busy), out=more)
+    more *= rising
+    launched: Numbers = np.maximum(more, _NOTHING, out=more)
+    return launched
+
+
 # -- the same for what there is ---------------------------------------------------------------------------------------
 
 
@@ -102,6 +124,21 @@ def launches_now(
         return left, 0
     missing = math.ceil(left / (pace.rate * pace.limit_s * share) - there - _ROUNDING)
     return left, max(0, min(missing, math.ceil(left / pace.slots - _ROUNDING)))
+
+
+def lifted_now(
+    pace: Pace, inside: float, surge: float, ready: float, there: float, coming_s: float, height: int
+) -> int:
+    """As `lifted`; `surge`: requests in one launch time."""
+    if height <= there or inside <= ready * pace.slots * HALF_BUSY + _ROUNDING:
+        return 0
+    left, _ = launches_now(pace, inside, surge / pace.launch_s, ready, there, coming_s, 1.0)
+    return max(0, min(math.floor(height - there), math.ceil(left / pace.slots - _ROUNDING)))
+
+
+def kept_now(pace: Pace, inside: float, height: int) -> int:
+    """The fewest instances that would not be launched again at once, up to the height."""
+    return min(height, math.ceil(inside / (pace.slots * HALF_BUSY) - _ROUNDING))
 
 
 def needed_now(pace: Pace, inside: float, arrivals_per_s: float, share: float) -> int:

@@ -12,20 +12,23 @@ from typing import Final
 
 import numpy as np
 
-from provision.launches import Numbers, left_at_ready, useful
+from provision.launches import HALF_BUSY, Numbers, left_at_ready, lifted, useful
 from provision.launches import needed as needed_of
 from provision.pace import Pace
-from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, STANDING, Shadow, floors_between
-from provision.ways import answered_of, columns_of, times_of
+from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, Shadow, floors_between
+from provision.ways import answered_of, columns_of, heir_of, times_of
 
 BUCKET_S_LEAST: Final = 0.25
 STEPS_MAX: Final = 64  # of a launch
 STEPS_GOOD: Final = 16  # of the shorter of launch and limit
 # Time after which the past counts for a third; where fewer requests than REQUESTS_KEPT come in it, it is longer.
 FADE_S: Final = 300.0
+LONG_S: Final = 3600.0  # the same for the long memory
 REQUESTS_KEPT: Final = 400.0
 # What is late within one such span is one burst's.
 BURST_S: Final = 30.0
+# Up to so much between what two looks were told of is no time that nobody has seen: a report a second, and a look.
+JOINED_S: Final = 3.0
 # The queues are gone through for so many seconds at once; what they say changes slowly.
 BATCH_S: Final = 4.0
 # Idle time is caught up with in pieces, so that who is idle costs nothing in between.
@@ -36,10 +39,11 @@ RING_SPARE: Final = 32
 # what is done with it.
 _EMPTY: Final = np.array(1e-3)  # requests; a fluid queue never ends by itself
 _HALF: Final = np.array(0.5)
+_PART_BUSY: Final = np.array(HALF_BUSY)
 _NOTHING: Final = np.array(0.0)
 
 # Rows of the table, one column a way.
-_INSIDE, _READY, _HELD, _LATE, _BURST, _SQUARES, _COST = range(7)
+INSIDE, READY, HELD, LATE, BURST, SQUARES, COST, LONG_LATE, LONG_BURST, LONG_SQUARES = range(ROWS)
 
 
 def bucket_s(pace: Pace) -> float:
@@ -59,12 +63,14 @@ def fresh(pace: Pace, least: int, most: int, at: float) -> Shadow:
 def advance(shadow: Shadow, pace: Pace, since: float, until: float, arrived: float) -> Shadow:
     """Take in the requests that arrived, spread over the time from `since` until `until` (UTC seconds).
 
-    A bucket counts once it is over. Time that nobody has seen is left out.
+    A bucket counts once it is over. Time that nobody has seen is left out; but reports do not come at the moment of a
+    look, so what they tell of may seem to begin a little after the end of what was told before.
     """
     size_s = shadow.size_s
-    if since > shadow.until + size_s:
-        shadow = shadow._replace(next=math.floor(since / size_s), counts=())
-    since = max(since, shadow.until)
+    if since > shadow.until + JOINED_S:
+        shadow = _through(shadow._replace(next=math.floor(since / size_s)), pace, list(shadow.counts))
+    else:
+        since = shadow.until
     counts = list(shadow.counts) or [0.0]
     if until <= since:  # the clock was held: they came in the bucket that goes on
         counts[-1] += arrived
@@ -94,7 +100,7 @@ def _is_idle(shadow: Shadow) -> bool:
         return True
     table = np.frombuffer(shadow.table).reshape(ROWS, -1)
     floor = columns_of(shadow.floors).floor
-    return not table[_INSIDE].any() and bool((table[_READY] == floor).all())
+    return not table[INSIDE].any() and bool((table[READY] == floor).all())
 
 
 def _through(shadow: Shadow, pace: Pace, counts: list[float]) -> Shadow:
@@ -129,7 +135,7 @@ class _Run:
             self._table: Numbers = np.frombuffer(shadow.table).reshape(ROWS, columns).copy()
         else:
             self._table = np.zeros((ROWS, columns))
-            self._table[_READY] = self._table[_HELD] = self._floor
+            self._table[READY] = self._table[HELD] = self._floor
         self._ring: Numbers | None = None  # launches by bucket, from row `_first` on those under way
         self._first = 0
         if shadow.ring:
@@ -137,15 +143,17 @@ class _Run:
             if steps == shadow.steps:
                 self._ring = np.concatenate([ring, np.zeros((RING_SPARE, columns))])
             else:  # launches take another time now: those under way are taken for ready
-                self._table[_READY] += ring.sum(axis=0)
-        keep = max(1, round(RATES_S[-1] / shadow.size_s))
+                self._table[READY] += ring.sum(axis=0)
+        keep = max(1, round(RATES_S[-1] / shadow.size_s), steps)
         self._recent = list((*([0.0] * keep), *shadow.recent)[-keep:])
         self._requests, self._seconds = shadow.requests, shadow.seconds
-        self._factors = np.ones((4, 1))
+        self._requests_long, self._surge = shadow.requests_long, shadow.surge
+        self._factors = np.ones((ROWS - LATE, 1))
 
     def _imagine(self, floors: tuple[int, ...]) -> None:
         self._floors = floors
-        self._floor, self._rate, self._share = columns_of(floors)
+        self._floor, height, self._rate, _, first = columns_of(floors)
+        self._lifted, self._height = slice(first, None), height[first:]
         self._in_limit, self._in_reach = answered_of(self._pace, floors)
 
     def is_idle(self) -> bool:
@@ -153,8 +161,8 @@ class _Run:
         return (
             self._ring is None
             and not any(self._recent)
-            and not table[_INSIDE].any()
-            and bool((table[_READY] == self._floor).all())
+            and not table[INSIDE].any()
+            and bool((table[READY] == self._floor).all())
         )
 
     def rest(self, buckets: int) -> None:
@@ -167,9 +175,10 @@ class _Run:
         recent = self._recent
         del recent[0]
         recent.append(arrived)
+        self._surge = max(self._surge, sum(recent[-self._steps :]))
         coming, coming_s, in_time = self._coming()
-        ready, held = table[_READY], table[_HELD]
-        inside = table[_INSIDE]
+        ready, held = table[READY], table[HELD]
+        inside = table[INSIDE]
         inside += arrived
         slots = ready if pace.slots == 1 else ready * pace.slots
         there = ready if coming is None else ready + coming
@@ -178,12 +187,16 @@ class _Run:
         expected = np.array([sum(recent[-over:]) / span_s * pace.launch_s for over, span_s in times.spans])[self._rate]
         left = left_at_ready(pace, inside, expected, ready, slots, coming_s)
         more = useful(left, there, self._in_limit, pace.slots) if left.item(left.argmax()) > 0.0 else None
+        more = self._lift(more, inside, slots, left, there, expected)
         # 2. give back what is of none
         busy = inside - _EMPTY
         if pace.slots > 1:
             busy /= pace.slots
         needed = needed_of(inside, expected, self._in_reach)
+        kept = busy[self._lifted] / _PART_BUSY
+        np.minimum(np.ceil(kept, out=kept), self._height, out=kept)
         np.minimum(needed, np.ceil(busy, out=busy), out=needed)
+        np.maximum(needed[self._lifted], kept, out=needed[self._lifted])
         np.minimum(needed, there, out=needed)
         np.putmask(needed, waits, there)
         held -= needed
@@ -223,12 +236,28 @@ class _Run:
         np.putmask(inside, inside < _EMPTY, _NOTHING)
         self._fade(size_s)
         if arrived and late.item(late.argmax()):
-            table[_LATE : _BURST + 1] += late
+            table[LATE : BURST + 1] += late
+            table[LONG_LATE : LONG_BURST + 1] += late
         if coming is not None:
             raised += coming
         raised *= size_s
-        table[_COST] += raised
+        table[COST] += raised
         self._requests += arrived
+        self._requests_long += arrived
+
+    def _lift(
+        self, more: Numbers | None, inside: Numbers, slots: Numbers, left: Numbers, there: Numbers, expected: Numbers
+    ) -> Numbers | None:
+        """Launches up to the heights besides those by rate."""
+        of = self._lifted
+        with_surge = left[of] + (self._surge - expected[of])
+        height = lifted(inside[of], slots[of], with_surge, there[of], self._height, self._pace.slots)
+        if height is None:
+            return more
+        if more is None:
+            more = np.zeros(len(self._floor))
+        np.maximum(more[of], height, out=more[of])
+        return more
 
     def _launch(self, raised: Numbers) -> None:
         if self._ring is None:
@@ -240,7 +269,7 @@ class _Run:
         ring, first, steps = self._ring, self._first, self._steps
         if ring is None:
             return None, None, None
-        self._table[_READY] += ring[first]
+        self._table[READY] += ring[first]
         first += 1
         if first + steps > len(ring):
             ring[: steps - 1] = ring[first:]
@@ -258,33 +287,40 @@ class _Run:
         top, most = self._floors[-1], self._shadow.most
         if top >= most:
             return
-        inside = float(self._table[_INSIDE, -1]) + arrived
+        inside = float(self._table[INSIDE, len(self._floors) * MANNERS - 1]) + arrived
         if 2.0 * inside <= top * self._pace.slots:
             return
         floors = floors_between(self._shadow.least, most, max(2 * top, math.ceil(2.0 * inside / self._pace.slots)))
-        added = len(floors) - len(self._floors)
-        first = len(self._floor)
-        extended = np.concatenate([self._table, np.tile(self._table[:, -MANNERS:], added)], axis=1)
+        heirs = heir_of(floors, self._floors)
         self._imagine(floors)
-        extended[_READY, first:] = extended[_HELD, first:] = self._floor[first:]
-        extended[_COST, first:] *= self._floor[first:] / max(1, top)
+        extended = np.take(self._table, heirs, axis=1)
+        higher = np.flatnonzero(self._floor > top)
+        extended[READY : HELD + 1, higher] = self._floor[higher]
+        extended[COST, higher] *= self._floor[higher] / max(1, top)
         self._table = extended
         if self._ring is not None:
-            self._ring = np.concatenate([self._ring, np.zeros((len(self._ring), added * MANNERS))], axis=1)
+            self._ring = np.take(self._ring, heirs, axis=1)
+            self._ring[:, higher] = 0.0
 
     def _fade(self, seconds: float) -> None:
         table, factors = self._table, self._factors
-        factor, weight_s = faded(self._requests, seconds)
+        factor, weight_s = faded(self._requests, seconds, FADE_S)
         self._requests *= factor
         factors[:] = factor
-        factors[_SQUARES - _LATE, 0] = factor * factor
-        table[_LATE:] *= factors
-        table[_COST] += table[_READY] * weight_s
+        factors[SQUARES - LATE, 0] = factor * factor
+        long, _ = faded(self._requests_long, seconds, LONG_S)
+        self._requests_long *= long
+        self._surge *= long
+        factors[LONG_LATE - LATE :] = long
+        factors[LONG_SQUARES - LATE, 0] = long * long
+        table[LATE:] *= factors
+        table[COST] += table[READY] * weight_s
         self._seconds += seconds
         if self._seconds >= BURST_S:
             self._seconds %= BURST_S
-            table[_SQUARES] += table[_BURST] ** 2
-            table[_BURST] = 0.0
+            for squares, burst in ((SQUARES, BURST), (LONG_SQUARES, LONG_BURST)):
+                table[squares] += table[burst] ** 2
+                table[burst] = 0.0
 
     def end(self) -> Shadow:
         ring = b"" if self._ring is None else self._ring[self._first : self._first + self._steps].tobytes()
@@ -293,55 +329,30 @@ class _Run:
             steps=self._steps,
             recent=tuple(self._recent),
             requests=self._requests,
+            requests_long=self._requests_long,
+            surge=self._surge,
             seconds=self._seconds,
             table=self._table.tobytes(),
             ring=ring,
         )
 
 
-def faded(requests: float, seconds: float) -> tuple[float, float]:
+def faded(requests: float, seconds: float, fade_s: float) -> tuple[float, float]:
     """What is left of the past after a time, as a factor; and what that time itself then weighs, in seconds.
 
     By half-lives as long as there are many requests in the past; the fewer they are, the slower: what comes once in an
     hour must be remembered for hours. In one piece or in many, it comes to the same.
     """
-    quick_s = min(seconds, FADE_S * math.log(requests / REQUESTS_KEPT)) if requests > REQUESTS_KEPT else 0.0
-    factor = math.exp(-quick_s / FADE_S)
-    weight_s = FADE_S * (1.0 - factor)
+    quick_s = min(seconds, fade_s * math.log(requests / REQUESTS_KEPT)) if requests > REQUESTS_KEPT else 0.0
+    factor = math.exp(-quick_s / fade_s)
+    weight_s = fade_s * (1.0 - factor)
     slow_s = seconds - quick_s
     if slow_s > 0.0:
-        a = min(requests, REQUESTS_KEPT) / (REQUESTS_KEPT * FADE_S)
+        a = min(requests, REQUESTS_KEPT) / (REQUESTS_KEPT * fade_s)
         slow = 1.0 / (1.0 + a * slow_s)
         weight_s = weight_s * slow + slow * (slow_s + a * slow_s * slow_s / 2.0)
         factor *= slow
     return factor, weight_s
-
-
-def late_shares(shadow: Shadow, deviations: float) -> tuple[Numbers, Numbers]:
-    """Of each way, by floor and manner: the share of requests that would have waited too long, and its cost.
-
-    The share is a bound from above: bursts come by chance, so what a few of them have added is given the deviation
-    of a sum of as many (the root of the sum of their squares). A floor's share is the largest of its own and of all
-    higher ones: a floor is enough where more would have been, too.
-    """
-    if not shadow.table or shadow.requests <= 0.0:
-        nothing = np.zeros((len(shadow.floors), MANNERS))
-        return nothing, nothing
-    table = np.frombuffer(shadow.table).reshape(ROWS, -1)
-    late = table[_LATE] + deviations * np.sqrt(table[_SQUARES] + table[_BURST] ** 2)
-    share = np.minimum(1.0, late / shadow.requests).reshape(-1, MANNERS)
-    return np.maximum.accumulate(share[::-1], axis=0)[::-1], table[_COST].reshape(-1, MANNERS)
-
-
-def standing(shadow: Shadow, allowed: float) -> tuple[int, float] | None:
-    """The fewest instances that would have kept the share if they had always stood and none had been launched, and
-    their cost. As it was: of what has been there is no doubt."""
-    if not shadow.table or shadow.requests <= 0.0:
-        return None
-    table = np.frombuffer(shadow.table).reshape(ROWS, -1, MANNERS)[:, :, STANDING]
-    enough = table[_LATE] <= allowed * shadow.requests
-    index = int(enough.argmax())
-    return (shadow.floors[index], float(table[_COST, index])) if enough[index] else None
 
 
 def _steps(pace: Pace, size_s: float) -> int:

@@ -1,8 +1,9 @@
 """What is remembered of imagined ways of scaling, and what for: `queues.py` lets requests of the past go through them.
 
 A way is a floor (instances that always stand ready) with a manner of launching above it: over how many seconds the rate
-of arrivals is taken, and which share of the limit may be used up. This module knows no arrays, so that what never asks
-for a percentile does not load them.
+of arrivals is taken, which share of the limit may be used up, and to what height instances are launched as soon as half
+of those that are ready are busy. This module knows no arrays, so that what never asks for a percentile does not load
+them.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from provision.pace import Pace
 # Seconds over which arrivals are averaged to see what comes: a burst shows in one, chance in a steady rate averages out
 # in sixteen.
 RATES_S: Final = (1.0, 4.0, 16.0)
-# Parts of the limit that a launch leaves to be waited: half of it is a reserve for what the rate does not show yet.
-SHARES: Final = (0.5, 1.0)
+# Manners of launching by what comes: the rate (of RATES_S, by index), and the part of the limit that a launch leaves to
+# be waited. Half of it is a reserve for what the rate does not show yet.
+BY_RATE: Final = ((0, 0.5), (1, 1.0), (2, 1.0))
 # The manner that never launches stands for a number of instances that does not change.
-STANDING: Final = len(RATES_S) * len(SHARES)
-MANNERS: Final = STANDING + 1
-ROWS: Final = 7  # of numbers that are kept of each way
+STANDING: Final = len(BY_RATE)
+MANNERS: Final = STANDING + 1  # of each floor; its heights come after those of all floors
+# A way with a height launches above it by the steadiest rate: what comes at once is the height's part.
+ABOVE_HEIGHT: Final = len(BY_RATE) - 1
+ROWS: Final = 10  # of numbers that are kept of each way
 # Floors go one by one as far as one more instance is 1 / 16 of all, and by tenths from there.
 ONE_BY_ONE: Final = 16
 FLOOR_FACTOR: Final = 1.1
+HEIGHT_FACTOR: Final = 1.35  # from one height to the next
 BYTES: Final = 8  # of a number
 
 
@@ -39,6 +44,22 @@ def floors_between(least: int, most: int, top: int) -> tuple[int, ...]:
         floor = min(most, max(floor + 1, math.floor(floor * FLOOR_FACTOR) if floor >= ONE_BY_ONE else 0))
         found.append(floor)
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def heights_of(floors: tuple[int, ...]) -> tuple[int, ...]:
+    """The heights that are imagined, each with all floors below it. More floors at the end only add some at the end."""
+    found: list[int] = []
+    for floor in floors[1:]:
+        if not found or floor >= found[-1] * HEIGHT_FACTOR:
+            found.append(floor)
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def ways_of(floors: tuple[int, ...]) -> int:
+    """How many ways are imagined: each floor with MANNERS, then each height with the floors below it."""
+    return len(floors) * MANNERS + sum(floors.index(height) for height in heights_of(floors))
 
 
 @lru_cache(maxsize=64)
@@ -63,6 +84,8 @@ class Shadow(NamedTuple):
     counts: tuple[float, ...] = ()  # requests in that bucket and the following ones, the one that goes on included
     recent: tuple[float, ...] = ()  # requests in the buckets before, for the rates
     requests: float = 0.0  # faded
+    requests_long: float = 0.0  # the same with the long memory
+    surge: float = 0.0  # the most requests that came in one launch time, fading with the long memory
     seconds: float = 0.0  # since the burst's span began
     table: bytes = b""
     ring: bytes = b""  # instances that are starting, by the buckets until they are ready
@@ -82,11 +105,12 @@ class Shadow(NamedTuple):
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
         """Raises ValueError or TypeError for another form."""
-        least, most, top, limit_s, slots, size_s, steps, following, until, counts, recent, requests, *others = values
-        seconds, table, ring = others
-        places = (least, most, top, limit_s, slots, size_s, steps, following, until)
-        found = cls(*places, tuple(counts), tuple(recent), requests, seconds, _unpacked(table), _unpacked(ring))
-        columns = len(found.floors) * MANNERS * BYTES
+        *numbers, table, ring = values
+        if len(numbers) != len(cls._fields) - 2:
+            raise ValueError("a shadow of another form")
+        found = cls._make([*numbers, _unpacked(table), _unpacked(ring)])
+        found = found._replace(counts=tuple(found.counts), recent=tuple(found.recent))
+        columns = ways_of(found.floors) * BYTES
         if len(found.table) not in (0, ROWS * columns) or len(found.ring) not in (0, found.steps * columns):
             raise ValueError("a shadow of another size")
         return found
@@ -104,6 +128,7 @@ class Way:
     """A floor with a manner of launching above it, and why."""
 
     floor: int
+    height: int  # the floor itself where nothing is launched before somebody waits
     rate: int  # of RATES_S, by index
     share: float
     why: str
@@ -128,8 +153,8 @@ class SloMemory:
     @classmethod
     def from_values(cls, values: list[Any]) -> Self:
         """Raises ValueError or TypeError for another form."""
-        shadow, served_s, answered, held, held_at, *older = values
-        if shadow is None or older:  # older versions imagined other ways, and stored more
+        shadow, served_s, answered, held, held_at, *_ = values
+        if shadow is None or len(shadow) != len(Shadow._fields):  # older versions imagined other ways
             return cls(None, served_s, answered, held, held_at)
         return cls(Shadow.from_values(shadow), served_s, answered, held, held_at)
 

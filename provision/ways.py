@@ -11,28 +11,54 @@ import numpy.typing as npt
 
 from provision.launches import Numbers, answered_in_limit, answered_in_reach
 from provision.pace import Pace
-from provision.shadow import MANNERS, RATES_S, SHARES
+from provision.shadow import ABOVE_HEIGHT, BY_RATE, MANNERS, RATES_S, heights_of
 
 
 class Columns(NamedTuple):
-    """Of each way: its floor, the index of its rate, its share (of which no end is as good as no launch)."""
+    """Of each way: its floor, its height, the index of its rate, its share (of which no end is as good as no launch).
+
+    First each floor with all MANNERS, its own height; from `lifted` on each height with the floors below it.
+    """
 
     floor: Numbers
+    height: Numbers
     rate: npt.NDArray[np.intp]
     share: Numbers
+    lifted: int
 
 
 @lru_cache(maxsize=4096)
 def columns_of(floors: tuple[int, ...]) -> Columns:
-    rates = [*(rate for rate in range(len(RATES_S)) for _ in SHARES), len(RATES_S) - 1]
-    columns = Columns(
-        np.repeat(np.array(floors, dtype=np.float64), MANNERS),
-        np.tile(np.array(rates, dtype=np.intp), len(floors)),
-        np.tile(np.array([*SHARES * len(RATES_S), math.inf], dtype=np.float64), len(floors)),
-    )
-    for column in columns:
+    manners = (*BY_RATE, (ABOVE_HEIGHT, math.inf))
+    ways = [(floor, floor, rate, share) for floor in floors for rate, share in manners]
+    lifted = len(ways)
+    rate, share = BY_RATE[ABOVE_HEIGHT]
+    ways += [(floor, height, rate, share) for height in heights_of(floors) for floor in floors if floor < height]
+    of_each = np.array(ways, dtype=np.float64).T
+    columns = Columns(of_each[0].copy(), of_each[1].copy(), of_each[2].astype(np.intp), of_each[3].copy(), lifted)
+    for column in columns[:-1]:
         column.flags.writeable = False
     return columns
+
+
+@lru_cache(maxsize=1024)
+def heir_of(floors: tuple[int, ...], fewer: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """Of each way of `floors`, its column among the ways of the first of them, `fewer`; or the way there that has seen
+    what it would have seen: of a higher floor the highest, of a greater height the greatest, and none of no height."""
+    place = {way: index for index, way in enumerate(_named(fewer))}
+    top = fewer[-1]
+    found = list[int]()
+    for floor, height, manner in _named(floors):
+        below = min(floor, top)
+        heights = [known for known in heights_of(fewer) if below < known <= height] if manner == MANNERS else []
+        found.append(place[below, max(heights, default=below), manner if manner < MANNERS or heights else ABOVE_HEIGHT])
+    return np.array(found, dtype=np.intp)
+
+
+def _named(floors: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Floor, height and manner of each column; with a height above the floor the manner is MANNERS."""
+    regular = [(floor, floor, manner) for floor in floors for manner in range(MANNERS)]
+    return regular + [(floor, height, MANNERS) for height in heights_of(floors) for floor in floors if floor < height]
 
 
 class Times(NamedTuple):
