@@ -55,6 +55,10 @@ MODULES: Final = (
     "runtime.models.batching",
     "runtime.models.json_api",
     "runtime.models.model",
+    "runtime.models.oip.binary",
+    "runtime.models.oip.check",
+    "runtime.models.oip.codec",
+    "runtime.models.oip.infer",
     "runtime.models.server",
     "runtime.models.statistics",
 )

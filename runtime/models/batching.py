@@ -200,18 +200,22 @@ class Batcher:
 
     def _work(self, run: _Run) -> None:
         """In a thread: this run, and what waits when it is done, until nothing does. The loop is told of each."""
-        while True:
-            run.execute()
-            with self._lock:
-                # What is quick is left to the loop, which makes such runs itself.
-                if not self._queues or run.runner not in self._runners or self._is_quick(run):
-                    if run.runner in self._runners:
-                        self._idle.append(run.runner)
-                    break
-                following = self._take(run.runner)
-            self._tell(self._executed, run)
+        following: _Run | None = run
+        while following is not None:
             run = following
-        self._tell(self._returned, run)
+            run.execute()
+            following = self._following(run)
+            self._tell(self._returned if following is None else self._executed, run)
+
+    def _following(self, run: _Run) -> _Run | None:
+        """What the runner of a run does next; None: it is idle. What is quick is left to the loop, which makes such
+        runs itself."""
+        with self._lock:
+            if self._queues and run.runner in self._runners and not self._is_quick(run):
+                return self._take(run.runner)
+            if run.runner in self._runners:
+                self._idle.append(run.runner)
+            return None
 
     def _tell(self, what: Callable[[_Run], None], run: _Run) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
