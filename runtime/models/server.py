@@ -101,6 +101,7 @@ class ModelServer:
 
     def take(self, exchange: Exchange) -> None:
         """One request."""
+        self.model.statistics.arrived += 1
         if exchange.problem is not None:
             _answer(exchange, Answer(exchange.problem.status, [], [exchange.problem.message.encode()]))
             return
