@@ -53,6 +53,7 @@ MODULES: Final = (
     "runtime.http.turns",
     "runtime.models.batch_rules",
     "runtime.models.batching",
+    "runtime.models.heads",
     "runtime.models.json_api",
     "runtime.models.model",
     "runtime.models.oip.binary",

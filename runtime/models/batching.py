@@ -55,7 +55,7 @@ class Starter(Protocol):
 class Job:
     """One request. `done` is called once, with this, when `results` or `error` is there; not if it was cancelled."""
 
-    __slots__ = ("cancelled", "done", "error", "inputs", "outputs", "results", "rows", "signature", "since_ns")
+    __slots__ = ("alone", "cancelled", "done", "error", "inputs", "outputs", "results", "rows", "signature", "since_ns")
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Job:
         self.signature = signature  # only jobs of the same one can be run together
         self.done = done
         self.since_ns = 0
+        self.alone = False  # nobody else is there: its answer may go out before anything else is done
         self.cancelled = False
         self.results: dict[str, Array] | None = None
         self.error: ModelError | None = None
@@ -164,7 +165,9 @@ class Batcher:
                 if not self._idle or not self._queues:
                     return
                 run = self._take(self._idle.pop())
-            if run.jobs and (self._is_quick(run) or self._is_alone(run)):
+            alone = self._is_alone(run)
+            if run.jobs and (alone or self._is_quick(run)):
+                run.jobs[0].alone = alone
                 run.execute()
                 self._give_back(run.runner)
                 self._executed(run)
@@ -186,7 +189,7 @@ class Batcher:
         return least_s is not None and least_s <= INLINE_S_MAX
 
     def _is_alone(self, run: _Run) -> bool:
-        if self._lone_runs < LONE_RUNS_MIN or len(run.jobs) > 1 or self._running or self._queues:
+        if self._lone_runs < LONE_RUNS_MIN or len(run.jobs) != 1 or self._running or self._queues:
             return False
         least_s = self.times.least_s(run.jobs[0].rows)
         return least_s is not None and least_s <= INLINE_LONE_S_MAX

@@ -35,6 +35,7 @@ from runtime.http.server import Server, ServerLimits
 from runtime.models import json_api
 from runtime.models.batching import Job
 from runtime.models.errors import ModelError
+from runtime.models.heads import headers_of, request_id_of, within
 from runtime.models.model import Model
 from runtime.models.routes import Answer, Direct, Handler, Request, Routes
 from runtime.models.tensors import widened
@@ -148,7 +149,7 @@ class ModelServer:
         headers = headers_of(head)
         control_path = headers.get(HEADER_CONTROL_PATH, "")
         raw_path, _, _ = head.target.partition(b"?")
-        path = _within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
+        path = within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
         wants_log = HEADER_LOG_TYPE in headers
         if control_path == PATH_INITIALIZE:
             return _Way(self._initialize, path, "Initialize", False, wants_log)
@@ -241,6 +242,11 @@ class _Plain:
         if bf16 := self._server.model.bf16_outputs:
             results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
         body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
+        if job.alone and exchange.keep_alive and not way.wants_log:
+            exchange.write_at_once(_OK_JSON % (len(body), body))
+            exchange.finish()
+            self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
+            return
         lines = self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
         if exchange.keep_alive and not way.wants_log:
             exchange.write([_OK_JSON % (len(body), body)])
@@ -286,6 +292,10 @@ class _Direct:
         exchange = self._exchange
         if isinstance(answer, Exception):
             answer = _mistake(exchange.request, answer)
+        if answer.at_once and not self._way.wants_log:
+            _answer(exchange, answer)
+            self._server.mark(self._way.mark, request_id_of(exchange.request), failed=False)
+            return
         lines = self._server.mark(self._way.mark, request_id_of(exchange.request), failed=answer.status >= 500)
         _answer(exchange, _with_log(answer, self._way, lines))
 
@@ -345,30 +355,6 @@ def _mistake(head: Head, error: Exception) -> Answer:
     return Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(repr(error))])
 
 
-def _within(path: str, base_path: str) -> str:
-    """What of a path is below the function's URL: some forms of it have a beginning that names the function."""
-    if base_path and (path + "/").startswith(base_path.rstrip("/") + "/"):
-        path = path[len(base_path.rstrip("/")) :]
-    return path or "/"
-
-
-def headers_of(head: Head) -> dict[str, str]:
-    """By lower-case name; values of the same name are joined by a comma."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in head.fields:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def request_id_of(head: Head) -> str:
-    wanted = HEADER_REQUEST_ID.encode()
-    for name, value in reversed(head.fields):  # the gateway says it at the end
-        if name == wanted:
-            return value.decode("latin-1")
-    return "-"
-
-
 def _with_log(answer: Answer, way: _Way, lines: str) -> Answer:
     if way.wants_log:
         answer.headers.append((HEADER_LOG_RESULT, base64.b64encode(lines.encode()).decode()))
@@ -388,7 +374,11 @@ def _answer(exchange: Exchange, answer: Answer) -> None:
     parts.append(CRLF)
     body = answer.body if exchange.method != b"HEAD" else []
     if length <= _JOINED_BYTES_MAX:
-        exchange.write([b"".join((*parts, *body))])
+        whole = b"".join((*parts, *body))
+        if answer.at_once:
+            exchange.write_at_once(whole)
+        else:
+            exchange.write([whole])
     else:
         exchange.write([b"".join(parts), *body])  # type: ignore[list-item] # a transport takes any buffer
     exchange.finish()

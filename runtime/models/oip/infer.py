@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from runtime.models.batching import Job
 from runtime.models.errors import ModelError
@@ -85,9 +85,7 @@ class Direct:
 
     __slots__ = ("_header_length", "_limits", "_model")
 
-    def __init__(
-        self, model: Callable[[], ServedModel], header_length: str | None, limits: codec.CodecLimits
-    ) -> None:
+    def __init__(self, model: Callable[[], ServedModel], header_length: str | None, limits: codec.CodecLimits) -> None:
         """`model` raises OipError while there is none to be asked; `header_length` as codec.HEADER_LENGTH has it."""
         self._model = model
         self._header_length = header_length
@@ -145,7 +143,7 @@ class _Asked:
         try:
             encoded = self._inference.encoded(job.results)
             buffers: list[Body] = list(encoded.buffers)
-            self._reply(Answer(200, headers_of(encoded), buffers))
+            self._reply(Answer(200, headers_of(encoded), buffers, job.alone))
         except OipError as error:
             self._reply(refused(str(error), error.status))
         except Exception as error:  # a mistake of ours: the requests of the same batch are answered all the same
