@@ -266,7 +266,9 @@ class Batcher:
             statistics.failed("CANCELED", now_ns - job.since_ns)
         if self.is_idle:
             self._drained.set()
-        if not self._looks_for_company and not self._is_quick(run):
+        if len(run.jobs) != 1:
+            self._lone_runs = 0
+        elif not self._looks_for_company and not self._is_quick(run):
             self._looks_for_company = True
             # Two turns on: whether a loop's turn begins or ends with its sockets is its own affair.
             self._loop.call_soon(self._loop.call_soon, self._look_for_company)
