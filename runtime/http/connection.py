@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import os
 import socket
 import struct
 from time import monotonic
@@ -174,15 +173,6 @@ class ServerConnection:
             sock = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
-
-    def write_at_once(self, data: bytes) -> None:
-        """As `Exchange.write_at_once` says."""
-        transport = self.transport
-        if not self.client_ip and not transport.is_closing() and not transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # the transport will come upon it as well, and tells
-                data = data[os.write(transport.get_extra_info("socket").fileno(), data) :]
-        if data:
-            transport.write(data)
 
     def send_continue(self) -> None:
         """Ask the client for a body that it holds back. Its time begins."""

@@ -115,14 +115,6 @@ class Exchange:
         else:
             self._connection.transport.writelines(parts)
 
-    def write_at_once(self, data: bytes) -> None:
-        """Send it before this returns, as far as a unix socket takes it; a transport writes when the loop's turn ends.
-
-        For whoever has something else to do in this turn, and one answer only."""
-        if not self.gone:
-            self.answered = True
-            self._connection.write_at_once(data)
-
     def finish(self) -> None:
         """The answer is complete: the next request's turn. Does nothing once the client is gone."""
         if not self.gone:

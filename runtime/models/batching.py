@@ -1,7 +1,6 @@
 """Runs the requests of one model: together, as many as wait and `batch_rules` allow, each time a session is free.
 
-A run that takes less than a change to another thread costs is made right here in the loop, and a longer one while
-requests come one at a time; all others in threads.
+A run that takes less than a change to another thread costs is made right here in the loop; longer ones in threads.
 Such a thread goes on by itself with what waits by then: the session need not wait until the loop, which has answers to
 write, lets it have the next batch.
 """
@@ -27,11 +26,6 @@ from runtime.models.tensors import Array
 # Below this the loop may be held up by a run: two changes of threads and the wake-ups cost about 0.1 ms, and a request
 # that arrives meanwhile would wait for the session anyway.
 INLINE_S_MAX: Final = 0.001
-# Nor does a longer run hold anybody up where requests come one at a time: what else could be done meanwhile is to read
-# the next one, and there is none. Then the changes of threads are saved as well, 0.3 ms where all caches are cold. That
-# nobody else comes is believed after so many runs, until somebody does.
-INLINE_LONE_S_MAX: Final = 0.1
-LONE_RUNS_MIN: Final = 8
 WAITING_MAX: Final = 4096  # requests; the gateway's slots keep it far below
 
 
@@ -55,7 +49,7 @@ class Starter(Protocol):
 class Job:
     """One request. `done` is called once, with this, when `results` or `error` is there; not if it was cancelled."""
 
-    __slots__ = ("alone", "cancelled", "done", "error", "inputs", "outputs", "results", "rows", "signature", "since_ns")
+    __slots__ = ("cancelled", "done", "error", "inputs", "outputs", "results", "rows", "signature", "since_ns")
 
     def __init__(
         self,
@@ -71,7 +65,6 @@ class Job:
         self.signature = signature  # only jobs of the same one can be run together
         self.done = done
         self.since_ns = 0
-        self.alone = False  # nobody else is there: its answer may go out before anything else is done
         self.cancelled = False
         self.results: dict[str, Array] | None = None
         self.error: ModelError | None = None
@@ -98,10 +91,6 @@ class Batcher:
         self._idle: list[Runner] = []
         self._runners: tuple[Runner, ...] = ()
         self._looks = False  # a look at what waits is due already
-        self._submitted = 0
-        self._seen = (0, 0)  # of what was submitted and what had arrived, when company was last looked for
-        self._looks_for_company = False
-        self._lone_runs = 0  # in a row, in which no second request has come
         self._running = 0  # threads that have a runner, or have not told of their last run yet
         self._drained = asyncio.Event()  # set when nothing waits or runs any more, if somebody waits for that
 
@@ -130,7 +119,6 @@ class Batcher:
             statistics.failed("REJECTED", 0)
             raise ModelUnavailable(f"{statistics.pending} requests wait for this model: at most {WAITING_MAX} may")
         job.since_ns = perf_counter_ns()
-        self._submitted += 1
         with self._lock:
             statistics.pending += 1
             queue = self._queues.get(job.signature)
@@ -165,9 +153,7 @@ class Batcher:
                 if not self._idle or not self._queues:
                     return
                 run = self._take(self._idle.pop())
-            alone = self._is_alone(run)
-            if run.jobs and (alone or self._is_quick(run)):
-                run.jobs[0].alone = alone
+            if run.jobs and self._is_quick(run):
                 run.execute()
                 self._give_back(run.runner)
                 self._executed(run)
@@ -187,19 +173,6 @@ class Batcher:
     def _is_quick(self, run: _Run) -> bool:
         least_s = self.times.least_s(sum([job.rows for job in run.jobs]))
         return least_s is not None and least_s <= INLINE_S_MAX
-
-    def _is_alone(self, run: _Run) -> bool:
-        if self._lone_runs < LONE_RUNS_MIN or len(run.jobs) != 1 or self._running or self._queues:
-            return False
-        least_s = self.times.least_s(run.jobs[0].rows)
-        return least_s is not None and least_s <= INLINE_LONE_S_MAX
-
-    def _look_for_company(self) -> None:
-        """After a run, when the loop has looked at its sockets once more: whoever came during it is known now."""
-        self._looks_for_company = False
-        before, self._seen = self._seen, (self._submitted, self._statistics.arrived)
-        came = max(now - then for now, then in zip(self._seen, before, strict=True))
-        self._lone_runs = self._lone_runs + 1 if came <= 1 else 0
 
     def _give_back(self, runner: Runner) -> None:
         with self._lock:
@@ -266,12 +239,6 @@ class Batcher:
             statistics.failed("CANCELED", now_ns - job.since_ns)
         if self.is_idle:
             self._drained.set()
-        if len(run.jobs) != 1:
-            self._lone_runs = 0
-        elif not self._looks_for_company and not self._is_quick(run):
-            self._looks_for_company = True
-            # Two turns on: whether a loop's turn begins or ends with its sockets is its own affair.
-            self._loop.call_soon(self._loop.call_soon, self._look_for_company)
 
     def _finish(self, job: Job, now_ns: int) -> None:
         took_ns = now_ns - job.since_ns

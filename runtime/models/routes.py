@@ -30,7 +30,6 @@ class Answer:
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: list[Body] = field(default_factory=list)
-    at_once: bool = False  # nobody else is there: it goes out before anything else is done
 
 
 # Awaited in a task of its own, which is cancelled when the client leaves.

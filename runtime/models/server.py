@@ -102,7 +102,6 @@ class ModelServer:
 
     def take(self, exchange: Exchange) -> None:
         """One request."""
-        self.model.statistics.arrived += 1
         if exchange.problem is not None:
             _answer(exchange, Answer(exchange.problem.status, [], [exchange.problem.message.encode()]))
             return
@@ -242,11 +241,6 @@ class _Plain:
         if bf16 := self._server.model.bf16_outputs:
             results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
         body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
-        if job.alone and exchange.keep_alive and not way.wants_log:
-            exchange.write_at_once(_OK_JSON % (len(body), body))
-            exchange.finish()
-            self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
-            return
         lines = self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
         if exchange.keep_alive and not way.wants_log:
             exchange.write([_OK_JSON % (len(body), body)])
@@ -292,10 +286,6 @@ class _Direct:
         exchange = self._exchange
         if isinstance(answer, Exception):
             answer = _mistake(exchange.request, answer)
-        if answer.at_once and not self._way.wants_log:
-            _answer(exchange, answer)
-            self._server.mark(self._way.mark, request_id_of(exchange.request), failed=False)
-            return
         lines = self._server.mark(self._way.mark, request_id_of(exchange.request), failed=answer.status >= 500)
         _answer(exchange, _with_log(answer, self._way, lines))
 
@@ -374,11 +364,7 @@ def _answer(exchange: Exchange, answer: Answer) -> None:
     parts.append(CRLF)
     body = answer.body if exchange.method != b"HEAD" else []
     if length <= _JOINED_BYTES_MAX:
-        whole = b"".join((*parts, *body))
-        if answer.at_once:
-            exchange.write_at_once(whole)
-        else:
-            exchange.write([whole])
+        exchange.write([b"".join((*parts, *body))])
     else:
         exchange.write([b"".join(parts), *body])  # type: ignore[list-item] # a transport takes any buffer
     exchange.finish()

@@ -49,7 +49,6 @@ class Statistics:
     inference_count: int = 0
     execution_count: int = 0
     last_inference_ms: int = 0  # UTC
-    arrived: int = 0  # heads of requests, whatever they ask for
     pending: int = 0  # requests that wait for an execution now
 
     def executed(self, *, rows: int, requests: int, input_ns: int, infer_ns: int, output_ns: int) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from runtime.models.batch_rules import BatchRules, RunTimes, powers_of_two
-from runtime.models.batching import INLINE_LONE_S_MAX, LONE_RUNS_MIN, WAITING_MAX, Batcher, Job
+from runtime.models.batch_rules import BatchRules, powers_of_two
+from runtime.models.batching import WAITING_MAX, Batcher, Job
 from runtime.models.errors import InferenceFailed, ModelUnavailable
 from runtime.models.statistics import Statistics
 from runtime.models.threads import Threads
@@ -311,47 +311,3 @@ async def test_a_request_that_left_while_a_thread_ran_is_not_run_by_it() -> None
     assert world.statistics.failures["CANCELED"] == 1
     assert world.statistics.pending == 0
     await world.batcher.drain()
-
-
-class Lasting(RunTimes):
-    """Every run is known to take so long."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(BatchRules((1, 2)))
-        self.seconds = seconds
-
-    def least_s(self, rows: int) -> float:
-        return self.seconds
-
-
-async def one_at_a_time(world: World, requests: int) -> list[bool]:
-    """Whether each was run in the loop."""
-    in_loop = []
-    for _ in range(requests):
-        world.statistics.arrived += 1
-        job = world.ask(1)
-        await world.turn()
-        in_loop.append(not world.threads.given)
-        assert job.alone == in_loop[-1]
-        await world.run_one()
-        await world.turn()
-    return in_loop
-
-
-async def test_requests_that_come_one_at_a_time_are_run_in_the_loop_until_two_are_there_at_once() -> None:
-    world = World()
-    world.batcher.times = Lasting(INLINE_LONE_S_MAX)
-    assert await one_at_a_time(world, LONE_RUNS_MIN + 3) == [False] * LONE_RUNS_MIN + [True] * 3
-    world.statistics.arrived += 1  # somebody's head: the rest waits until the run is over
-    assert await one_at_a_time(world, 1) == [True]
-    assert await one_at_a_time(world, LONE_RUNS_MIN + 1) == [False] * LONE_RUNS_MIN + [True]
-    world.ask(1)
-    world.ask(2)
-    await world.turn()
-    assert len(world.threads.given) == 1, "two together go to a thread"
-
-
-async def test_a_run_that_would_hold_up_others_for_long_is_made_in_a_thread_even_alone() -> None:
-    world = World()
-    world.batcher.times = Lasting(INLINE_LONE_S_MAX * 1.01)
-    assert await one_at_a_time(world, LONE_RUNS_MIN + 3) == [False] * (LONE_RUNS_MIN + 3)

@@ -143,7 +143,7 @@ class _Asked:
         try:
             encoded = self._inference.encoded(job.results)
             buffers: list[Body] = list(encoded.buffers)
-            self._reply(Answer(200, headers_of(encoded), buffers, job.alone))
+            self._reply(Answer(200, headers_of(encoded), buffers))
         except OipError as error:
             self._reply(refused(str(error), error.status))
         except Exception as error:  # a mistake of ours: the requests of the same batch are answered all the same
