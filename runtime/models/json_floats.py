@@ -1,6 +1,6 @@
 """Large inputs of numbers out of plain JSON, by the shortest way there is: a reader that knows what must come. Pure.
 
-For a picture of 3 x 224 x 224, 3 MB of text, the general way took 6.9 ms of processor time and this one takes 5.5, of
+For a picture of 3 x 224 x 224, 3 MB of text, the general way took 7.0 ms of processor time and this one takes 6.1, of
 which 4.3 are the reader's, who makes an object of each number.
 """
 
