@@ -9,7 +9,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from control_plane.errors import InvalidArgument, NotFound, PreconditionFailed, Unavailable
-from control_plane.ports import InvocationQuery, Page
+from control_plane.listing import InvocationQuery, Page
 from runtime.async_invocation.records import Invocation, Status
 from runtime.async_invocation.store import AsyncStore, Outrun, Stored
 

@@ -20,11 +20,10 @@ from control_plane.fleet.attention import Attention
 from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
-from control_plane.fleet.memories import MemoryStore, Unsaved
-from control_plane.fleet.needs import need_of
-from control_plane.fleet.placement import Need, Placed, Rule, Taken
+from control_plane.fleet.memories import MemoryBook, MemoryStore
+from control_plane.fleet.placement import Rule
 from control_plane.fleet.plan import Want
-from control_plane.fleet.usage import Observation, UsageBook, VersionKey
+from control_plane.fleet.usage import Observation, UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.routes import on_demand_instances_max
@@ -33,7 +32,8 @@ from provision.config import ProvisionConfig
 from provision.decide import Decision, Reading, Seen, step
 from provision.quiet import Silence, quiet_until
 from provision.together import together
-from runtime.contract import InstanceSample, LaunchSpec
+from runtime.contract import VersionKey
+from runtime.node_contract import InstanceSample, LaunchSpec
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,6 @@ class Autoscaler:
         self._keeper = keeper
         self._usage = usage
         self._backend = backend
-        self._memories = memories
         self._clock = clock
         self._make_spec = make_spec
         self._pace = pace
@@ -84,11 +83,8 @@ class Autoscaler:
         self._world = World()
         self._attention = Attention()
         self._silence = Silence()
-        self.capacity = Capacity(rule, keeper.holdings.mib)
-        self._needs: dict[VersionKey, tuple[Function, Need]] = {}
-        self._saved: dict[str, str] | None = None  # memories from before a restart, until the first reading
-        self._unsaved: Unsaved[QualifiedFunction] = Unsaved(pace.memory_saved_every_s, pace.tick_s)
-        self._gone: set[str] = set()  # configs whose memory the store need not have any more
+        self.capacity = Capacity(rule, keeper.table)
+        self._memories: MemoryBook[QualifiedFunction] = MemoryBook(memories, pace.memory_saved_every_s, pace.tick_s)
         self._stale: worlds.Services = None  # what is to be read of the registry; at first all
         self._urgent: set[VersionKey] = set()
         self._alarm = asyncio.Event()
@@ -162,7 +158,7 @@ class Autoscaler:
                 raise
             except StokeError as error:  # one function's trouble is not another's
                 log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
-        await self._save(now, changed)
+        await self._memories.save(now, changed, lambda name: self._world.provisioned[name].memory.to_json())
 
     async def _tick_one(self, key: VersionKey, now: float, *, whole: bool) -> set[QualifiedFunction]:
         found = await self._function(key)
@@ -173,8 +169,7 @@ class Autoscaler:
             return set()
         function, service = found
         observation = self._usage.observe(key)
-        need = self._need(key, function)
-        left = self._room(need)
+        left = self.capacity.left(key)
         target, changed = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
@@ -192,7 +187,7 @@ class Autoscaler:
             spec = self._make_spec(function, service, key[1], new_id)
             return replace(spec, idle_mode=True) if idle_mode else spec
 
-        done = await self._keeper.settle(key, want, make_spec, lambda count: self._places(need, count))
+        done = await self._keeper.settle(key, want, make_spec, lambda count: self.capacity.places(key, count))
         if whole and not done and not done.held:
             self._rest(key, want, observation)
         return changed
@@ -215,7 +210,7 @@ class Autoscaler:
         is is what should be."""
         if observation.demand_peak or observation.demand or observation.queued or observation.in_flight:
             return
-        there = self._keeper.census(key)
+        there = self._keeper.table.census(key)
         names = self._world.by_version.get(key, ())
         if not names and not self._keeper.records(key):
             self._attention.forget(key)
@@ -254,7 +249,7 @@ class Autoscaler:
                     name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
                 )  # fmt: skip
             provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
-            self._unsaved.note(name, now)
+            self._memories.changed(name, now)
             change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
             if change is not None:
                 self._on_change(name, change)
@@ -262,7 +257,7 @@ class Autoscaler:
         return together(decisions), changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: int) -> Seen:
-        there = self._keeper.census(key)
+        there = self._keeper.table.census(key)
         return Seen(
             now=now,
             current=there.ready,
@@ -296,7 +291,7 @@ class Autoscaler:
         try:
             if self.capacity.has_devices or now - self._node_read_at_s >= NODE_INFO_EVERY_S:
                 await self._read_info(now)
-            if self._keeper.has_instances():
+            if self._keeper.table:
                 self._sampled(await self._backend.samples())
         except Unavailable:
             log.debug("autoscale.node_away")
@@ -313,64 +308,25 @@ class Autoscaler:
             return
         for instance_id, sample in self.samples.items():
             if (old := before.get(instance_id)) is None or old.at_s != sample.at_s:
-                key = self._keeper.version_of(instance_id)
+                key = self._keeper.table.version_of(instance_id)
                 if key is not None and key in self._world.sampled:
                     self._wake([key])
-
-    def _room(self, need: Need) -> int:
-        self._account(self._keeper.moved())
-        return self.capacity.fits(need)
-
-    def promised(self) -> Taken:
-        """What is taken of the node, as of now."""
-        self._account(self._keeper.moved())
-        return self.capacity.taken()
-
-    def _places(self, need: Need, count: int) -> list[Placed]:
-        self._account(self._keeper.moved())
-        return self.capacity.places(need, count)
-
-    def _need(self, key: VersionKey, function: Function) -> Need:
-        known = self._needs.get(key)
-        if known is None or known[0] is not function:
-            known = self._needs[key] = function, need_of(function)
-        return known[1]
-
-    def _account(self, keys: Iterable[VersionKey]) -> None:
-        for key in keys:
-            found = self._world.functions.get(key)
-            need = None if found is None else self._need(key, found[0])
-            if found is None:
-                self._needs.pop(key, None)
-            self.capacity.put(key, self._keeper.census(key).live, need)
-
-    def room_error(self, key: VersionKey, target: int) -> str:
-        """Why the machine cannot hold `target` instances of a function version; "" if it can."""
-        found = self._world.functions.get(key)
-        if found is None or self.capacity.info is None:
-            return ""
-        need = self._need(key, found[0])
-        lacking = target - self._keeper.census(key).live - self._room(need)
-        return f"no room for {lacking} more instances: {self.capacity.refusal(need)}" if lacking > 0 else ""
 
     # -- reading the registry -----------------------------------------------------------------------------------------
 
     async def _read_registry(self) -> None:
-        if self._saved is None:
-            self._saved = await self._memories.load()
+        await self._memories.load()
         stale, self._stale = self._stale, frozenset()  # a change that comes while we read makes it stale again
         try:
-            found = await worlds.read(self._registry, stale, self._keeper.versions())
+            found = await worlds.read(self._registry, stale, self._keeper.table.versions())
         except BaseException:
             self._stale = None if stale is None else stale | self._stale
             raise
         changed = worlds.changed(self._world, found, stale)
         self._wake(changed)  # by what was known so far
-        self._gone |= {str(name) for name in worlds.gone(self._world, found, stale)}
-        self._gone |= self._saved.keys() - {str(name) for name in found.configs}
-        self._world = worlds.renewed(self._world, found, stale, self._saved)
-        self._saved = {}
-        self._account(changed)
+        self._memories.forget(worlds.gone(self._world, found, stale))
+        self._world = worlds.renewed(self._world, found, stale, self._memories.take(found.configs))
+        self._know(changed)
         for runtime in {found[0].runtime for found in self._world.functions.values() if found is not None}:
             await self._prepare(runtime)
 
@@ -378,23 +334,19 @@ class Autoscaler:
         world = self._world
         if key not in world.functions:
             world.functions[key], world.on_demand_max[key] = await worlds.read_function(self._registry, key)
-            self._account([key])
+            self._know([key])
         return world.functions[key]
+
+    def _know(self, keys: Iterable[VersionKey]) -> None:
+        for key in keys:
+            found = self._world.functions.get(key)
+            self.capacity.know(key, found and found[0])
 
     async def _prepare(self, runtime: str) -> None:
         try:
             await self._backend.prepare(runtime)
         except StokeError as error:
             log.debug("autoscale.not_prepared runtime=%s error=%s", runtime, error)
-
-    async def _save(self, now: float, at_once: set[QualifiedFunction]) -> None:
-        """What has changed a decision at once, the rest in turn. Raises Unavailable: what is not saved stays due."""
-        names = {*at_once, *self._unsaved.due(now)} & self._world.provisioned.keys()
-        memories = {str(name): self._world.provisioned[name].memory.to_json() for name in names}
-        if memories or self._gone:
-            await self._memories.save(memories, self._gone - memories.keys())
-        self._gone.clear()
-        self._unsaved.saved(names)
 
     # -- being asked ------------------------------------------------------------------------------------------------
 

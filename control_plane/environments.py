@@ -4,17 +4,16 @@ them."""
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from control_plane.errors import InvalidArgument, NotFound, StokeError
+from control_plane.listing import Page, Query, all_items
 from control_plane.model import Function, Version
-from control_plane.ports import Clock, CodeEnvironments, Page, Query, Registry
-from runtime.contract import LATEST, CodeEnvironment
-
-T = TypeVar("T")
+from control_plane.ports import Clock, CodeEnvironments, Registry
+from runtime.contract import LATEST
+from runtime.node_contract import CodeEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ async def sweep_for_ever(registry: Registry, environments: CodeEnvironments, clo
 async def code_in_use(registry: Registry) -> set[str]:
     """The code of every version of every function. Raises Unavailable."""
     found: set[str] = set()
-    async for service in _items(registry.list_services):
+    async for service in all_items(registry.list_services, _PAGE):
         with suppress(NotFound):  # it went away meanwhile
             found |= await _code_of(registry, service.service_name)
     return found - {""}
@@ -105,15 +104,5 @@ async def _code_of(registry: Registry, service: str) -> set[str]:
     async def functions(version: str, query: Query) -> Page[Function]:
         return await registry.list_functions(service, query, version)
 
-    ids = [LATEST, *[version.version_id async for version in _items(versions)]]
-    return {function.code_sha256 for one in ids async for function in _items(partial(functions, one))}
-
-
-async def _items(list_page: Callable[[Query], Awaitable[Page[T]]]) -> AsyncIterator[T]:
-    token = ""
-    while True:
-        page = await list_page(Query(limit=_PAGE, next_token=token))
-        for item in page.items:
-            yield item
-        if not (token := page.next_token):
-            return
+    ids = [LATEST, *[version.version_id async for version in all_items(versions, _PAGE)]]
+    return {function.code_sha256 for one in ids async for function in all_items(partial(functions, one), _PAGE)}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from control_plane.errors import Unavailable
 from control_plane.ports import Clock
+from control_plane.reaching import reaching_the_store
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,8 @@ class RedisLeaderStore:
 
 
 async def _asked(question: Any) -> Any:
-    try:
+    with reaching_the_store():
         return await cast("Awaitable[Any]", question)
-    except (RedisError, OSError) as error:
-        raise Unavailable(f"the store cannot be reached: {error}") from error
 
 
 class Leadership:

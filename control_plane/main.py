@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 
 from control_plane import registry_auth
@@ -43,8 +42,10 @@ from control_plane.fleet.placement import Rule
 from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.processes import LocalProcesses
 from control_plane.fleet.records import RecordStore, RedisRecordStore
-from control_plane.fleet.usage import UsageBook, VersionKey
+from control_plane.fleet.usage import UsageBook
+from control_plane.hearing import Hearing
 from control_plane.leadership import Leadership, RedisLeaderStore
+from control_plane.lease_words import LeaseWords
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.prices import read_prices
 from control_plane.metering.records import MeteredRecords
@@ -67,9 +68,10 @@ from runtime.access.sealing import read_box
 from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
-from runtime.contract import USAGE_CHANNEL, LaunchSpec, UsageReport
-from runtime.leasing import LEASE_CHANNEL, LeaseReport
+from runtime.contract import USAGE_CHANNEL, UsageReport, VersionKey
+from runtime.leasing import LEASE_CHANNEL, LEASE_KEY_PURPOSE, LeaseReport
 from runtime.node.client import NodeClient
+from runtime.node_contract import LaunchSpec
 
 if TYPE_CHECKING:
     from control_plane.backends.kubernetes.backend import KubernetesBackend
@@ -123,15 +125,7 @@ class ControlPlane:
         self.backend = self._fenced(self.cluster or NodeBackend(node, pools))
         self.environments = NodeEnvironments(node)
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
-        self.accounts = UsageAccounts(
-            UsageStore(
-                self.redis, Kept(settings.usage_hours_kept_s, settings.usage_days_kept_s, settings.recorded_kept_s)
-            ),
-            self.registry,
-            self.clock,
-            read_prices(settings.prices) if settings.prices else None,
-            settings.usage_saved_every_s,
-        )
+        self.accounts = self._usage_accounts()
         self.explanations = Explanations(self.redis, self.clock, settings.memory_saved_every_s)
         self.keeper = FleetKeeper(
             self.backend,
@@ -158,12 +152,19 @@ class ControlPlane:
             on_change=self.explanations.noted,
             rule=Rule(settings.placement_strategy, settings.placement_family, settings.placement_cpu_overcommit),
         )
+        app = LeaseWords(self._app(), self.lessor.vouch, self.box.derive(LEASE_KEY_PURPOSE))
+        self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
+        self.app = self.forwarding or app
+
+    def _app(self) -> ASGIApp:
+        """What answers the API."""
+        settings = self.settings
         view: Fleet = FleetView(self.autoscaler, self.keeper, self.usage, self.backend, self.explanations)
         if self.leadership is not None:
             view = LedFleet(view, self.leadership)
             self.registry.subscribe(Announcer(self.redis, self.leadership).registry_changed)
         keys = StoredAccessKeys(RedisStore(self.redis), self.box, LocalKey(settings.data / LOCAL_KEY_FILE))
-        app: ASGIApp = create_app(
+        return create_app(
             self.registry,
             view,
             FolderCodeStore(settings.data / "code"),
@@ -179,8 +180,18 @@ class ControlPlane:
             environments=EnvironmentBook(self.environments, settings.environment_wait_s),
             box=self.box,
         )
-        self.forwarding = None if self.leadership is None else ToLeader(app, self.leadership)
-        self.app = self.forwarding or app
+
+    def _usage_accounts(self) -> UsageAccounts:
+        settings = self.settings
+        return UsageAccounts(
+            UsageStore(
+                self.redis, Kept(settings.usage_hours_kept_s, settings.usage_days_kept_s, settings.recorded_kept_s)
+            ),
+            self.registry,
+            self.clock,
+            read_prices(settings.prices) if settings.prices else None,
+            settings.usage_saved_every_s,
+        )
 
     def _fenced(self, backend: Backend) -> Backend:
         return backend if self.leadership is None else FencedBackend(backend, self.leadership)
@@ -272,7 +283,7 @@ class ControlPlane:
         await self._patiently(self.keeper.adopt)
         await self._patiently(self.lessor.begin)
         for name, work in (
-            ("usage", self._hear_usage()),
+            ("hearing", self._hearing().run()),
             ("follow", self.keeper.follow()),
             ("autoscale", self.autoscaler.run()),
             ("lease", self.lessor.run()),
@@ -311,34 +322,22 @@ class ControlPlane:
         except Unavailable as error:
             log.warning("usage.unwritten error=%s", error)
 
-    async def _hear_usage(self) -> None:
-        """Take in the gateways' reports for ever; one that waits is looked at without waiting for the next tick."""
-        while True:
-            with contextlib.suppress(RedisError, OSError):
-                async with self.reports.pubsub() as channel:
-                    await channel.subscribe(USAGE_CHANNEL, LEASE_CHANNEL, REGISTRY_CHANNEL)
-                    if self.leadership is not None:
-                        self.autoscaler.read_everything()  # what was announced before is not heard
-                    async for message in channel.listen():
-                        self._heard(message)
-            await self.clock.sleep(STORE_RETRY_S)
+    def _hearing(self) -> Hearing:
+        """What gateways and other control planes say. Requests that wait are looked at before the next tick."""
 
-    def _heard(self, message: dict[str, Any]) -> None:
-        if message["type"] != "message":
-            return
-        try:
-            if message["channel"] == LEASE_CHANNEL.encode():
-                self.lessor.hear(LeaseReport.from_json(message["data"]))
-                return
-            if message["channel"] == REGISTRY_CHANNEL.encode():
-                self.autoscaler.registry_changed(frozenset(json.loads(message["data"])))
-                return
-            report = UsageReport.from_json(message["data"])
-        except (ValueError, TypeError) as error:
-            log.warning("usage.unreadable error=%s", error)
-            return
-        self.accounts.heard(report)
-        self.autoscaler.hurry(self.usage.absorb(report))
+        def usage(data: bytes) -> None:
+            report = UsageReport.from_json(data)
+            self.accounts.heard(report)
+            self.autoscaler.hurry(self.usage.absorb(report))
+
+        listeners: dict[str, Callable[[bytes], None]] = {
+            USAGE_CHANNEL: usage,
+            LEASE_CHANNEL: lambda data: self.lessor.hear(LeaseReport.from_json(data)),
+            REGISTRY_CHANNEL: lambda data: self.autoscaler.registry_changed(frozenset(json.loads(data))),
+        }
+        one_of_several = self.leadership is not None
+        begun = self.autoscaler.read_everything if one_of_several else lambda: None
+        return Hearing(self.reports, self.clock, listeners, begun)
 
 
 def _prometheus_source(settings: ControlPlaneSettings) -> Callable[[], Source]:

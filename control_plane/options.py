@@ -59,6 +59,32 @@ def will_have_key(data: Path, environment: Mapping[str, str]) -> bool:
 
 def parse(arguments: list[str]) -> Options:
     """Raises SystemExit(2) with a message that names the argument, its value and what is allowed."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    host, _, port = given.listen.rpartition(":")
+    host = host.strip("[]")
+    data = given.data.expanduser().absolute()
+    certificate, key, kubeconfig, settings = map(
+        _absolute, (given.tls_certificate, given.tls_key, given.kubeconfig, given.kubernetes_settings)
+    )
+    problem = (
+        _wrong_with_listen(given.listen, host, port)
+        or _wrong_with_store(given.store)
+        or _wrong_with_keys(given.listen, host, data)
+        or _wrong_with_numbers(given.simulated_gpu, given.gateways)
+        or _wrong_with_tls(certificate, key)
+        or _wrong_with_backend(given.backend, given.engine)
+        or _wrong_with_cluster(given.backend, given.namespace, kubeconfig, settings)
+    )
+    if problem:
+        parser.error(problem)
+    return Options(
+        data, host, int(port), given.store, given.public_url, given.simulated_gpu, int(given.gateways), certificate,
+        key, given.backend, given.engine, kubeconfig, given.namespace, settings,
+    )  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stoke up", description="Start Stoke on this machine and keep it running.")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("STOKE_DATA", "~/.stoke")), metavar="DIR")
     parser.add_argument("--listen", default="127.0.0.1:9000", metavar="HOST:PORT")
@@ -75,46 +101,51 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument(
         "--kubernetes-settings", default=os.environ.get("STOKE_KUBERNETES_SETTINGS", ""), metavar="FILE"
     )
-    given = parser.parse_args(arguments)
-    host, colon, port = given.listen.rpartition(":")
-    host = host.strip("[]")
-    if not colon or not host or not port.isdigit() or not 0 <= int(port) <= 65_535:
-        parser.error(f"--listen is {given.listen!r}; allowed is HOST:PORT with a port from 0 to 65535")
-    if given.store and not given.store.startswith(("redis://", "rediss://", "unix://")):
-        parser.error(f"--store is {given.store!r}; allowed are redis://…, rediss://… and unix://…")
-    data = given.data.expanduser().absolute()
-    if host not in LOOPBACK and (data / "credentials.json").exists() and not will_have_key(data, os.environ):
-        parser.error(
-            f"--listen is {given.listen!r}, and {data / 'credentials.json'} holds no access key: without one only "
-            f"{', '.join(LOOPBACK)} are allowed. Take the file away to have a key made, or set both "
-            "STOKE_ACCESS_KEY_ID and STOKE_ACCESS_KEY_SECRET"
-        )
-    if given.simulated_gpu and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", given.simulated_gpu):
-        parser.error(f"--simulated-gpu is {given.simulated_gpu!r}; allowed is N:MEMORY_MIB, as in 2:16384")
-    if not given.gateways.isdecimal() or not 1 <= int(given.gateways) <= GATEWAYS_MAX:
-        parser.error(f"--gateways is {given.gateways!r}; allowed is a number from 1 to {GATEWAYS_MAX}")
-    if not given.store and store.find_server() is None:
-        parser.error("no valkey-server or redis-server was found, and no --store URL was given")
-    tls = [str(Path(path).expanduser().absolute()) if path else "" for path in (given.tls_certificate, given.tls_key)]
-    if problem := _wrong_with(*tls):
-        parser.error(problem)
-    if problem := _wrong_with_backend(given.backend, given.engine):
-        parser.error(problem)
-    files = [
-        str(Path(path).expanduser().absolute()) if path else ""
-        for path in (given.kubeconfig, given.kubernetes_settings)
-    ]
-    if problem := _wrong_with_cluster(given.backend, given.namespace, *files):
-        parser.error(problem)
-    gateways, (certificate, key) = int(given.gateways), tls
-    return Options(
-        data, host, int(port), given.store, given.public_url, given.simulated_gpu, gateways, certificate, key,
-        given.backend, given.engine, files[0], given.namespace, files[1],
-    )  # fmt: skip
+    return parser
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+# Each of the next gives what is wrong with some of them, "" if nothing is.
+
+
+def _wrong_with_listen(listen: str, host: str, port: str) -> str:
+    if host and port.isdigit() and 0 <= int(port) <= 65_535:
+        return ""
+    return f"--listen is {listen!r}; allowed is HOST:PORT with a port from 0 to 65535"
+
+
+def _wrong_with_store(url: str) -> str:
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        return f"--store is {url!r}; allowed are redis://…, rediss://… and unix://…"
+    if not url and store.find_server() is None:
+        return "no valkey-server or redis-server was found, and no --store URL was given"
+    return ""
+
+
+def _wrong_with_keys(listen: str, host: str, data: Path) -> str:
+    """Whoever can be reached from elsewhere has to have an access key."""
+    if host in LOOPBACK or not (data / "credentials.json").exists() or will_have_key(data, os.environ):
+        return ""
+    return (
+        f"--listen is {listen!r}, and {data / 'credentials.json'} holds no access key: without one only "
+        f"{', '.join(LOOPBACK)} are allowed. Take the file away to have a key made, or set both "
+        "STOKE_ACCESS_KEY_ID and STOKE_ACCESS_KEY_SECRET"
+    )
+
+
+def _wrong_with_numbers(simulated_gpu: str, gateways: str) -> str:
+    if simulated_gpu and not re.fullmatch(r"[1-9]\d*:[1-9]\d*", simulated_gpu):
+        return f"--simulated-gpu is {simulated_gpu!r}; allowed is N:MEMORY_MIB, as in 2:16384"
+    if not gateways.isdecimal() or not 1 <= int(gateways) <= GATEWAYS_MAX:
+        return f"--gateways is {gateways!r}; allowed is a number from 1 to {GATEWAYS_MAX}"
+    return ""
 
 
 def _wrong_with_backend(backend: str, engine: str) -> str:
-    """What is wrong with --backend and --engine; "" if nothing is. For `docker`, an engine has to answer now."""
+    """For `docker`, an engine has to answer now."""
     if backend not in BACKENDS:
         return f"--backend is {backend!r}; allowed are {', '.join(BACKENDS)}"
     if engine and not engine.startswith("unix:///"):
@@ -135,7 +166,6 @@ def _wrong_with_backend(backend: str, engine: str) -> str:
 
 
 def _wrong_with_cluster(backend: str, namespace: str, kubeconfig: str, settings: str) -> str:
-    """What is wrong with --kubeconfig, --namespace and --kubernetes-settings; "" if nothing is."""
     given = {"--kubeconfig": kubeconfig, "--namespace": namespace, "--kubernetes-settings": settings}
     if backend != "kubernetes":
         return next((f"{n} is {v!r}; allowed is it with --backend kubernetes alone" for n, v in given.items() if v), "")
@@ -147,8 +177,7 @@ def _wrong_with_cluster(backend: str, namespace: str, kubeconfig: str, settings:
     return ""
 
 
-def _wrong_with(certificate: str, key: str) -> str:
-    """What is wrong with the files of --tls-certificate and --tls-key; "" if nothing is."""
+def _wrong_with_tls(certificate: str, key: str) -> str:
     if not certificate and not key:
         return ""
     if not certificate or not key:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from control_plane.explain import Explained
+from control_plane.fleet_views import InstanceView, NodeView, PoolView, ProvisionStatus
+from control_plane.listing import InvocationQuery, Page, Query
 from control_plane.metering.recorded import RecordedRow
 from control_plane.model import Alias, CustomDomain, Function, QualifiedFunction, Service, Setting, Trigger, Version
-from control_plane.node_views import NodeView, PoolView
 from provision.config import ProvisionConfig
 from provision.decide import Reading
 from runtime.access.records import AccessKey, KeyRecord
 from runtime.access.roles import Role
 from runtime.async_invocation.store import Stored
-from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.node_contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.shell import ShellOrder, Stream
 
 
@@ -100,27 +101,6 @@ class CodeStore(Protocol):
 
     async def get(self, sha256: str) -> bytes:
         """The zip as it was put. Raises NotFound."""
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a listing; `next_token` is "" on the last."""
-
-    items: tuple[T, ...]
-    next_token: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which page of a listing. Names sort by code point; `start_key` is the first name that may appear."""
-
-    prefix: str = ""
-    start_key: str = ""
-    limit: int = 20
-    next_token: str = ""
 
 
 RegistryListener = Callable[[frozenset[str]], Awaitable[None] | None]  # the services that something has changed in
@@ -238,20 +218,6 @@ class Registry(Protocol):
         """Call `listener` after each change made through this object."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvocationQuery:
-    """Which asynchronous invocations of a function, by the UTC milliseconds at which they were accepted."""
-
-    prefix: str = ""
-    status: str = ""
-    qualifier: str = ""
-    begin_ms: int = 0
-    end_ms: int | None = None  # not included
-    newest_first: bool = True
-    limit: int = 20
-    next_token: str = ""
-
-
 class AsyncInvocations(Protocol):
     """The asynchronous invocations that gateways have accepted. Every method raises Unavailable while the store does
     not answer."""
@@ -268,40 +234,6 @@ class AsyncInvocations(Protocol):
             NotFound: StatefulAsyncInvocationNotFound.
             PreconditionFailed: it has ended otherwise.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class ProvisionStatus:
-    """What the autoscaler and the fleet say of one provision config right now."""
-
-    target: int  # wanted now: a policy's say while one is in force, else the static target
-    current: int  # ready instances that count towards it
-    starting: int
-    current_error: str  # why the last launch failed, "" when the last one succeeded
-    in_force: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-    utilization: float | None = None  # ProvisionedConcurrencyUtilization as FC reports it
-    progress: tuple[str, ...] = ()  # what those that start wait for, such as an image; no error
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceView:
-    """One instance as `stoke instances` and ListInstances show it."""
-
-    instance_id: str
-    service: str
-    function: str
-    version: str
-    kind: str
-    state: str
-    pid: int
-    in_flight: int
-    launched_at_s: float
-    ready_at_s: float
-    reason: str
-    sample: InstanceSample | None = None
-    device: str = ""  # the uuid of what it was placed on; "" = no device
-    gpu_memory_mib: int = 0  # what it holds of that
 
 
 class Readings(Protocol):

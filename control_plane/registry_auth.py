@@ -14,8 +14,8 @@ from typing import Any, Final
 from control_plane.errors import InvalidArgument
 from control_plane.model import Function
 from runtime.access.sealing import Box, SealBroken
-from runtime.contract import LaunchSpec
 from runtime.node.docker.asked import registry_of
+from runtime.node_contract import LaunchSpec
 
 log = logging.getLogger(__name__)
 

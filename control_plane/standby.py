@@ -20,12 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control_plane.api.edge import failed
 from control_plane.errors import Unavailable
 from control_plane.explain import Explained
+from control_plane.fleet_views import InstanceView, NodeView, PoolView, ProvisionStatus
 from control_plane.leadership import Leadership
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import NodeView, PoolView
-from control_plane.ports import Fleet, InstanceView, ProvisionStatus
+from control_plane.ports import Fleet
 from provision.config import ProvisionConfig
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import hashlib
 import http.client
 import json
 import logging
@@ -18,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +26,13 @@ from control_plane.credentials import write_credentials, write_private, write_se
 from control_plane.gateways import Gateways
 from control_plane.options import Options, parse
 from control_plane.parts import Part
-from runtime import store
+from runtime import short_folder, store
 
 log = logging.getLogger("stoke")
 
 PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 READY_TIMEOUT_S = 30.0
+_LONGEST_SOCKET: Final = "control-plane.sock"
 STOP_TIMEOUT_S = 45.0  # the gateway may finish requests for 30 s
 
 
@@ -49,7 +48,8 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
         self.data.chmod(0o700)
         self._lock = self._take_lock()
-        self._sockets = short_socket_folder(self.run_dir)
+        fits = short_folder.fits(self.run_dir / _LONGEST_SOCKET)
+        self._sockets = self.run_dir if fits else short_folder.make(self.run_dir)
         port = options.port or self._of_before()[0]
         self.gateways = Gateways(options.host, port, options.gateways, self.run_dir, self.data / "logs")
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -294,7 +294,15 @@ class Supervisor:
             self._stop_pods()
         for name in ("node", "store"):
             self._stop_part(name)
+        self._clear_sockets()
         (self.data / "stoke.json").unlink(missing_ok=True)
+
+    def _clear_sockets(self) -> None:
+        """Of parts that have ended, however they did. Until this process has, its lock keeps others from making any."""
+        for part in self.parts.values():
+            if not part.is_running:
+                (self._sockets / f"{part.name}.sock").unlink(missing_ok=True)
+        short_folder.remove(self.run_dir)
 
     def _stop_part(self, name: str) -> None:
         part = self.parts.get(name)
@@ -333,18 +341,6 @@ class Supervisor:
 
 
 # -- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def short_socket_folder(run_dir: Path) -> Path:
-    """`run_dir`, or a private folder with a short name: a unix socket's path has 107 bytes at most (unix(7))."""
-    if len(os.fsencode(run_dir)) <= 80:
-        return run_dir
-    digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user")
-    return folder
 
 
 def can_connect(path: Path) -> bool:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 from control_plane.errors import NotFound
 from control_plane.explain import Explained
+from control_plane.fleet_views import InstanceView, NodeView, PoolView, ProvisionStatus
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import NodeView, PoolView
-from control_plane.ports import InstanceView, ProvisionStatus
 from provision.config import ProvisionConfig
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 
 @dataclass

@@ -11,11 +11,12 @@ from control_plane.explanations import Explanations
 from control_plane.fleet.families import capability, family
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.usage import UsageBook
+from control_plane.fleet_views import DeviceView, InstanceView, NodeView, PoolView, ProvisionStatus
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import DeviceView, NodeView, PoolView
-from control_plane.ports import Backend, InstanceView, ProvisionStatus
+from control_plane.ports import Backend
 from provision.config import ProvisionConfig
-from runtime.contract import InstanceRecord, InstanceState, Kind, NodeInfo
+from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.node_contract import NodeInfo
 
 
 class FleetView:
@@ -40,7 +41,7 @@ class FleetView:
         key = self._autoscaler.key_of(target)
         provisioned = [r for r in self._keeper.records(key) if r.kind is Kind.PROVISIONED]
         ready = sum(r.state is InstanceState.READY for r in provisioned)
-        starting = sum(r.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING) for r in provisioned)
+        starting = sum(r.state.is_starting for r in provisioned)
         error = self._keeper.current_error(key)
         launching = (r for r in provisioned if r.state is InstanceState.LAUNCHING and r.reason)
         progress = tuple(sorted({r.reason for r in launching}))
@@ -57,7 +58,9 @@ class FleetView:
             target=wanted,
             current=ready,
             starting=starting,
-            current_error=error or self._autoscaler.room_error(key, wanted) or self._autoscaler.reading_error(config),
+            current_error=error
+            or self._autoscaler.capacity.error(key, wanted)
+            or self._autoscaler.reading_error(config),
             in_force=decision.in_force if decision else (),
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,
@@ -86,7 +89,7 @@ class FleetView:
         if info is None:
             return ()
         records = self._keeper.records()
-        promised = self._autoscaler.promised()
+        promised = self._autoscaler.capacity.taken()
         on_device: defaultdict[str, list[str]] = defaultdict(list)
         for record in records:
             on_device[record.device].append(record.instance_id)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from control_plane import nas
 from control_plane.errors import NotFound
 from control_plane.explain import History
-from control_plane.fleet.usage import VersionKey
+from control_plane.listing import all_items
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import Query, Registry
+from control_plane.ports import Registry
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Memory
+from runtime.contract import VersionKey
 
 PAGE = 100
 
@@ -76,17 +79,10 @@ async def read(registry: Registry, services: Services, also: set[VersionKey]) ->
 
 
 async def _read_configs(registry: Registry, service: str, found: Reading) -> None:
-    token = ""
-    while True:
-        page = await registry.list_provision(Query(limit=PAGE, next_token=token), service)
-        for name, config in page.items:
-            try:
-                version = await registry.resolve_version(name.service_name, name.qualifier)
-            except NotFound:
-                continue
+    async for name, config in all_items(partial(registry.list_provision, service=service), PAGE):
+        with suppress(NotFound):  # its alias went away meanwhile
+            version = await registry.resolve_version(name.service_name, name.qualifier)
             found.configs[name] = config, (name.service_name, version, name.function_name)
-        if not (token := page.next_token):
-            return
 
 
 def _among(services: Services, service: str) -> bool:

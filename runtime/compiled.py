@@ -17,6 +17,7 @@ from typing import Final
 
 MODULES: Final = (
     "runtime.gateway.affinity",
+    "runtime.gateway.answer_lines",
     "runtime.gateway.answers",
     "runtime.gateway.api",
     "runtime.gateway.bucket",
@@ -38,6 +39,7 @@ MODULES: Final = (
     "runtime.gateway.sharing",
     "runtime.gateway.upstreams",
     "runtime.gateway.usage",
+    "runtime.gateway.wait",
     "runtime.http.beginnings",
     "runtime.http.chunked",
     "runtime.http.client",
@@ -47,6 +49,8 @@ MODULES: Final = (
     "runtime.http.fields",
     "runtime.http.framing",
     "runtime.http.head",
+    "runtime.http.incoming",
+    "runtime.http.last_head",
     "runtime.http.pool",
     "runtime.http.problems",
     "runtime.http.server",

@@ -1,4 +1,4 @@
-"""What gateway, node, instance and control plane say to each other: paths, headers, states, keys and messages.
+"""What gateway, instance and control plane say to each other: paths, headers, states, keys and messages.
 
 Only values live here, no behaviour beyond turning them into JSON and back. A reader may be older than a writer, so
 unknown keys are ignored and every field that was added later has a default.
@@ -10,8 +10,7 @@ Over Redis go three things:
   hashes once and then follows the stream; a gap in it means: load again;
 * `USAGE_CHANNEL` (pub/sub, nothing stored): what each gateway saw, once a second and at once when a request must wait.
 
-A node is spoken to over a unix socket in JSON lines: `{"id", "op", …}` answered by `{"id", "ok": true, "result"}` or
-`{"id", "ok": false, "error": {"code", "message"}}`; `runtime/node/server.py` lists the operations.
+What is asked of a node, and what it says of instances, is in `runtime/node_contract.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 # -- Redis ----------------------------------------------------------------------------------------------------------
 
@@ -89,6 +88,15 @@ class InstanceState(StrEnum):
     FAILED = "FAILED"
 
     @property
+    def is_starting(self) -> bool:
+        return self in (InstanceState.LAUNCHING, InstanceState.INITIALIZING)
+
+    @property
+    def is_live(self) -> bool:
+        """It serves or is about to: DRAINING is neither live nor final."""
+        return self is InstanceState.READY or self.is_starting
+
+    @property
     def is_final(self) -> bool:
         return self in (InstanceState.STOPPED, InstanceState.FAILED)
 
@@ -122,6 +130,29 @@ class Kind(StrEnum):
     ON_DEMAND = "on-demand"
 
 
+# -- function versions ----------------------------------------------------------------------------------------------
+
+VersionKey = tuple[str, str, str]  # service, version, function
+
+
+class OfVersion(Protocol):
+    """What says which function version it is of."""
+
+    @property
+    def service(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def function(self) -> str: ...
+
+
+def version_key(one: OfVersion) -> VersionKey:
+    """What a function version is known by, wherever something is counted or kept by version."""
+    return (one.service, one.version, one.function)
+
+
 # -- messages -------------------------------------------------------------------------------------------------------
 
 
@@ -141,11 +172,15 @@ class Message:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Unknown keys are ignored; a missing key without a default raises TypeError."""
+        """Unknown keys are ignored; a missing key without a default raises TypeError, as does what is no object."""
         known = _FIELD_NAMES.get(cls)
         if known is None:
             known = _FIELD_NAMES[cls] = frozenset(f.name for f in dataclasses.fields(cls))
-        if values.keys() <= known:
+        try:
+            names = values.keys()
+        except AttributeError:
+            raise TypeError(f"{cls.__name__} is {str(values)[:80]!r}; an object is allowed") from None
+        if names <= known:
             return cls(**values)
         return cls(**{name: value for name, value in values.items() if name in known})
 
@@ -326,111 +361,3 @@ class UsageReport(Message):
     last_used_s: dict[str, float] = field(default_factory=dict)
     drained: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)  # instances whose address refused a connection
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchSpec(Message):
-    """Everything a node needs to start one instance."""
-
-    instance_id: str
-    service: str
-    function: str
-    version: str
-    revision: str
-    runtime: str  # "python3.x" | "custom" | "custom-container"
-    handler: str = ""  # python runtimes: "module.attribute"
-    command: list[str] = field(default_factory=list)  # custom: program and arguments; a container's entry point
-    args: list[str] = field(default_factory=list)  # a container's arguments; without a command, to its own entry point
-    image: str = ""  # custom-container: a name, name@digest, or file:NAME
-    code_sha256: str = ""  # names the unpacked code; "" = no code
-    environment: dict[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)  # x-fc-* common headers, as in FunctionRoute
-    instance_concurrency: int = 1
-    timeout_s: float = 3.0
-    ca_port: int = 9000
-    memory_mib: int = 512
-    cpu: float = 0.0  # vCPU; 0 = no limit asked for
-    gpu_memory_mib: int = 0
-    gpu_device: str = ""  # the uuid of the card or slice it is placed on; "" = none, and it sees no limits
-    initializer: str = ""  # "" = POST /initialize is not called
-    initialization_timeout_s: float = 3.0
-    pre_stop: str = ""  # "" = GET /pre-stop is not called
-    pre_stop_timeout_s: float = 3.0
-    import_before_fork: bool = True  # python runtimes: may its module be imported once, and forked for each instance?
-    launch_timeout_s: float = 120.0
-    idle_mode: bool = False  # a model gives back what it holds of a device while nobody asks it
-    health_path: str = ""  # "" = a connect to the port is enough
-    health_initial_delay_s: float = 0.0
-    health_period_s: float = 3.0
-    health_timeout_s: float = 1.0
-    health_failure_threshold: int = 3
-    health_success_threshold: int = 1
-    pool: str = ""  # the pool of nodes to launch it into; "" = anywhere
-    mounts: list[dict[str, Any]] = field(default_factory=list)  # `runtime.mounts.Mount`, as dicts
-    user_id: int = -1  # who it runs as; -1 = as the image says
-    group_id: int = -1
-    registry_user: str = ""  # by whom the image is pulled; "" = as the backend's own settings say
-    registry_password: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CodeEnvironment(Message):
-    """What a node says of the environment that a function's code needs (its requirements.txt)."""
-
-    code_sha256: str
-    state: str  # "none" needed | "missing" | "building" | "ready" | "failed"
-    environment: str = ""  # its id
-    packages: list[str] = field(default_factory=list)  # of a ready one, "name==version"
-    reason: str = ""  # of a failed one: the installer's words
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceStatus(Message):
-    """What a node says of one instance, in a list and in each event of its watch."""
-
-    instance_id: str
-    state: InstanceState
-    address: str = ""
-    pid: int = 0
-    at_s: float = 0.0  # UTC seconds of the last change of state
-    reason: str = ""  # for FAILED, and for a STOPPED that nobody asked for
-    reclaim_at_s: float = 0.0  # UTC seconds at which its machine will be taken away, once that is known
-    is_unplaced: bool = False  # LAUNCHING, and no machine has room for it yet
-    is_hindered: bool = False  # LAUNCHING, and `reason` is what is in its way rather than what it is doing
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "state", InstanceState(self.state))
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceSample(Message):
-    """One reading of what an instance uses. Utilizations are in [0, 1]; None = not measured here."""
-
-    instance_id: str
-    at_s: float
-    cpu_utilization: float | None = None  # of the vCPU it asked for, or of one core when it asked for none
-    memory_mib: float | None = None
-    gpu_sm_utilization: float | None = None
-    gpu_memory_utilization: float | None = None
-    gpu_encoder_utilization: float | None = None
-    gpu_decoder_utilization: float | None = None
-    simulated: bool = False  # GPU figures come from the simulated device, not from a card
-    gpu_at_s: float | None = None  # UTC seconds of the newest GPU figure, as the device tells it
-
-
-@dataclass(frozen=True, slots=True)
-class NodeInfo(Message):
-    """A node's answer to `hello`: who it is and what it can hold."""
-
-    node: str
-    pid: int
-    memory_mib: int
-    cpu: float
-    gpus: list[dict[str, Any]] = field(default_factory=list)  # `runtime.node.devices.Gpu` with "sharing" and why
-    runtimes: list[str] = field(default_factory=list)  # what it can launch: "python", "custom", "custom-container"
-    isolation: dict[str, str] = field(default_factory=dict)  # what is in force, by kind of instance, in words
-    disk_mib: int = 0  # free for instances; 0 = not told
-    labels: dict[str, str] = field(default_factory=dict)  # given by who runs it
-    # Processes that are no instances: "zygotes" that have imported a function, and forks of them that are "waiting" for
-    # their orders.
-    forks: dict[str, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
-from control_plane.api.context import context, updated
+from control_plane.api.context import context, deleted, updated
 from control_plane.model import Alias
 
 READ_ONLY: Final = frozenset({"createdTime", "lastModifiedTime"})
@@ -44,14 +44,11 @@ async def update(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     registry = context(request).registry
     service, name = wire.service_name(request), wire.path_name(request, "alias")
-
-    async def attempt() -> None:
-        stored = await registry.get_alias(service, name)
-        wire.check_match(request, stored)
-        await registry.delete_alias(service, name, based_on=stored)
-
-    await updated(attempt)
-    return wire.no_content()
+    return await deleted(
+        request,
+        lambda: registry.get_alias(service, name),
+        lambda stored: registry.delete_alias(service, name, based_on=stored),
+    )
 
 
 async def list_all(request: Request) -> Response:

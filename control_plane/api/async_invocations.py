@@ -11,7 +11,7 @@ from starlette.responses import Response
 from control_plane.api import wire
 from control_plane.api.context import context
 from control_plane.errors import InvalidArgument
-from control_plane.ports import InvocationQuery
+from control_plane.listing import InvocationQuery
 from runtime.async_invocation.records import Status
 from runtime.async_invocation.store import Stored
 

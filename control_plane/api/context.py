@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from control_plane.api import wire
 from control_plane.environments import EnvironmentBook
 from control_plane.errors import ConcurrentUpdate
-from control_plane.ports import (
-    AccessKeys,
-    Accounts,
-    AsyncInvocations,
-    CodeStore,
-    Fleet,
-    Page,
-    Query,
-    Registry,
-    Shells,
-)
+from control_plane.ports import AccessKeys, Accounts, AsyncInvocations, CodeStore, Fleet, Registry, Shells
 from control_plane.uploads import Uploads
 from runtime.access.sealing import KEY_BYTES, Box
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 Operation = Callable[[Request], Awaitable[Response]]
 UPDATE_ATTEMPTS_MAX: Final = 20
-FILTERED_PAGE: Final = 100
 
 
 class ApiSettings(Protocol):
@@ -78,29 +70,6 @@ def context(request: Request) -> Context:
     return cast("Context", request.app.state.context)
 
 
-async def filtered(
-    list_page: Callable[[Query], Awaitable[Page[T]]],
-    query: Query,
-    keep: Callable[[T], bool],
-    name: Callable[[T], str],
-) -> Page[T]:
-    """A page of those that are kept: as many are read as it takes to fill it. The token is the next one's name.
-
-    First as many as are asked for, which is enough where nothing is filtered out; then by the largest page.
-    """
-    limit = query.limit
-    kept: list[T] = []
-    while True:
-        page = await list_page(query)
-        for item in filter(keep, page.items):
-            if len(kept) == limit:
-                return Page(tuple(kept), name(item))
-            kept.append(item)
-        if not page.next_token:
-            return Page(tuple(kept))
-        query = replace(query, next_token=page.next_token, limit=max(limit, FILTERED_PAGE))
-
-
 async def updated(attempt: Callable[[], Awaitable[T]]) -> T:
     """A read-change-write that another one may overtake: tried again with what that one has written."""
     for _ in range(UPDATE_ATTEMPTS_MAX - 1):
@@ -109,3 +78,17 @@ async def updated(attempt: Callable[[], Awaitable[T]]) -> T:
         except ConcurrentUpdate:
             continue
     return await attempt()
+
+
+async def deleted(
+    request: Request, read: Callable[[], Awaitable[M]], delete: Callable[[M], Awaitable[None]]
+) -> Response:
+    """What is there is read, is the one that the client means, and is deleted: that one or none."""
+
+    async def attempt() -> None:
+        stored = await read()
+        wire.check_match(request, stored)
+        await delete(stored)
+
+    await updated(attempt)
+    return wire.no_content()

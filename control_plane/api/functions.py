@@ -14,7 +14,7 @@ from starlette.responses import Response
 from control_plane import registry_auth
 from control_plane.api import wire
 from control_plane.api.auth import CODE_PATH
-from control_plane.api.context import Context, context, updated
+from control_plane.api.context import Context, context, deleted, updated
 from control_plane.api.presigned import presigned
 from control_plane.api.uploads import uploaded
 from control_plane.environments import needs_one
@@ -77,14 +77,11 @@ async def update(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     registry = context(request).registry
     service, name = wire.service_name(request), wire.path_name(request, "function")
-
-    async def attempt() -> None:
-        stored = await registry.get_function(service, name)
-        wire.check_match(request, stored)
-        await registry.delete_function(service, name, based_on=stored)
-
-    await updated(attempt)
-    return wire.no_content()
+    return await deleted(
+        request,
+        lambda: registry.get_function(service, name),
+        lambda stored: registry.delete_function(service, name, based_on=stored),
+    )
 
 
 async def list_all(request: Request) -> Response:

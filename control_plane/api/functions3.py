@@ -12,8 +12,9 @@ from starlette.responses import Response
 from control_plane import registry_auth
 from control_plane.api import fc3, functions, services, shapes3, tags_v2, wire
 from control_plane.api.auth import check_service
-from control_plane.api.context import Context, context, filtered, updated
+from control_plane.api.context import Context, context, deleted, updated
 from control_plane.errors import AlreadyExists, InvalidArgument
+from control_plane.listing import filtered
 from control_plane.model import Function, Service
 from control_plane.registry.keys import fc3_name, fc3_split
 
@@ -75,15 +76,10 @@ async def delete(request: Request) -> Response:
     """A function that has its service to itself takes its aliases, its versions and the service along."""
     registry = context(request).registry
     service, name = wire.service_name(request), wire.path_name(request, "function")
-
-    async def attempt() -> None:
-        stored = await registry.get_function(service, name)
-        wire.check_match(request, stored)
-        remove = registry.delete_function_with_service if service == name else registry.delete_function
-        await remove(service, name, based_on=stored)
-
-    await updated(attempt)
-    return wire.no_content()
+    remove = registry.delete_function_with_service if service == name else registry.delete_function
+    return await deleted(
+        request, lambda: registry.get_function(service, name), lambda stored: remove(service, name, based_on=stored)
+    )
 
 
 async def list_all(request: Request) -> Response:

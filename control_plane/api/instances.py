@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from control_plane.api import fc3, wire
 from control_plane.api.context import context
-from control_plane.ports import InstanceView
+from control_plane.fleet_views import InstanceView
 from runtime.contract import LATEST, InstanceState
 
 

@@ -11,10 +11,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from control_plane.fleet_views import InstanceView, PoolView, ProvisionStatus
+from control_plane.listing import all_items
 from control_plane.model import QualifiedFunction
-from control_plane.node_views import PoolView
-from control_plane.ports import Fleet, InstanceView, ProvisionStatus, Query, Registry
-from runtime.contract import NodeInfo
+from control_plane.ports import Fleet, Registry
+from runtime.node_contract import NodeInfo
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _PAGE: Final = 1000
@@ -25,14 +26,10 @@ Provisioned = Sequence[tuple[QualifiedFunction, ProvisionStatus]]
 
 
 async def render(registry: Registry, fleet: Fleet) -> bytes:
-    statuses: list[tuple[QualifiedFunction, ProvisionStatus]] = []
-    token = ""
-    while True:
-        page = await registry.list_provision(Query(limit=_PAGE, next_token=token))
-        statuses += [(target, fleet.provision_status(target, config)) for target, config in page.items]
-        token = page.next_token
-        if not token:
-            break
+    statuses = [
+        (target, fleet.provision_status(target, config))
+        async for target, config in all_items(registry.list_provision, _PAGE)
+    ]
     collectors = CollectorRegistry(auto_describe=False)
     collectors.register(_Snapshot(statuses, fleet.all_instances(), fleet.node()))
     collectors.register(_PoolsSnapshot(fleet.pools()))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from control_plane.api import wire
 from control_plane.api.context import context
-from control_plane.node_views import NodeView
+from control_plane.fleet_views import NodeView
 
 
 async def nodes(request: Request) -> Response:

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from control_plane.api import fc3, provision, wire
 from control_plane.api.context import Context, context
 from control_plane.errors import InvalidArgument
+from control_plane.listing import Query
 from control_plane.model import QualifiedFunction, Setting
-from control_plane.ports import Query
 from control_plane.registry.keys import fc3_split
 from provision.config import ProvisionConfig
 

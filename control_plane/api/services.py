@@ -10,7 +10,8 @@ from starlette.responses import Response
 from control_plane import nas
 from control_plane.api import wire
 from control_plane.api.auth import check_service
-from control_plane.api.context import context, filtered, updated
+from control_plane.api.context import context, deleted, updated
+from control_plane.listing import filtered
 from control_plane.model import Service
 
 READ_ONLY: Final = frozenset({"serviceId", "tags", "vpcIds", "createdTime", "lastModifiedTime"})
@@ -47,14 +48,11 @@ async def update(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     registry, name = context(request).registry, wire.service_name(request)
-
-    async def attempt() -> None:
-        stored = await registry.get_service(name)
-        wire.check_match(request, stored)
-        await registry.delete_service(name, based_on=stored)
-
-    await updated(attempt)
-    return wire.no_content()
+    return await deleted(
+        request,
+        lambda: registry.get_service(name),
+        lambda stored: registry.delete_service(name, based_on=stored),
+    )
 
 
 async def list_all(request: Request) -> Response:

@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from control_plane.api import fc3, wire
 from control_plane.api.auth import check_service
-from control_plane.api.context import Context, Operation, context, filtered
+from control_plane.api.context import Context, Operation, context
 from control_plane.errors import InvalidArgument, RequestError
+from control_plane.listing import Query, filtered
 from control_plane.model import Count, Noun, QualifiedFunction, Setting
-from control_plane.ports import Query
 from control_plane.registry.keys import fc3_split
 from runtime.async_invocation import destinations
 
@@ -129,22 +129,14 @@ async def list_on_demand(request: Request) -> Response:
     if prefix and not "services/".startswith(prefix[:9]):
         raise InvalidArgument(f"prefix is '{wire.shorten(prefix)}': must begin with services/")
     service = prefix.removeprefix("services/").partition("/")[0].partition(".")[0] if len(prefix) > 9 else ""
-    found: list[dict[str, Any]] = []
-    start, token = query.start_key, ""
-    whole = Query(limit=wire.LIST_LIMIT_MAX, prefix=service, next_token=query.next_token)
-    while True:
-        page = await at.registry.list_settings(Setting.ON_DEMAND, whole)
-        for target, values in page.items:
-            resource = _resource(target)
-            if not resource.startswith(prefix) or resource < start:
-                continue
-            if len(found) == query.limit:
-                token = f"{target.service_name}/{target.qualifier}/{target.function_name}"
-                break
-            found.append(_shown(at, request, Setting.ON_DEMAND, target, values))
-        if token or not page.next_token:
-            return wire.reply({"configs": found, **({"nextToken": token} if token else {})})
-        whole = Query(limit=wire.LIST_LIMIT_MAX, prefix=service, next_token=page.next_token)
+    page = await filtered(
+        lambda query: at.registry.list_settings(Setting.ON_DEMAND, query),
+        Query(prefix=service, limit=query.limit, next_token=query.next_token),
+        lambda item: (resource := _resource(item[0])).startswith(prefix) and resource >= query.start_key,
+        _token,
+    )
+    found = [_shown(at, request, Setting.ON_DEMAND, target, values) for target, values in page.items]
+    return wire.listing("configs", page, found)
 
 
 async def list_stateful(request: Request) -> Response:
@@ -154,7 +146,7 @@ async def list_stateful(request: Request) -> Response:
         lambda query: registry.list_settings(Setting.ASYNC_INVOKE, query),
         wire.list_query(request),
         lambda item: item[1].get("statefulInvocation") is True,
-        lambda item: f"{item[0].service_name}/{item[0].qualifier}/{item[0].function_name}",
+        _token,
     )
     names = [
         {"serviceName": of.service_name, "functionName": of.function_name, "qualifier": of.qualifier}
@@ -178,6 +170,11 @@ def _narrowed(request: Request) -> tuple[str, str]:
         return wire.service_name(request), wire.path_name(request, "function")
     name = request.query_params.get("functionName", "")
     return fc3_split(name) if name else ("", "")
+
+
+def _token(listed: tuple[QualifiedFunction, Any]) -> str:
+    target, _ = listed
+    return f"{target.service_name}/{target.qualifier}/{target.function_name}"
 
 
 def _resource(target: QualifiedFunction) -> str:

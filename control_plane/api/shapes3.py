@@ -12,7 +12,7 @@ from typing import Any, Final
 from control_plane.errors import InvalidArgument
 from control_plane.model import Function, Service
 from control_plane.registry_auth import masked
-from runtime.contract import CodeEnvironment
+from runtime.node_contract import CodeEnvironment
 
 SERVICE_FIELDS: Final = (
     "role",

@@ -18,8 +18,8 @@ from control_plane.api.context import Context, context
 from control_plane.api.functions import stored_code
 from control_plane.api.presigned import is_good
 from control_plane.errors import InvalidArgument, RequestError
+from control_plane.listing import Query
 from control_plane.model import QualifiedFunction
-from control_plane.ports import Query
 from runtime.contract import LATEST, InstanceState
 
 _ENVIRONMENT_WAIT_S_MAX = 60

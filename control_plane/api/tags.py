@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import wire
-from control_plane.api.context import Context, context, filtered, updated
+from control_plane.api.context import Context, context, updated
 from control_plane.errors import InvalidArgument
+from control_plane.listing import filtered
 from control_plane.model import Service
 
 TAGS_MAX = 20  # of one resource, as FC has it

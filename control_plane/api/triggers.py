@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import fc3, wire
-from control_plane.api.context import Context, context, updated
+from control_plane.api.context import Context, context, deleted, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import Trigger
 from runtime.contract import LATEST, PROXY_PREFIX
@@ -64,14 +64,11 @@ async def delete(request: Request) -> Response:
     registry = context(request).registry
     service, function = _function(request)
     name = wire.path_name(request, "trigger")
-
-    async def attempt() -> None:
-        stored = await registry.get_trigger(service, function, name)
-        wire.check_match(request, stored)
-        await registry.delete_trigger(service, function, name, based_on=stored)
-
-    await updated(attempt)
-    return wire.no_content()
+    return await deleted(
+        request,
+        lambda: registry.get_trigger(service, function, name),
+        lambda stored: registry.delete_trigger(service, function, name, based_on=stored),
+    )
 
 
 async def list_all(request: Request) -> Response:

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.errors import EntityTooLarge, InvalidArgument, PreconditionFailed
+from control_plane.listing import Page, Query
 from control_plane.model import Noun, QualifiedFunction
-from control_plane.ports import Page, Query
 from runtime.contract import LATEST
 
 N = TypeVar("N", bound=Noun)

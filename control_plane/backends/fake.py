@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from control_plane.backends.watchers import Watchers
 from control_plane.errors import LaunchRefused, NoRoom, NotFound, Unavailable
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class FakeBackend:
         self.away = False
         self.pools_out: set[str] = set()  # pools without room
         self.launched_total = 0
-        self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
+        self._watchers = Watchers()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the port -----------------------------------------------------------------------------------------------------
@@ -96,15 +98,9 @@ class FakeBackend:
 
     async def watch(self) -> AsyncIterator[InstanceStatus]:
         self._reach()
-        queue: asyncio.Queue[InstanceStatus | None] = asyncio.Queue()
-        for status in self.statuses.values():
-            queue.put_nowait(status)
-        self._watchers.add(queue)
-        try:
-            while (status_or_end := await queue.get()) is not None:
+        with self._watchers.joined(self.statuses.values()) as told:
+            while (status_or_end := await told.get()) is not None:
                 yield status_or_end
-        finally:
-            self._watchers.discard(queue)
         raise Unavailable("the fake backend is away")
 
     async def samples(self) -> Sequence[InstanceSample]:
@@ -137,8 +133,7 @@ class FakeBackend:
     def go_away(self) -> None:
         """Break every watch; calls raise Unavailable until `come_back`."""
         self.away = True
-        for queue in self._watchers:
-            queue.put_nowait(None)
+        self._watchers.cut_off()
 
     def come_back(self) -> None:
         self.away = False
@@ -159,8 +154,7 @@ class FakeBackend:
 
     def _tell(self, status: InstanceStatus) -> None:
         self.statuses[status.instance_id] = status
-        for queue in self._watchers:
-            queue.put_nowait(status)
+        self._watchers.tell(status)
 
     def _reach(self) -> None:
         if self.away:

@@ -17,8 +17,8 @@ from control_plane.errors import (
     Unavailable,
 )
 from control_plane.ports import Shell
-from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.node.client import NodeClient, NodeError, NodeUnavailable
+from runtime.node_contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.shell import ShellOrder
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import heapq
 import math
 from collections.abc import Iterable
 
-from control_plane.fleet.usage import VersionKey
+from runtime.contract import VersionKey
 
 
 class Attention:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from control_plane.fleet.usage import VersionKey
-from runtime.contract import InstanceRecord
+from runtime.contract import InstanceRecord, VersionKey
 
 FIRST_WAIT_S = 1.0
 # A launch that failed ten times will hardly succeed in the next minutes; five minutes is what Kubernetes waits too.

@@ -41,7 +41,7 @@ def census(records: Iterable[InstanceRecord]) -> Census:
     launched = []
     for record in records:
         is_ready = record.state is InstanceState.READY
-        if not is_ready and record.state not in (InstanceState.LAUNCHING, InstanceState.INITIALIZING):
+        if not record.state.is_live:
             continue
         revisions.add(LEAVING if record.reclaim_at_s else record.revision)
         if record.kind is Kind.ON_DEMAND:

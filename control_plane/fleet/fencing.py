@@ -9,22 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from control_plane.errors import Unavailable
 from control_plane.fleet.memories import MemoryStore
 from control_plane.fleet.records import RedisRecordStore
 from control_plane.leadership import TERM_KEY, Leadership
 from control_plane.ports import Backend
-from runtime.contract import (
-    FEED_KEY,
-    FEED_LENGTH_MAX,
-    INSTANCES_KEY,
-    InstanceSample,
-    InstanceStatus,
-    LaunchSpec,
-    NodeInfo,
-)
+from control_plane.reaching import reaching_the_store
+from runtime.contract import FEED_KEY, FEED_LENGTH_MAX, INSTANCES_KEY
+from runtime.node_contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 # KEYS: term, records, feed. ARGV: term, length of the feed, then for each record its id and value; "" = is no more.
 # Gives 0, and does nothing, when another term has begun.
@@ -57,10 +50,8 @@ class FencedRecordStore(RedisRecordStore):
         for name, value in values.items():
             words += (name, value)
         keys = [TERM_KEY, INSTANCES_KEY, FEED_KEY]
-        try:
+        with reaching_the_store():
             written = await cast("Awaitable[Any]", self._script(keys=keys, args=words))
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         if not written:
             raise Unavailable(f"term {self._term()} is over: another control plane leads")
 

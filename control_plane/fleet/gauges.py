@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from provision.decide import MetricSample
-from runtime.contract import InstanceRecord, InstanceSample, InstanceState, Kind
+from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.node_contract import InstanceSample
 
 # What an instance's sample says about which metric of FC's.
 SAMPLED: Final = {

@@ -1,40 +1,38 @@
 """Keeps the instances that should exist: carries plans out, follows what becomes of each, repairs after crashes.
 
 Two doors only: `follow` listens to the backend, `settle` is called by the autoscaler for each function version. An
-instance's record is durable before the backend hears of it, and goes only when the instance has ended. Records change
-under one lock, so that what gateways read is what is known here.
+instance's record is durable before the backend hears of it, and goes only when the instance has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from control_plane.errors import LaunchRefused, NoRoom, StokeError, Unavailable
 from control_plane.fleet.backoff import Setbacks
-from control_plane.fleet.census import EMPTY, Census, census, hindrance
-from control_plane.fleet.holdings import Holdings
+from control_plane.fleet.census import hindrance
 from control_plane.fleet.launch_times import LaunchTimes
 from control_plane.fleet.new_records import drained, new_record
 from control_plane.fleet.placement import Placed, anywhere
 from control_plane.fleet.plan import NOTHING, Plan, Unit, Want, is_settled, plan
 from control_plane.fleet.pooling import Pooling
+from control_plane.fleet.record_book import RecordBook
 from control_plane.fleet.records import RecordStore
-from control_plane.fleet.usage import UsageBook, VersionKey
-from control_plane.node_views import PoolView
+from control_plane.fleet.table import oldest_first
+from control_plane.fleet.usage import UsageBook
+from control_plane.fleet_views import PoolView
 from control_plane.ports import Backend, Clock
-from runtime.contract import TRANSITIONS, InstanceRecord, InstanceState, InstanceStatus, Kind, LaunchSpec
+from runtime.contract import TRANSITIONS, InstanceRecord, InstanceState, Kind, VersionKey, version_key
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 log = logging.getLogger(__name__)
 
 RECONNECT_S = 0.2
 DRAIN_CHECK_S = 0.1
-LIVE = (InstanceState.LAUNCHING, InstanceState.INITIALIZING, InstanceState.READY)
 
 MakeSpec = Callable[[str], LaunchSpec]  # instance id -> spec
 Places = Callable[[int], Sequence[Placed]]  # for so many more, or for as many as fit now
@@ -65,75 +63,42 @@ class FleetKeeper:
         pooling: Pooling | None = None,
     ) -> None:
         self._backend = backend
-        self._store = records
+        self._book = RecordBook(records, clock)
+        self.table = self._book.table
+        self.holdings = self.table.holdings
         self._usage = usage
         self._clock = clock
         self._new_id = new_id
         self._limits = limits
         self._on_change = on_change
         self.pooling = pooling or Pooling(None, limits.drain_timeout_s, limits.stop_grace_s)
-        self._records: dict[str, InstanceRecord] = {}
-        self._by_version: defaultdict[VersionKey, set[str]] = defaultdict(set)  # those that have any
-        self._counted: dict[VersionKey, Census] = {}  # of those that did not change since
-        self._moved: set[VersionKey] = set()
         self._setbacks = Setbacks()
         self._unconfirmed: set[str] = set()  # launch() has not answered yet
         self._tasks: set[asyncio.Task[None]] = set()
-        self._doubtful: set[str] = set()  # written, but whether it arrived is not known
-        self._writing = asyncio.Lock()
         self.launch_times = LaunchTimes()
-        self.holdings = Holdings()
         self.connected = asyncio.Event()
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def records(self, key: VersionKey | None = None) -> list[InstanceRecord]:
         """The records of one function version, or all; the oldest first."""
-        ids: Iterable[str] = self._records if key is None else self._by_version.get(key, ())
-        return sorted((self._records[i] for i in ids), key=lambda r: (r.launched_at_s, r.instance_id))
-
-    def _of(self, key: VersionKey) -> Iterable[InstanceRecord]:
-        return (self._records[i] for i in self._by_version.get(key, ()))
+        return oldest_first(self.table.values() if key is None else self.table.of(key))
 
     def is_off_pools(self, key: VersionKey, want: Want) -> bool:
         """Its instances are shared out between pools otherwise than they should be, or wait for a place."""
-        return self.pooling.is_off(self._of(key), want)
+        return self.pooling.is_off(self.table.of(key), want)
 
     def pools(self) -> list[PoolView]:
-        return self.pooling.views(self._records.values(), self._clock.utc_s())
-
-    def versions(self) -> set[VersionKey]:
-        """The function versions that have instances."""
-        return set(self._by_version)
-
-    def census(self, key: VersionKey) -> Census:
-        """How many live instances a function version has."""
-        counted = self._counted.get(key)
-        if counted is None:
-            ids = self._by_version.get(key)
-            counted = self._counted[key] = census(self._records[i] for i in ids) if ids else EMPTY
-        return counted
-
-    def has_instances(self) -> bool:
-        return bool(self._records)
+        return self.pooling.views(self.table.values(), self._clock.utc_s())
 
     def idle_until(self, key: VersionKey, want: Want) -> float:
         """When the next on-demand instance has been idle for too long, if none is used until then; UTC seconds."""
         idle = (unit.idle_since_s for unit in self.units(key) if unit.kind is Kind.ON_DEMAND)
         return min(idle, default=math.inf) + want.on_demand_idle_s
 
-    def moved(self) -> set[VersionKey]:
-        """The function versions whose instances are not as they were at the last call."""
-        moved, self._moved = self._moved, set()
-        return moved
-
-    def version_of(self, instance_id: str) -> VersionKey | None:
-        record = self._records.get(instance_id)
-        return None if record is None else self._key(record)
-
     def current_error(self, key: VersionKey) -> str:
         """Why the last launch failed, "" once one has succeeded since; else what is in the way of those under way."""
-        return self._setbacks.of(key).error or self.pooling.error(key) or hindrance(self._of(key))
+        return self._setbacks.of(key).error or self.pooling.error(key) or hindrance(self.table.of(key))
 
     def units(self, key: VersionKey) -> list[Unit]:
         """The live instances of a function version, as planning sees them."""
@@ -148,7 +113,7 @@ class FleetKeeper:
                 idle_since_s=max(record.ready_at_s, self._usage.last_used_s(record.instance_id)),
             )
             for record in self.records(key)
-            if record.state in LIVE
+            if record.state.is_live
         ]
 
     # -- deciding and doing -----------------------------------------------------------------------------------------
@@ -159,11 +124,11 @@ class FleetKeeper:
         Raises:
             Unavailable: the store is away; nothing was begun that is not recorded.
         """
-        if is_settled(want, self.census(key)) and not self.pooling.is_off(self._of(key), want):
+        if is_settled(want, self.table.census(key)) and not self.pooling.is_off(self.table.of(key), want):
             self.pooling.nothing_is_missing(key)
             return NOTHING
-        async with self._writing:
-            units = self.pooling.seen(self.units(key), self._records, want)
+        async with self._book.changing:
+            units = self.pooling.seen(self.units(key), self.table, want)
             allowed = self._launches_max(key, want, units)
             todo = plan(replace(want, launches_max=allowed, room=want.launches_max), units)
             if not todo:
@@ -171,12 +136,12 @@ class FleetKeeper:
             kinds = [Kind.PROVISIONED] * todo.launch_provisioned + [Kind.ON_DEMAND] * todo.launch_on_demand
             # Asked for under the lock, with what others have been given since `launches_max` was reckoned.
             found = places(len(kinds)) if kinds else ()
-            pools = self.pooling.pick(key, units, self._records, want.now, min(len(kinds), len(found)))
+            pools = self.pooling.pick(key, units, self.table, want.now, min(len(kinds), len(found)))
             each = zip(kinds, found, pools, strict=False)
             new = [new_record(self._new_id(), key, want, kind, place, pool) for kind, place, pool in each]
-            relabelled = [replace(self._records[i], kind=kind) for i, kind in todo.relabel]
-            draining = [drained(self._records[i], want.now, why) for i, why in todo.drain]
-            await self._put([*new, *relabelled, *draining])
+            relabelled = [replace(self.table[i], kind=kind) for i, kind in todo.relabel]
+            draining = [drained(self.table[i], want.now, why) for i, why in todo.drain]
+            await self._book.put([*new, *relabelled, *draining])
         if not new and not relabelled and not draining:
             return todo
         log.info(
@@ -220,24 +185,27 @@ class FleetKeeper:
         deadline_s = self._clock.monotonic_s() + timeout_s
         while record.ready_at_s and not self._usage.is_drained(instance_id) and self._clock.monotonic_s() < deadline_s:
             await self._clock.sleep(DRAIN_CHECK_S)
-            if instance_id not in self._records:
+            if instance_id not in self.table:
                 return
-        while instance_id in self._records:
+        while instance_id in self.table:
             try:
                 await self._backend.stop(instance_id, self._limits.stop_grace_s)
                 return
             except Unavailable:
                 await self._clock.sleep(RECONNECT_S)
 
+    async def repair(self) -> None:
+        """Make the store agree with what is known here, where a lost answer left it open. Raises Unavailable."""
+        await self._book.repair()
+
     # -- following the backend --------------------------------------------------------------------------------------
 
     async def adopt(self) -> None:
         """Load the records that an earlier control plane has left. Raises Unavailable."""
-        for record in sorted(await self._store.load(), key=lambda r: r.ready_at_s):
-            self._keep(record)
+        for record in await self._book.load():
             if record.ready_at_s:
-                self.launch_times.note(self._key(record), record.launched_at_s, record.ready_at_s)
-        log.info("fleet.adopted instances=%d", len(self._records))
+                self.launch_times.note(version_key(record), record.launched_at_s, record.ready_at_s)
+        log.info("fleet.adopted instances=%d", len(self.table))
 
     async def follow(self) -> None:
         """Follow the backend for ever; after each loss of connection compare everything anew."""
@@ -259,14 +227,14 @@ class FleetKeeper:
     async def _compare(self, statuses: Iterable[InstanceStatus]) -> None:
         """What the backend has against what is recorded: neither may have what the other knows nothing of."""
         known = {status.instance_id: status for status in statuses}
-        for instance_id in [i for i in self._records if i not in known and i not in self._unconfirmed]:
+        for instance_id in [i for i in self.table if i not in known and i not in self._unconfirmed]:
             await self._ended(instance_id, InstanceState.STOPPED, "unknown to its node")
         for status in known.values():
-            if status.instance_id not in self._records:
+            if status.instance_id not in self.table:
                 await self._discard(status)
                 continue
             await self._heard(status)
-            record = self._records.get(status.instance_id)
+            record = self.table.get(status.instance_id)
             if record is not None and record.state is InstanceState.DRAINING:
                 self._spawn(self._drain(record))
 
@@ -278,9 +246,9 @@ class FleetKeeper:
             await self._backend.stop(status.instance_id, self._limits.stop_grace_s)
 
     async def _heard(self, status: InstanceStatus) -> None:
-        if self.pooling.tells_of_reclaim(status, self._records.get(status.instance_id)):
+        if self.pooling.tells_of_reclaim(status, self.table.get(status.instance_id)):
             await self._reclaimed(status)
-        record = self._records.get(status.instance_id)
+        record = self.table.get(status.instance_id)
         if record is None:
             await self._discard(status)  # a launch that arrived after its record was given up
         elif status.state.is_final:
@@ -292,22 +260,22 @@ class FleetKeeper:
         elif status.state is record.state is InstanceState.LAUNCHING and status.reason != record.reason:
             self.pooling.waits(status, self._clock.utc_s())
             # How far an image is: for who looks, not for the store.
-            self._keep(replace(record, reason=status.reason, is_hindered=status.is_hindered))
+            self.table.put(replace(record, reason=status.reason, is_hindered=status.is_hindered))
 
     async def _reclaimed(self, status: InstanceStatus) -> None:
-        async with self._writing:
-            record = self._records.get(status.instance_id)
+        async with self._book.changing:
+            record = self.table.get(status.instance_id)
             if record is None:
                 return
             self.pooling.noticed(record)
             changed = replace(record, reclaim_at_s=status.reclaim_at_s)
-            await self._insist(lambda: self._put([changed]))
+            await self._book.must_put(changed)
         log.warning("instance.reclaim instance=%s at_s=%.0f", record.instance_id, status.reclaim_at_s)
-        self._on_change(self._key(record))
+        self._on_change(version_key(record))
 
     async def _advanced(self, instance_id: str, status: InstanceStatus) -> None:
-        async with self._writing:
-            record = self._records.get(instance_id)
+        async with self._book.changing:
+            record = self.table.get(instance_id)
             if record is None or status.state not in TRANSITIONS[record.state]:
                 return
             changed = replace(
@@ -317,108 +285,50 @@ class FleetKeeper:
             if status.state is InstanceState.READY:
                 now = self._clock.utc_s()
                 changed = replace(changed, ready_at_s=now)
-                self._setbacks.launched(self._key(record))
+                self._setbacks.launched(version_key(record))
                 self.pooling.has_room(record)
-                self.launch_times.note(self._key(record), record.launched_at_s, now)
+                self.launch_times.note(version_key(record), record.launched_at_s, now)
                 log.info("instance.ready instance=%s seconds=%.3f", instance_id, now - record.launched_at_s)
-                await self._insist(lambda: self._put([changed]))
+                await self._book.must_put(changed)
             else:
-                self._keep(changed)  # only READY matters to gateways: the steps before it need no durable write
-        self._on_change(self._key(record))
+                self.table.put(changed)  # only READY matters to gateways: the steps before it need no durable write
+        self._on_change(version_key(record))
 
     async def _is_taken_away(self, instance_id: str, reason: str) -> None:
         """The backend ends it, and it was not told to from here (its node is emptied): it takes nothing new."""
-        async with self._writing:
-            record = self._records.get(instance_id)
-            if record is None or record.state not in LIVE:
+        async with self._book.changing:
+            record = self.table.get(instance_id)
+            if record is None or not record.state.is_live:
                 return
             draining = drained(record, self._clock.utc_s(), reason or "its backend ends it")
-            await self._insist(lambda: self._put([draining]))
+            await self._book.must_put(draining)
         log.info("instance.taken_away instance=%s reason=%s", instance_id, reason)
         self._spawn(self._drain(draining))
-        self._on_change(self._key(record))
+        self._on_change(version_key(record))
 
     async def _ended(self, instance_id: str, state: InstanceState, reason: str) -> None:
-        async with self._writing:
-            record = self._records.get(instance_id)
+        async with self._book.changing:
+            record = self.table.get(instance_id)
             if record is None:
                 return
             if state is InstanceState.FAILED:
                 self.holdings.doubted |= bool(record.device)
-                key = self._key(record)
-                self._setbacks.failed(key, record, self._of(key), self._clock.utc_s(), reason)
-                await self._tell(record, reason)
+                key = version_key(record)
+                self._setbacks.failed(key, record, self.table.of(key), self._clock.utc_s(), reason)
+                if record.state.is_starting:
+                    await self._book.tell_failed(record, reason)
             if state is InstanceState.FAILED or record.state is not InstanceState.DRAINING:
                 log.warning("instance.ended instance=%s state=%s reason=%s", instance_id, state, reason)
-            await self._insist(lambda: self._store.remove([instance_id]))
-            self._drop(record)
+            await self._book.must_remove(instance_id)
+            self._usage.forget_instance(instance_id)
+            self.pooling.forget(instance_id)
         try:
             await self._backend.forget(instance_id)
         except StokeError:
             log.debug("instance.forget_later instance=%s", instance_id)  # `_compare` will find and forget it
-        self._on_change(self._key(record))
+        self._on_change(version_key(record))
 
-    async def _tell(self, record: InstanceRecord, reason: str) -> None:
-        """Those who wait for a function that cannot be started are to hear why; if not now, from the next one that
-        fails."""
-        if record.state in (InstanceState.LAUNCHING, InstanceState.INITIALIZING):
-            with contextlib.suppress(Unavailable):
-                await self._store.tell(replace(record, state=InstanceState.FAILED, reason=reason))
-
-    # -- the table --------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _key(record: InstanceRecord) -> VersionKey:
-        return (record.service, record.version, record.function)
-
-    async def _put(self, records: list[InstanceRecord]) -> None:
-        try:
-            await self._store.put(records)
-        except Unavailable:
-            self._doubtful.update(record.instance_id for record in records)
-            raise
-        for record in records:
-            self._keep(record)
-
-    async def repair(self) -> None:
-        """Make the store agree with what is known here, where a lost answer left it open. Raises Unavailable."""
-        if not self._doubtful:
-            return
-        async with self._writing:
-            await self._store.put([self._records[i] for i in self._doubtful if i in self._records])
-            await self._store.remove([i for i in self._doubtful if i not in self._records])
-            self._doubtful.clear()
-
-    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Do what has already happened outside until it is recorded."""
-        while True:
-            try:
-                return await write()
-            except Unavailable:
-                await self._clock.sleep(RECONNECT_S)
-
-    def _keep(self, record: InstanceRecord) -> None:
-        key = self._key(record)
-        if record.instance_id not in self._records:
-            self.holdings.put(record)
-        self._records[record.instance_id] = record
-        self._by_version[key].add(record.instance_id)
-        self._count_again(key)
-
-    def _drop(self, record: InstanceRecord) -> None:
-        key = self._key(record)
-        if self._records.pop(record.instance_id, None) is not None:
-            self.holdings.drop(record)
-        self._by_version[key].discard(record.instance_id)
-        if not self._by_version[key]:
-            del self._by_version[key]
-        self._count_again(key)
-        self._usage.forget_instance(record.instance_id)
-        self.pooling.forget(record.instance_id)
-
-    def _count_again(self, key: VersionKey) -> None:
-        self._counted.pop(key, None)
-        self._moved.add(key)
+    # -- what is under way ------------------------------------------------------------------------------------------
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

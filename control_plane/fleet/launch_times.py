@@ -10,7 +10,7 @@ from collections import deque
 from statistics import median
 from typing import Final
 
-from control_plane.fleet.usage import VersionKey
+from runtime.contract import VersionKey
 
 # Few enough that new code or a warmer cache shows after some launches; odd, so that one slow launch is never a median.
 RECENT_MAX: Final = 9

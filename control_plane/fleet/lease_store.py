@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from control_plane.errors import Unavailable
 from control_plane.fleet.leases import Batch
+from control_plane.reaching import reaching_the_store
 from runtime.contract import FEED_KEY, FEED_LENGTH_MAX
 from runtime.leasing import LEASE_ORDER_KEY, LEASE_RENEWALS_KEY, LEASEHOLDERS_KEY, LEASES_KEY, Grants, Holder
 
@@ -75,15 +74,13 @@ class RedisLeaseStore:
         self._write: Any = redis.register_script(WRITE)
 
     async def begin(self) -> Left:
-        try:
+        with reaching_the_store():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hincrby(LEASE_ORDER_KEY, "term", 1)
                 pipe.hget(LEASE_ORDER_KEY, "epoch")
                 pipe.hgetall(LEASES_KEY)
                 pipe.hgetall(LEASEHOLDERS_KEY)
                 term, epoch, grants, holders = await pipe.execute()
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         return Left(
             int(term),
             int(epoch or 0),
@@ -96,25 +93,19 @@ class RedisLeaseStore:
         for name, value in (*batch.grants, *batch.holders):
             words += (name, "" if value is None else value.to_json())
         keys = [LEASE_ORDER_KEY, LEASES_KEY, LEASEHOLDERS_KEY, FEED_KEY]
-        try:
+        with reaching_the_store():
             answer = await cast("Awaitable[Any]", self._write(keys=keys, args=words))
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         if int(answer) < 0:
             raise Superseded(f"term {term} is over")
 
     async def renewals(self) -> dict[str, str]:
-        try:
+        with reaching_the_store():
             found = await cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(LEASE_RENEWALS_KEY))
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         return {name.decode(): count.decode() for name, count in found.items()}
 
     async def drop_renewals(self, gateways: Collection[str]) -> None:
-        try:
+        with reaching_the_store():
             await self._redis.hdel(LEASE_RENEWALS_KEY, *gateways)
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
 
 
 class MemoryLeaseStore:
@@ -132,6 +123,10 @@ class MemoryLeaseStore:
         return Left(self.term, self.epoch, dict(self.grants), dict(self.holders))
 
     async def write(self, term: int, batch: Batch) -> None:
+        self.take(term, batch)
+
+    def take(self, term: int, batch: Batch) -> None:
+        """A write that arrives, late or again perhaps. Raises Superseded."""
         if term != self.term:
             raise Superseded(f"term {term} is over")
         if batch.first_epoch <= self.epoch:

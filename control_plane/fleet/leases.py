@@ -16,8 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from control_plane.fleet.sharing import Turns, share, split
-from control_plane.fleet.usage import VersionKey
-from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.contract import InstanceRecord, InstanceState, Kind, VersionKey, version_key
 from runtime.leasing import Asked, Grants, Holder, LeaseReport
 
 # One that was not heard for so long cannot be asked to give anything up in time: the others share the rest.
@@ -97,7 +96,7 @@ class LeaseBook:
             return set()
         known.sequence, known.heard_at_s, known.inside = report.sequence, now_s, report.inside
         told = [Asked.from_dict(values) for values in report.asked]
-        known.asked = {(each.service, each.version, each.function): each for each in told}
+        known.asked = {version_key(each): each for each in told}
         for lot in self._lots.values():
             _confirm(lot, report.gateway, report.epoch)
         return {key for key, each in known.asked.items() if each.waiting or each.background} | self.unsettled
@@ -128,7 +127,7 @@ class LeaseBook:
             self._dirty.add(instance_id)
 
     def _put(self, record: InstanceRecord) -> None:
-        key = (record.service, record.version, record.function)
+        key = version_key(record)
         lot = self._lots.get(record.instance_id)
         if lot is None:
             lot = self._lots[record.instance_id] = Lot(record.instance_id, key, record.slots, False)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from control_plane.fleet.placement import Need, Taken
-from control_plane.fleet.usage import VersionKey
+from runtime.contract import VersionKey
 
 
 class Ledger:

@@ -19,7 +19,7 @@ from control_plane.fleet.usage import UsageBook
 from control_plane.fleet.vitals import Vitals
 from control_plane.ports import Clock
 from runtime.contract import InstanceRecord
-from runtime.leasing import Holder, LeaseReport
+from runtime.leasing import Holder, LeaseQuestion, LeaseReport, LeaseWord
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,14 @@ class Lessor:
         self._heard: list[LeaseReport] = []
         self._whole = True
         self._term = 0
-        self._vitals = Vitals()
+        self._vitals = Vitals(0, 0.0)
         self.book = LeaseBook()
 
     async def begin(self) -> None:
         """Take over from an earlier lessor. Raises Unavailable."""
         left: Left = await self._store.begin()
         self._term = left.term
+        self._vitals = Vitals(left.term, self._clock.monotonic_s())
         self.book = LeaseBook(left.epoch, left.grants, left.holders)
         self._bury()
         self._tell_usage()
@@ -62,6 +63,19 @@ class Lessor:
     def hear(self, report: LeaseReport) -> None:
         self._heard.append(report)
         self._wake.set()
+
+    def vouch(self, question: LeaseQuestion) -> LeaseWord:
+        """The word that nobody gets the gateway's slots for a lease from now: whether the store is there or not, they
+        are given away here or by a later lessor, who knows to wait. Raises Unavailable: it cannot be given."""
+        known = self.book.holders.get(question.gateway)
+        if self._term == 0:
+            raise Unavailable("this control plane grants no slots: another one does, or none")
+        if known is None:
+            raise Unavailable(f"gateway {question.gateway!r}: it holds no slots, or is taken for gone")
+        if not self._vitals.asked(question, self._clock.monotonic_s()):
+            raise Unavailable(f"term {self._term} is over: gateway {question.gateway!r} knows {question.term}")
+        log.debug("lease.word gateway=%s count=%d term=%d", question.gateway, question.count, self._term)
+        return LeaseWord(question.gateway, question.count, self._term)
 
     def changed(self) -> None:
         """Instances have come, gone or changed their label; or a gateway may have ended."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from control_plane.errors import Unavailable
+from control_plane.reaching import reaching_the_store
 
 AUTOSCALER_KEY: Final = "stoke:autoscaler"
 SAVED_AT_ONCE_LEAST: Final = 100  # memories in one write; more than that are spread over the ticks until all are due
@@ -49,8 +48,47 @@ class Unsaved(Generic[Name]):
         return [name for name, since_s in oldest if now - since_s >= self._every_s]
 
     def saved(self, names: Iterable[Name]) -> None:
+        """Nothing of these is left to save."""
         for name in names:
             self._since_s.pop(name, None)
+
+
+class MemoryBook(Generic[Name]):
+    """Who has a memory that the store is to have, and who had one that it need not have any more."""
+
+    def __init__(self, store: MemoryStore, every_s: float, tick_s: float) -> None:
+        self._store = store
+        self._left: dict[str, str] | None = None  # by an earlier control plane; None = not read yet
+        self._unsaved: Unsaved[Name] = Unsaved(every_s, tick_s)
+        self._gone: set[str] = set()
+
+    async def load(self) -> None:
+        """Read what an earlier control plane has left, the first time. Raises Unavailable."""
+        if self._left is None:
+            self._left = await self._store.load()
+
+    def take(self, names: Collection[Name]) -> dict[str, str]:
+        """What was left of all there are, by their names as text; it is there once, and of others it is dropped."""
+        left, self._left = self._left or {}, {}
+        self._gone |= left.keys() - {str(name) for name in names}
+        return left
+
+    def changed(self, name: Name, now: float) -> None:
+        self._unsaved.note(name, now)
+
+    def forget(self, names: Collection[Name]) -> None:
+        """They are no more, and take no turn from those that are."""
+        self._gone |= {str(name) for name in names}
+        self._unsaved.saved(names)
+
+    async def save(self, now: float, at_once: Collection[Name], text_of: Callable[[Name], str]) -> None:
+        """These at once, the rest in turn. Raises Unavailable: what is not saved stays due."""
+        names = {*at_once, *self._unsaved.due(now)}
+        memories = {str(name): text_of(name) for name in names}
+        if memories or self._gone:
+            await self._store.save(memories, self._gone - memories.keys())
+        self._gone.clear()
+        self._unsaved.saved(names)
 
 
 class RedisMemoryStore:
@@ -58,25 +96,21 @@ class RedisMemoryStore:
         self._redis = redis
 
     async def load(self) -> dict[str, str]:
-        try:
+        with reaching_the_store():
             values: dict[Any, Any] = await self._redis.hgetall(AUTOSCALER_KEY)
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         return {name.decode(): value.decode() for name, value in values.items()}
 
     async def save(self, memories: Mapping[str, str], gone: Collection[str] = ()) -> None:
         if not memories and not gone:
             return
         changed: dict[Any, Any] = dict(memories)
-        try:
+        with reaching_the_store():
             async with self._redis.pipeline(transaction=True) as pipe:
                 if changed:
                     pipe.hset(AUTOSCALER_KEY, mapping=changed)
                 if gone:
                     pipe.hdel(AUTOSCALER_KEY, *gone)
                 await pipe.execute()
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
 
 
 class InProcessMemoryStore:

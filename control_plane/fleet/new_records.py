@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from control_plane.fleet.placement import Placed
 from control_plane.fleet.plan import Want
-from control_plane.fleet.usage import VersionKey
-from runtime.contract import InstanceRecord, InstanceState, Kind
+from runtime.contract import InstanceRecord, InstanceState, Kind, VersionKey
 
 
 def new_record(

@@ -28,7 +28,7 @@ from control_plane.fleet.families import (
     is_at_least,
 )
 from control_plane.fleet.stranding import Outlook
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 # A card sold as 16 GB tells of 15 GiB, and FC's sizes are those it is sold by: who asks for little more than there is
 # of a device gets all of it.

@@ -25,8 +25,6 @@ from dataclasses import dataclass, field
 from control_plane.fleet.census import Census
 from runtime.contract import InstanceState, Kind
 
-STARTING = (InstanceState.LAUNCHING, InstanceState.INITIALIZING)
-
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -45,7 +43,7 @@ class Unit:
 
     @property
     def is_starting(self) -> bool:
-        return self.state in STARTING
+        return self.state.is_starting
 
     @property
     def is_ready(self) -> bool:

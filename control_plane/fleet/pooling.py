@@ -15,13 +15,12 @@ from dataclasses import replace
 from control_plane.backends.pools import Pools
 from control_plane.fleet.plan import Unit, Want
 from control_plane.fleet.pools import Member, Stock, choose, leaving_order, on_reclaim, rebalance
-from control_plane.fleet.usage import VersionKey
-from control_plane.node_views import PoolView
-from runtime.contract import InstanceRecord, InstanceState, InstanceStatus, Kind
+from control_plane.fleet_views import PoolView
+from runtime.contract import InstanceRecord, InstanceState, Kind, VersionKey
+from runtime.node_contract import InstanceStatus
 
 log = logging.getLogger(__name__)
 
-LIVE = (InstanceState.LAUNCHING, InstanceState.INITIALIZING, InstanceState.READY)
 RECLAIMED = "its machine is being reclaimed"
 MOVES = "its pool has more than its share"
 
@@ -76,7 +75,7 @@ class Pooling:
         """The notice is new. One that is taken back is not believed: its instance is being replaced already."""
         return (
             record is not None
-            and record.state in LIVE
+            and record.state.is_live
             and not status.state.is_final
             and bool(status.reclaim_at_s)
             and status.reclaim_at_s != record.reclaim_at_s
@@ -191,7 +190,7 @@ class Pooling:
 
 
 def _stays(record: InstanceRecord) -> bool:
-    return record.state in LIVE and not record.reclaim_at_s
+    return record.state.is_live and not record.reclaim_at_s
 
 
 def _member(record: InstanceRecord) -> Member:

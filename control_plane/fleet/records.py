@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from control_plane.errors import Unavailable
+from control_plane.reaching import reaching_the_store
 from runtime.contract import FEED_KEY, FEED_LENGTH_MAX, INSTANCES_KEY, InstanceRecord
 
 
@@ -32,10 +31,8 @@ class RedisRecordStore:
         self._redis = redis
 
     async def load(self) -> list[InstanceRecord]:
-        try:
+        with reaching_the_store():
             values = await self._redis.hvals(INSTANCES_KEY)
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
         return [InstanceRecord.from_json(value) for value in values]
 
     async def put(self, records: Iterable[InstanceRecord]) -> None:
@@ -46,17 +43,15 @@ class RedisRecordStore:
 
     async def tell(self, failed: InstanceRecord) -> None:
         entry: dict[Any, Any] = {"key": INSTANCES_KEY, "field": failed.instance_id, "value": failed.to_json()}
-        try:
+        with reaching_the_store():
             await self._redis.xadd(FEED_KEY, entry, maxlen=FEED_LENGTH_MAX, approximate=True)
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
 
     async def _write(self, values: dict[str, str]) -> None:
         if not values:
             return
         kept: dict[Any, Any] = {name: value for name, value in values.items() if value}
         gone = [name for name, value in values.items() if not value]
-        try:
+        with reaching_the_store():
             async with self._redis.pipeline(transaction=True) as pipe:
                 if kept:
                     pipe.hset(INSTANCES_KEY, mapping=kept)
@@ -66,8 +61,6 @@ class RedisRecordStore:
                     entry: dict[Any, Any] = {"key": INSTANCES_KEY, "field": name, "value": value}
                     pipe.xadd(FEED_KEY, entry, maxlen=FEED_LENGTH_MAX, approximate=True)
                 await pipe.execute()
-        except RedisError as error:
-            raise Unavailable(f"the store cannot be reached: {error}") from error
 
 
 class MemoryRecordStore:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from runtime.contract import FunctionUsage, UsageReport
+from runtime.contract import FunctionUsage, UsageReport, VersionKey, version_key
 
 # A gateway reports at least every 5 s; one that has missed three is not waited for any more.
 GATEWAY_SILENT_S = 15.0
-
-VersionKey = tuple[str, str, str]  # service, version, function
 
 
 class Observation(NamedTuple):
@@ -78,7 +76,7 @@ class UsageBook:
         seen = set()
         before = gateway.busy
         for usage in (FunctionUsage.from_dict(values) for values in report.functions):
-            key = (usage.service, usage.version, usage.function)
+            key = version_key(usage)
             seen.add(key)
             self._add(gateway, key, usage, report.interval_s)
             if usage.queued:

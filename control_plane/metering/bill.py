@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from control_plane.fleet.usage import VersionKey
 from control_plane.metering.meter import Amounts, Line
 from control_plane.metering.prices import Prices
 from control_plane.metering.store import Counted
+from runtime.contract import VersionKey
 
 COST_DIGITS = 6
 

@@ -15,7 +15,6 @@ from statistics import median
 from typing import Any, Final
 
 from control_plane.errors import NotFound, Unavailable
-from control_plane.fleet.usage import VersionKey
 from control_plane.metering.bill import bill
 from control_plane.metering.meter import Batch, Meter, Size
 from control_plane.metering.prices import Prices
@@ -24,7 +23,8 @@ from control_plane.metering.recorder import Recorder
 from control_plane.metering.store import By, Counted, UsageStore
 from control_plane.ports import Clock, Recorded, Registry
 from control_plane.registry.launching import gpu_memory_mib
-from runtime.contract import FunctionUsage, InstanceRecord, InstanceState, Kind, LaunchSpec, UsageReport
+from runtime.contract import FunctionUsage, InstanceRecord, InstanceState, Kind, UsageReport, VersionKey, version_key
+from runtime.node_contract import LaunchSpec
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +76,12 @@ class UsageAccounts:
         self._shards = [_Shard(Meter(counted_until_ms.get(n), shards[n])) for n in range(SHARDS)]
 
     def saw(self, record: InstanceRecord, now_s: float) -> None:
-        shard = self._shard((record.service, record.version, record.function))
+        shard = self._shard(version_key(record))
         self._living[record.instance_id] = shard
         shard.meter.saw(record, now_s)
         is_fresh = record.state is InstanceState.READY and now_s - record.ready_at_s < self._saved_every_s
         if is_fresh and record.instance_id not in self._ready:
-            key = (record.service, record.version, record.function)
+            key = version_key(record)
             shard.recorder.launched(key, record.ready_at_s, record.ready_at_s - record.launched_at_s)
             self._ready.add(record.instance_id)
 
@@ -94,7 +94,7 @@ class UsageAccounts:
     def launching(self, spec: LaunchSpec) -> None:
         """What the instances of this revision are given from now on."""
         size = Size(round(spec.cpu * 1000), spec.memory_mib, spec.gpu_memory_mib)
-        key = (spec.service, spec.version, spec.function)
+        key = version_key(spec)
         self._shard(key).meter.sized(key, spec.revision, size)
 
     def heard(self, report: UsageReport) -> None:
@@ -102,7 +102,7 @@ class UsageAccounts:
         now_s = self._clock.utc_s()
         for values in report.functions:
             usage = FunctionUsage.from_dict(values)
-            key = (usage.service, usage.version, usage.function)
+            key = version_key(usage)
             shard = self._shard(key)
             shard.meter.served(key, Kind.PROVISIONED, usage.served_provisioned, now_s)
             shard.meter.served(key, Kind.ON_DEMAND, usage.served_on_demand, now_s)

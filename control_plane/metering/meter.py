@@ -10,8 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from control_plane.fleet.usage import VersionKey
-from runtime.contract import InstanceRecord, Kind
+from runtime.contract import InstanceRecord, Kind, VersionKey, version_key
 
 HOUR_S: Final = 3600
 HOUR_MS: Final = HOUR_S * 1000
@@ -116,7 +115,7 @@ class Meter:
     def saw(self, record: InstanceRecord, now_s: float) -> None:
         """A record as it is now. Its first time begins at its launch, or at what is counted already."""
         now_ms = _ms(now_s)
-        group = _Group((record.service, record.version, record.function), record.kind, record.revision)
+        group = _Group(version_key(record), record.kind, record.revision)
         before = self._living.get(record.instance_id)
         if before == group:
             return

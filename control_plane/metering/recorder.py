@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from control_plane.fleet.usage import VersionKey
+from runtime.contract import VersionKey
 
 SLOTS_PER_S: Final = 10
 SLOTS_MAX: Final = 6000  # kept of a function version while the store is away: ten minutes

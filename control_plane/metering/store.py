@@ -12,12 +12,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from control_plane.errors import Unavailable
-from control_plane.fleet.usage import VersionKey
 from control_plane.metering.meter import HOUR_S, Amounts, Batch, Line, Size
-from runtime.contract import Kind
+from control_plane.reaching import reaching_the_store
+from runtime.contract import Kind, VersionKey
 
 UNTIL_KEY: Final = "stoke:usage:until"
 SIZES_KEY: Final = "stoke:usage:sizes"
@@ -95,11 +93,9 @@ class UsageStore:
 
     async def load(self) -> tuple[dict[int, int], dict[tuple[VersionKey, str], Size]]:
         """Until when (ms) all of each shard was counted, and the sizes of the revisions that lived then."""
-        try:
+        with reaching_the_store():
             until: dict[Any, Any] = await self._redis.hgetall(UNTIL_KEY)
             sizes: dict[Any, Any] = await self._redis.hgetall(SIZES_KEY)
-        except RedisError as error:
-            raise _away(error) from error
         known = {_revision_of(name.decode()): Size(*json.loads(value)) for name, value in sizes.items()}
         return {int(shard): int(ms) for shard, ms in until.items()}, known
 
@@ -107,10 +103,8 @@ class UsageStore:
         """Write a batch down; once, however often it is sent. Not None: refused, as somebody else has counted until
         that time (ms)."""
         command = json.dumps(_command(shard, batch, self.kept), separators=(",", ":"))
-        try:
+        with reaching_the_store():
             answer: Any = await self._redis.eval(_WRITE, 2, UNTIL_KEY, SIZES_KEY, command)
-        except RedisError as error:
-            raise _away(error) from error
         return None if answer == b"ok" else int(answer or 0)
 
     async def read(self, by: By, since_s: float, until_s: float, wanted: VersionKey = ("", "", "")) -> Counted:
@@ -120,13 +114,11 @@ class UsageStore:
         begins = range(first, int(until_s) + 1, by.length_s)
         for at in range(0, len(begins), HASHES_AT_ONCE):
             some = begins[at : at + HASHES_AT_ONCE]
-            try:
+            with reaching_the_store():
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for begin_s in some:
                         pipe.hgetall(_hash_key(by, begin_s))
                     answers: list[dict[bytes, bytes]] = await pipe.execute()
-            except RedisError as error:
-                raise _away(error) from error
             for begin_s, values in zip(some, answers, strict=True):
                 _take_in(counted, begin_s, values, wanted)
         return counted
@@ -136,10 +128,8 @@ class UsageStore:
         entries: list[bytes] = []
         start = str(int(since_s * 1000))
         while True:
-            try:
+            with reaching_the_store():
                 page: Any = await self._redis.xrange(_stream_key(key), min=start, count=ENTRIES_AT_ONCE)
-            except RedisError as error:
-                raise _away(error) from error
             entries += [fields[b"e"] for _, fields in page]
             if len(page) < ENTRIES_AT_ONCE:
                 return entries
@@ -219,7 +209,3 @@ def _revision_name(key: VersionKey, revision: str) -> str:
 def _revision_of(name: str) -> tuple[VersionKey, str]:
     service, version, function, revision = name.split("/", 3)
     return (service, version, function), revision
-
-
-def _away(error: RedisError) -> Unavailable:
-    return Unavailable(f"the store cannot be reached: {error}")

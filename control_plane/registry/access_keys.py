@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from control_plane.errors import AlreadyExists, InvalidArgument, NotFound, PlatformError
-from control_plane.ports import NewAccessKey, Page, Query
+from control_plane.listing import Page, Query
+from control_plane.ports import NewAccessKey
 from control_plane.registry import keys
 from control_plane.registry.base import span
 from control_plane.registry.transaction import Reader, Store, Transaction

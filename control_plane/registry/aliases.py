@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from control_plane.errors import AlreadyExists, InvalidArgument
-from control_plane.model import Alias, Function, Service
-from control_plane.ports import Page, Query
+from control_plane.listing import Page, Query
+from control_plane.model import Alias
 from control_plane.registry import keys
 from control_plane.registry.base import (
     RegistryBase,
@@ -15,6 +15,7 @@ from control_plane.registry.base import (
     find_alias,
     find_service,
     find_version,
+    find_with_service,
 )
 from control_plane.registry.dropping import drop_alias
 from control_plane.registry.routes import alias_route
@@ -84,19 +85,11 @@ class Aliases(RegistryBase):
         """Routes say how many on-demand instances a version may have, and an alias that moves takes its word along."""
         for function in await functions_with_on_demand(transaction, service, next(iter(moved))):
             for version in sorted(versions):
-                owner, record = await transaction.get(
-                    keys.service(service, version), keys.function(service, version, function)
-                )
-                if owner is None or record is None:
+                found = await find_with_service(transaction, service, version, function)
+                if found is None:
                     continue
                 on_demand_max = await find_on_demand_max(transaction, service, version, function, moved=moved)
-                self._write_function_route(
-                    transaction,
-                    Function.model_validate_json(record),
-                    version,
-                    Service.model_validate_json(owner),
-                    on_demand_max,
-                )
+                self._write_function_route(transaction, found[0], version, found[1], on_demand_max)
 
 
 def _write(transaction: Transaction, service: str, alias: Alias) -> None:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from control_plane.errors import ConcurrentUpdate, NotFound
+from control_plane.listing import Page, Query
 from control_plane.model import Alias, Function, Noun, Service, Trigger, Version
-from control_plane.ports import Page, Query, RegistryListener
+from control_plane.ports import RegistryListener
 from control_plane.registry import keys, routes
 from control_plane.registry.transaction import Reader, Span, Store, Transaction
 from runtime.contract import LATEST, function_field
@@ -135,6 +136,14 @@ async def find_service(reader: Reader, name: str, version: str = LATEST) -> Serv
     if record is None:
         raise no_version(name, version)
     return Service.model_validate_json(record)
+
+
+async def find_with_service(reader: Reader, service: str, version: str, name: str) -> tuple[Function, Service] | None:
+    """A function version with its service as it was then; None if either is gone."""
+    owner, record = await reader.get(keys.service(service, version), keys.function(service, version, name))
+    if owner is None or record is None:
+        return None
+    return Function.model_validate_json(record), Service.model_validate_json(owner)
 
 
 async def find_function(reader: Reader, service: str, name: str, version: str = LATEST) -> Function:

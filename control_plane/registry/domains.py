@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from control_plane.errors import InvalidArgument, RequestError
+from control_plane.listing import Page, Query
 from control_plane.model import CustomDomain
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_function, find_version_id
 from control_plane.registry.routes import domain_route

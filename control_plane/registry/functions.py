@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from control_plane.errors import AlreadyExists, NotEmpty
+from control_plane.listing import Page, Query
 from control_plane.model import Function, Service
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import (
     RegistryBase,
@@ -15,6 +15,7 @@ from control_plane.registry.base import (
     find_function,
     find_service,
     find_version_id,
+    find_with_service,
 )
 from control_plane.registry.dropping import drop_function
 from control_plane.registry.settings import find_on_demand_max
@@ -73,16 +74,14 @@ class Functions(RegistryBase):
             stored = await find_function(transaction, service, name)
             members = await transaction.names(keys.versions(service))
             for version in (LATEST, *map(keys.version_id, members)):
-                owner, record = await transaction.get(
-                    keys.service(service, version), keys.function(service, version, name)
-                )
-                if owner is None or record is None:
+                found = await find_with_service(transaction, service, version, name)
+                if found is None:
                     continue
-                function = Function.model_validate_json(record)
+                function, owner = found
                 new = function.model_copy(update={"invocation_restriction": restriction})
                 transaction.put(keys.function(service, version, name), dump(new))
                 on_demand_max = await find_on_demand_max(transaction, service, version, name)
-                self._write_function_route(transaction, new, version, Service.model_validate_json(owner), on_demand_max)
+                self._write_function_route(transaction, new, version, owner, on_demand_max)
             return stored.model_copy(update={"invocation_restriction": restriction})
 
         return await self._change(plan)

@@ -9,8 +9,8 @@ from control_plane import nas
 from control_plane.model import Function, HealthCheckConfig, Service
 from control_plane.registry.routes import common_headers
 from control_plane.stoke_fields import function_traffic as function_settings
-from runtime.contract import LaunchSpec
 from runtime.mounts import to_dicts
+from runtime.node_contract import LaunchSpec
 
 # A GPU function that names no gpuMemorySize gets a whole card: some FC clients cannot send the field.
 CARD_MEMORY_MIB: Final = {

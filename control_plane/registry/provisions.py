@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from control_plane.errors import ConcurrentUpdate, InvalidArgument, RequestError
+from control_plane.listing import Page, Query
 from control_plane.model import QualifiedFunction, Setting
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, find_function, find_version_id, is_version
 from control_plane.registry.transaction import Transaction

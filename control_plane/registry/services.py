@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from control_plane.errors import AlreadyExists, NotEmpty
+from control_plane.listing import Page, Query
 from control_plane.model import Function, Service
 from control_plane.nas import given
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version_id
 from control_plane.registry.dropping import drop_service

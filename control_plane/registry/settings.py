@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from control_plane.errors import InvalidArgument
-from control_plane.model import Alias, Function, QualifiedFunction, Service, Setting
-from control_plane.ports import Page, Query
+from control_plane.listing import Page, Query
+from control_plane.model import Alias, QualifiedFunction, Setting
 from control_plane.registry import keys
 from control_plane.registry.async_routes import async_route
-from control_plane.registry.base import AFTER_ALL, RegistryBase, find_function, find_version_id, is_version
+from control_plane.registry.base import (
+    AFTER_ALL,
+    RegistryBase,
+    find_function,
+    find_version_id,
+    find_with_service,
+    is_version,
+)
 from control_plane.registry.transaction import Reader, Span, Transaction
 from runtime.contract import LATEST, async_field
 
@@ -79,19 +86,13 @@ class Settings(RegistryBase):
         self, transaction: Transaction, target: QualifiedFunction, version: str, maximum: int | None
     ) -> None:
         service, function = target.service_name, target.function_name
-        owner, record = await transaction.get(keys.service(service, version), keys.function(service, version, function))
-        if owner is None or record is None:
+        found = await find_with_service(transaction, service, version, function)
+        if found is None:
             return  # its function went before it: no route to change
         on_demand_max = await find_on_demand_max(
             transaction, service, version, function, changed={target.qualifier: maximum}
         )
-        self._write_function_route(
-            transaction,
-            Function.model_validate_json(record),
-            version,
-            Service.model_validate_json(owner),
-            on_demand_max,
-        )
+        self._write_function_route(transaction, found[0], version, found[1], on_demand_max)
 
 
 async def find_on_demand_max(

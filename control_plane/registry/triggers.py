@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from control_plane.errors import AlreadyExists
+from control_plane.listing import Page, Query
 from control_plane.model import Trigger
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import (
     RegistryBase,

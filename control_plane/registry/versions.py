@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from control_plane.errors import InUse
+from control_plane.listing import Page, Query
 from control_plane.model import Alias, Function, Service, Version
-from control_plane.ports import Page, Query
 from control_plane.registry import keys
 from control_plane.registry.base import RegistryBase, check_unchanged, dump, find_service, find_version
 from control_plane.registry.dropping import drop_version

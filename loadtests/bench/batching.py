@@ -24,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -37,6 +37,7 @@ import yaml
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.path import pin
 from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, cpu_s, find_program, running, start_nginx, wait_for
+from loadtests.bench.rounds import write
 from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
 from loadtests.onnx_graph import write_mlp
@@ -86,8 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="stoke-b-", ignore_cleanup_errors=True) as folder:
         model = found_model(options.model, Path(folder))
         result = run(Path(folder), model, options.connections, options.rounds, options.seconds, binary=options.binary)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 
@@ -113,33 +113,68 @@ def run(
     singles = 0  # requests that came one at a time
     with start_model(folder, model, connections) as (port, path, pid):
         asked = as_bytes(row, statistics_of(port, path)["name"]) if binary else as_json(row)
-
-        def asking(count: int, span_s: float) -> Seen:
-            return measure(load, port, path + asked.path, count, span_s, LOAD_CORE, asked.body, headers=asked.headers)
-
+        sides = Sides(load, opened, row, port, path, pid, asked)
         for number in range(rounds + 1):  # the first warms up, and does not count
-            span_s = seconds if number else min(1.0, seconds)
-            loop = {size: looped(opened, row, size, span_s / len(sizes)) for size in sizes}
-            before_s, runs_before = cpu_s(pid), runs_so_far(port, path)
-            many = asking(connections, span_s)
-            used_s, runs = cpu_s(pid) - before_s, runs_so_far(port, path)
-            run_s = {
-                size: (count - before[0], in_s - before[1])
-                for size, (count, in_s) in runs.items()
-                if count > (before := runs_before.get(size, (0, 0.0)))[0]
-            }
-            one = asking(1, span_s / 2)
-            singles += one.requests
-            if many.failed or one.failed:
-                raise SystemExit(f"{many.failed + one.failed} requests failed: nothing to compare")
-            alone_ms = 1000 * p50_s(opened, row, span_s / 2)
-            if number:
-                rows = {size: each[0] for size, each in loop.items()}
-                cpu_us = {size: each[1] for size, each in loop.items()}
-                each_us = 1e6 * used_s / many.requests
-                measured.append(Round(rows, cpu_us, many.requests_per_s, each_us, run_s, alone_ms, one.p50_ms))
+            found, alone = sides.measured(sizes, connections, seconds if number else min(1.0, seconds))
+            singles += alone
+            measured += [found] if number else []
     batches = batches_in(folder / "data")
     batches[1] = batches.get(1, 0) - singles
+    return {
+        "model": model.name,
+        "model_bytes": model.stat().st_size,
+        "connections": connections,
+        "request_bytes": len(asked.body),
+        "nginx_p50_ms": _through_nginx_p50_ms(folder, load, asked, seconds),  # None: there is no nginx
+        **summary(measured, batches),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is compared: the loop over a session in this process, and the instance that is asked over HTTP."""
+
+    load: Load
+    opened: Opened
+    row: dict[str, Any]
+    port: int
+    path: str
+    pid: int
+    asked: Asked
+
+    def measured(self, sizes: Sequence[int], connections: int, span_s: float) -> tuple[Round, int]:
+        """One round, and how many of its requests came one at a time."""
+        loop = {size: looped(self.opened, self.row, size, span_s / len(sizes)) for size in sizes}
+        before_s, runs_before = cpu_s(self.pid), runs_so_far(self.port, self.path)
+        many = self._asking(connections, span_s)
+        used_s, runs = cpu_s(self.pid) - before_s, runs_so_far(self.port, self.path)
+        run_s = {
+            size: (count - before[0], in_s - before[1])
+            for size, (count, in_s) in runs.items()
+            if count > (before := runs_before.get(size, (0, 0.0)))[0]
+        }
+        one = self._asking(1, span_s / 2)
+        if many.failed or one.failed:
+            raise SystemExit(f"{many.failed + one.failed} requests failed: nothing to compare")
+        found = Round(
+            loop_rows_per_s={size: each[0] for size, each in loop.items()},
+            loop_cpu_us_per_row={size: each[1] for size, each in loop.items()},
+            requests_per_s=many.requests_per_s,
+            cpu_us_per_request=1e6 * used_s / many.requests,
+            run_s=run_s,
+            loop_p50_ms=1000 * p50_s(self.opened, self.row, span_s / 2),
+            request_p50_ms=one.p50_ms,
+        )
+        return found, one.requests
+
+    def _asking(self, connections: int, span_s: float) -> Seen:
+        path, asked = self.path + self.asked.path, self.asked
+        return measure(self.load, self.port, path, connections, span_s, LOAD_CORE, asked.body, headers=asked.headers)
+
+
+def summary(measured: Sequence[Round], batches: dict[int, int]) -> dict[str, Any]:
+    """Medians, and the instance's ratios to the loop; `batches` is how often it has run a batch of which size. Pure."""
+    sizes = measured[0].loop_rows_per_s.keys()
     rates = {size: statistics.median(each.loop_rows_per_s[size] for each in measured) for size in sizes}
     loop_us = {size: statistics.median(each.loop_cpu_us_per_row[size] for each in measured) for size in sizes}
     requests_per_s = statistics.median(each.requests_per_s for each in measured)
@@ -150,10 +185,6 @@ def run(
     same_s = _taken({size: size / rate for size, rate in rates.items()}, batches)
     same_us = _taken({size: size * us for size, us in loop_us.items()}, batches)
     return {
-        "model": model.name,
-        "model_bytes": model.stat().st_size,
-        "connections": connections,
-        "request_bytes": len(asked.body),
         "loop_rows_per_s": rates,
         "requests_per_s": requests_per_s,
         "loop_cpu_us_per_row": loop_us,
@@ -169,7 +200,6 @@ def run(
         "loop_p50_ms": statistics.median(each.loop_p50_ms for each in measured),
         "request_p50_ms": statistics.median(each.request_p50_ms for each in measured),
         "added_p50_ms": round(statistics.median(each.request_p50_ms - each.loop_p50_ms for each in measured), 3),
-        "nginx_p50_ms": _through_nginx_p50_ms(folder, load, asked, seconds),  # None: there is no nginx
         "rounds": [asdict(each) for each in measured],
     }
 

@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
-import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -37,6 +35,7 @@ from loadtests.bench.rivals import (
     start_nginx,
     wait_for,
 )
+from loadtests.bench.rounds import median_of, write
 
 BUSY: Final = 0.9
 GOAL_RATIO: Final = 0.6
@@ -77,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = f"--rounds {options.rounds} --seconds {options.seconds:g} --stream-mib {options.stream_mib}"
         parser.error(f"{given}: at least 1 round, above 0 s, 1 to 1024 MiB")
     result = run(options.rounds, options.seconds, options.stream_mib)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 
@@ -129,12 +127,15 @@ def summary(measured: dict[str, dict[str, list[Round]]]) -> dict[str, object]:
     ratios: dict[str, float | None] = {}
     notes: list[str] = []
     for case, by_name in measured.items():
-        medians = {name: _median(rounds) for name, rounds in by_name.items()}
+        medians = {name: median_of(rounds) for name, rounds in by_name.items()}
         ours, theirs = medians["gateway"], medians.get("nginx")
         ratios[case] = None if theirs is None else round(ours.mb_per_s / theirs.mb_per_s, 3)
         cases[case] = {
             "median": {name: dataclasses.asdict(each) for name, each in medians.items()},
-            "cpu_ratio_to_nginx": theirs and round(theirs.cpu_s_per_gib / ours.cpu_s_per_gib, 3),
+            # The kernel counts in hundredths of a second: a short round may have taken none.
+            "cpu_ratio_to_nginx": round(theirs.cpu_s_per_gib / ours.cpu_s_per_gib, 3)
+            if theirs is not None and ours.cpu_s_per_gib
+            else None,
             "rounds": {name: [dataclasses.asdict(each) for each in rounds] for name, rounds in by_name.items()},
         }
         notes += [
@@ -145,12 +146,6 @@ def summary(measured: dict[str, dict[str, list[Round]]]) -> dict[str, object]:
         if theirs is None:
             notes.append(f"{case}: nginx is not installed, nothing to compare with")
     return {"ratio_to_nginx": ratios, "cases": cases, "notes": notes}
-
-
-def _median(rounds: list[Round]) -> Round:
-    return Round(
-        *(statistics.median(getattr(each, field.name) for each in rounds) for field in dataclasses.fields(Round))
-    )
 
 
 def peak_mib(pid: int) -> float:

@@ -22,14 +22,17 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient, NodeUnavailable
+from runtime.node_contract import LaunchSpec
 
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 60.0
@@ -117,10 +120,7 @@ async def measure(function: Path, handler: str, rounds: int) -> Result:
         shutil.copytree(function, data / "code" / CODE, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(data / "code" / CODE, data / "code" / UNFORKED)
         (data / "code" / UNFORKED / "numpy").mkdir()
-        node = start_node(data)
-        client = NodeClient(data / "node.sock")
-        try:
-            await until_it_serves(client)
+        async with serving_node(data) as client:
             await client.prepare("python3")
             result = Result(function.name, [], [], [])
             for counted in (False, *[True] * rounds):  # the first round fills the page cache
@@ -132,11 +132,6 @@ async def measure(function: Path, handler: str, rounds: int) -> Result:
                     result.fresh_s.append(fresh_s)
                     result.bare_s.append(bare_s)
             return result
-        finally:
-            await client.shutdown(0.0)
-            await client.close()
-            node.send_signal(signal.SIGTERM)
-            node.wait(TIMEOUT_S)
 
 
 async def _launched(client: NodeClient, handler: str, code_sha256: str) -> float:
@@ -195,12 +190,27 @@ def _until_initialized(client: httpx.Client, server: subprocess.Popen[bytes]) ->
             return
 
 
-def start_node(data: Path) -> subprocess.Popen[bytes]:
+@asynccontextmanager
+async def serving_node(data: Path) -> AsyncIterator[NodeClient]:
+    """A node of its own, ended with its instances."""
+    node = _start_node(data)
+    client = NodeClient(data / "node.sock")
+    try:
+        await _until_it_serves(client)
+        yield client
+    finally:
+        await client.shutdown(0.0)
+        await client.close()
+        node.send_signal(signal.SIGTERM)
+        node.wait(TIMEOUT_S)
+
+
+def _start_node(data: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "runtime.node", "--data", str(data), "--socket", str(data / "node.sock")]
     return subprocess.Popen(command, env={**os.environ, "STOKE_LOG_LEVEL": "ERROR"})
 
 
-async def until_it_serves(client: NodeClient) -> None:
+async def _until_it_serves(client: NodeClient) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:

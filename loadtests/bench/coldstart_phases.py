@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import shutil
-import signal
 import statistics
 import tempfile
 import time
@@ -25,10 +24,11 @@ from typing import Any, Final
 
 import httpx
 
-from loadtests.bench.coldstart import ROOT, TIMEOUT_S, start_node, until_it_serves
+from loadtests.bench.coldstart import ROOT, TIMEOUT_S, serving_node
 from loadtests.onnx_graph import write_mlp
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 WAYS: Final = ("function's zygote", "plain zygote", "fresh interpreter")
 PHASES: Final = ("start_s", "import_s", "session_s", "first_run_s", "rest_s")
@@ -140,10 +140,7 @@ async def measure(function: str, rounds: int) -> dict[str, list[Launch]]:
     with tempfile.TemporaryDirectory(prefix="stoke-") as folder:
         data = Path(folder)
         plain, fresh = _put_code(function, data)
-        node = start_node(data)
-        client = NodeClient(data / "node.sock")
-        try:
-            await until_it_serves(client)
+        async with serving_node(data) as client:
             await client.prepare("python3")
             await _make_zygote(client, function, plain)
             found: dict[str, list[Launch]] = {way: [] for way in WAYS}
@@ -154,11 +151,6 @@ async def measure(function: str, rounds: int) -> dict[str, list[Launch]]:
                     if counted:
                         found[way].append(launch)
             return found
-        finally:
-            await client.shutdown(0.0)
-            await client.close()
-            node.send_signal(signal.SIGTERM)
-            node.wait(TIMEOUT_S)
 
 
 def _put_code(function: str, data: Path) -> tuple[str, str]:

@@ -24,9 +24,10 @@ from typing import Any, Final
 import httpx
 
 from loadtests.engine import IMAGE, running_engine, why_not
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient, NodeUnavailable
 from runtime.node.docker.asked import Containment, address_of, container_name, create_body
+from runtime.node_contract import LaunchSpec
 
 TIMEOUT_S: Final = 60.0
 CONNECT_EVERY_S: Final = 0.001

@@ -33,7 +33,8 @@ from control_plane.fleet.usage import UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.registry.memory import MemoryRegistry
 from provision.config import parse
-from runtime.contract import FunctionUsage, InstanceSample, LaunchSpec, UsageReport
+from runtime.contract import FunctionUsage, UsageReport
+from runtime.node_contract import InstanceSample, LaunchSpec
 
 FUNCTIONS_PER_SERVICE: Final = 100
 BEGAN_S: Final = 1_767_225_600.0  # 2026-01-01: which day it is decides nothing

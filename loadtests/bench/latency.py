@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import statistics
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from loadtests.bench.rivals import (
     start_nginx,
     wait_for,
 )
+from loadtests.bench.rounds import write
 from loadtests.bench.wire import SENT
 
 PER_S: Final = 1000.0
@@ -50,8 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = f"--rounds {options.rounds} --seconds {options.seconds:g} --per-s {options.per_s:g}"
         parser.error(f"{given}: at least 1 round, above 0 s, above 0 a second")
     result = run(options.rounds, options.seconds, options.per_s)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import random
 import sys
 import time
@@ -25,6 +24,7 @@ from typing import Final
 import uvloop
 
 from loadtests.bench.front import Front, front, path_of
+from loadtests.bench.rounds import write
 
 FUNCTION: Final = "slow"
 SLOTS: Final = 8
@@ -117,8 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seconds <= 0:
         parser.error(f"--seconds {options.seconds:g}: above 0 is allowed")
     result = uvloop.run(run(options.seconds))
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ import uvloop
 from redis.asyncio.client import PubSub
 
 from loadtests.bench.front import Front, front, path_of
+from loadtests.bench.rounds import write
 from runtime.contract import USAGE_CHANNEL, UsageReport
 
 PROMISED_MS: Final = 50.0
@@ -35,8 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: at least 1 is allowed")
     result = uvloop.run(run(options.rounds))
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks of interleaved rounds share: their options, and the median of rounds."""
+"""What benchmarks of interleaved rounds share: their options, the median of rounds, and where a result goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +25,15 @@ def measure_and_write(
     if options.rounds < 1 or options.seconds <= 0:
         parser.error(f"--rounds {options.rounds} --seconds {options.seconds:g}: at least 1 round, above 0 s")
     result = run(options.rounds, options.seconds)
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
+
+
+def write(result: Mapping[str, object], path: Path) -> None:
+    """Print it, and put it into a file, as JSON."""
+    text = json.dumps(result, indent=2)
+    path.write_text(text + "\n")
+    print(text)
 
 
 def median_of(rounds: Sequence[Round]) -> Round:

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
-import json
 import shutil
 import statistics
 import sys
@@ -28,6 +27,7 @@ from typing import Final
 from loadtests.bench.front import front, path_of
 from loadtests.bench.open_loop import Latency, measure
 from loadtests.bench.rivals import LOAD_CORE, Proxy, cpu_s, find_program, running, start_nginx, wait_for
+from loadtests.bench.rounds import write
 
 PER_S: Final = 250.0
 SMALL, LARGE = "small", "large"
@@ -74,8 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         result: dict[str, object] = {"skipped": "slowhttptest is not installed: Debian has it as a package"}
     else:
         result = asyncio.run(run(program, options.connections, options.rounds, options.seconds))
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    write(result, options.json)
     return 0
 
 

@@ -22,6 +22,13 @@ def _demand(moment: Moment) -> float:
     return moment.demand
 
 
+def _utilization(look: Look) -> float | None:
+    """Requests served ÷ slots over the last minute, so at most 1; None where there was nothing to serve them."""
+    served = look.mean(60.0, lambda moment: moment.in_flight)
+    slots = look.mean(60.0, lambda moment: float(moment.ready * look.slots))
+    return None if served is None or not slots else min(1.0, served / slots)
+
+
 def _bounded(count: int, least: int) -> int:
     return min(max(count, least), INSTANCES_MAX)
 
@@ -64,11 +71,9 @@ class FunctionComputeRule:
         return self._least
 
     def decide(self, look: Look) -> int:
-        served = look.mean(60.0, lambda moment: moment.in_flight)
-        slots = look.mean(60.0, lambda moment: float(moment.ready * look.slots))
-        if served is None or not slots:
+        metric = _utilization(look)
+        if metric is None:
             return look.target
-        metric = min(1.0, served / slots)
         if metric > self._target:
             return _bounded(_ceil(look.target * metric / self._target), self._least)
         less = self.part * look.target * (1.0 - metric / self._target)
@@ -171,11 +176,9 @@ class LambdaAlarms:
         return self._least
 
     def decide(self, look: Look) -> int:
-        served = look.mean(60.0, lambda moment: moment.in_flight)
-        slots = look.mean(60.0, lambda moment: float(moment.ready * look.slots))
-        if served is None or not slots:
+        metric = _utilization(look)
+        if metric is None:
             return look.target
-        metric = min(1.0, served / slots)
         self._above = self._above + 1 if metric > self._target else 0
         self._below = self._below + 1 if metric < self._target * self.down_part else 0
         if self._above >= self.up_minutes or self._below >= self.down_minutes:

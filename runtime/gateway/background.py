@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from runtime.async_invocation.records import Invocation, Queue
 from runtime.async_invocation.retry import Policy, is_too_old
 from runtime.async_invocation.store import AsyncStore, Backlog, Entry
+from runtime.contract import version_key
 from runtime.gateway.gate import Gate, Lease
 from runtime.gateway.sharing import part_of
 from runtime.gateway.worker import STORE_AWAY, UNKNOWN_S, Worker
@@ -171,7 +172,7 @@ class Feeder:
         self.all = all_of_them
         self.gateway = all_of_them.gateway
         self.queue = queue
-        self.key = (queue.service, queue.version, queue.function)
+        self.key = version_key(queue)
         self.in_hand: dict[str, None] = {}  # entry ids that this gateway works on
         self.arrivals = 0  # by this gateway's own clients
         self.waiting = 0  # in the queue, as last known

@@ -20,7 +20,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from runtime.contract import FEED_KEY, INSTANCES_KEY, ROUTES_KEY, USAGE_CHANNEL, UsageReport
-from runtime.leasing import LEASE_CHANNEL, LEASE_RENEWALS_KEY, LEASES_KEY, LEFT, LeaseReport
+from runtime.leasing import (
+    LEASE_CHANNEL,
+    LEASE_ORDER_KEY,
+    LEASE_RENEWALS_KEY,
+    LEASES_KEY,
+    LEFT,
+    LeaseReport,
+    renewal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -94,16 +102,20 @@ class Store:
         except (RedisError, TimeoutError) as error:
             raise ConnectionError(str(error)) from error
 
-    async def renew(self, count: int) -> None:
+    async def renew(self, count: int, term: int) -> int:
         """As `tenure.Renewals` has it."""
-        await self._say_renewed(str(count))
+        try:
+            async with self._client.pipeline(transaction=True) as transaction:
+                transaction.hset(LEASE_RENEWALS_KEY, self._gateway_id, renewal(count, term))
+                transaction.hget(LEASE_ORDER_KEY, "term")
+                _, newest = await transaction.execute()
+        except (RedisError, TimeoutError) as error:
+            raise ConnectionError(str(error)) from error
+        return int(newest or 0)
 
     async def leave(self) -> None:
-        await self._say_renewed(LEFT)
-
-    async def _say_renewed(self, what: str) -> None:
         try:
-            await self._client.hset(LEASE_RENEWALS_KEY, self._gateway_id, what)
+            await self._client.hset(LEASE_RENEWALS_KEY, self._gateway_id, LEFT)
         except (RedisError, TimeoutError) as error:
             raise ConnectionError(str(error)) from error
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from runtime.contract import VersionKey
 from runtime.gateway.gate import Gate
 from runtime.gateway.metrics import OUTLIER, UNREACHABLE, Level, Metrics
-from runtime.gateway.routes import VersionKey
 
 
 def figures(metrics: Metrics, gates: Mapping[VersionKey, Gate], held_back: Mapping[tuple[VersionKey, str], int]) -> str:

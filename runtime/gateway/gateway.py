@@ -14,7 +14,7 @@ from runtime.access.local import LocalKey
 from runtime.access.nonces import Nonces
 from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
-from runtime.contract import UsageReport
+from runtime.contract import UsageReport, VersionKey
 from runtime.gateway import answers
 from runtime.gateway.accept import Acceptance, is_async
 from runtime.gateway.api import ApiRequest
@@ -35,7 +35,7 @@ from runtime.gateway.refusal import Refusal, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
 from runtime.gateway.resolve import ApiAsk, DomainAsk, InvokeAsk, Names, TriggerAsk, ask
-from runtime.gateway.routes import Destination, Entrance, Routes, VersionKey
+from runtime.gateway.routes import Destination, Entrance, Routes
 from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.sharing import sharing_of
 from runtime.gateway.siblings import Siblings

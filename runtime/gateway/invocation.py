@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import time
-from asyncio import TimerHandle, get_running_loop
+from asyncio import get_running_loop
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
-from runtime.contract import (
-    HEADER_COLD_START,
-    HEADER_ERROR_TYPE,
-    HEADER_INSTANCE_ID,
-    HEADER_INVOCATION_DURATION,
-    HEADER_REQUEST_ID,
-    HEADER_SERVICE_VERSION,
-    HEADER_STATUS,
-    INITIALIZER_FAILED,
-)
-from runtime.gateway import answers, refusal
+from runtime.contract import HEADER_REQUEST_ID, INITIALIZER_FAILED
+from runtime.gateway import answer_lines, answers, refusal
 from runtime.gateway.access_log import Record
 from runtime.gateway.bucket import Bucket
 from runtime.gateway.gate import Full, Lease, Ticket
@@ -28,6 +19,7 @@ from runtime.gateway.passage import Passage
 from runtime.gateway.refusal import Refusal
 from runtime.gateway.relay import Relay
 from runtime.gateway.upstreams import Upstream
+from runtime.gateway.wait import Wait, turn_away
 from runtime.http.client import ClientConnection, ConnectionFailed, NotSent, ResponseMalformed
 from runtime.http.exchange import Exchange
 from runtime.http.fields import find
@@ -44,39 +36,22 @@ _SENT_MAX: Final = 3
 # What an instance has said before it was removed is here by then, unless the client is slow to take it.
 _LAST_WORDS_S: Final = 3.0
 
-# Header lines, encoded once; what differs from request to request is put in.
 _REQUEST_ID: Final = f"{HEADER_REQUEST_ID}: %b\r\n".encode()
-_TO_CLIENT: Final = f"{HEADER_REQUEST_ID}: %b\r\n{HEADER_INVOCATION_DURATION}: %d\r\n%b%b".encode()
-_COLD_START: Final = f"{HEADER_COLD_START}: true\r\n".encode()
-_FUNCTION_ERROR: Final = f"{HEADER_ERROR_TYPE}: UnhandledInvocationError\r\n".encode()
-_ERROR_TYPE: Final = HEADER_ERROR_TYPE.encode()
-_STATUS: Final = HEADER_STATUS.encode()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Invocation(Relay):
     """A request for a function. `trigger` is how it was asked for; None for InvokeFunction."""
 
-    # An instance's word on these does not count.
-    said_here: ClassVar = frozenset(
-        name.encode()
-        for name in (
-            HEADER_REQUEST_ID,
-            HEADER_INSTANCE_ID,
-            HEADER_INVOCATION_DURATION,
-            HEADER_SERVICE_VERSION,
-            HEADER_STATUS,
-        )
-    )
+    said_here: ClassVar = answer_lines.SAID_HERE
 
     # As in a relay: most requests change little of it.
     _lease: Lease | None = None
-    _ticket: Ticket | None = None
+    _wait: Wait | None = None
     _arrived_at_s = 0.0
     _begun_at_s = 0.0  # when it had a slot, the last time if it had several
     _cold_start = False
     _sent_times = 0
-    _patience: TimerHandle | None = None  # until it has waited as long as its claim allows
     _upstream: Upstream | None = None  # the instance that it was sent to last
 
     def __init__(
@@ -107,7 +82,7 @@ class Invocation(Relay):
             held_bytes = self.exchange.body_bytes
         outcome = self._gate.reserve(self, now_s, way.claim, held_bytes)
         if isinstance(outcome, Full):
-            self._turn_away(outcome.outrun, now_s)
+            turn_away(outcome.outrun, now_s)
             self.refuse(refusal.exhausted(outcome.why, outcome.retry_after_s))
             return
         self._take(outcome)
@@ -117,8 +92,9 @@ class Invocation(Relay):
     def granted(self, lease: Lease) -> None:
         """A slot is ours: after a wait, or at once."""
         gateway = self._gateway
-        if self._ticket is not None:
-            self._leave_queue()
+        if self._wait is not None:
+            self._wait.end()
+            self._wait = None
         self._lease = lease
         if lease.cold_start:
             self._cold_start = True
@@ -131,7 +107,7 @@ class Invocation(Relay):
         """The queue wait's time is over: for want of a slot, or because the function cannot be started."""
         reason = "" if self._gate.is_served else self._gate.last_failure
         if not reason:
-            self._give_up_waiting(self._gateway.settings.queue_wait_s)
+            self.give_up_waiting(self._gateway.settings.queue_wait_s)
         elif reason.startswith(INITIALIZER_FAILED):
             self._status = self._status_of_failure(502)
             self.give_up()
@@ -139,6 +115,10 @@ class Invocation(Relay):
                 answers.not_initialized(self.exchange, reason, self.request_id, status=self._status)
         else:
             self.refuse(refusal.not_started(reason))
+
+    def give_up_waiting(self, waited_s: float) -> None:
+        retry_after_s = self._gate.retry_after_s(monotonic())
+        self.refuse(refusal.exhausted(f"no instance became free within {waited_s:g} s", retry_after_s))
 
     def timed_out(self) -> None:
         """The function's time is over. Its answer would come to nobody, so the connection is cut."""
@@ -211,21 +191,16 @@ class Invocation(Relay):
             health.answered += 1
         else:
             self._gateway.upstreams.answered(self._held_upstream, response.status)
-        lines = _TO_CLIENT % (
-            self.request_id.encode(),
+        lines = answer_lines.of_request(
+            self.request_id,
             duration_ms,
             self._held_upstream.id_line,
             way.destination.response_headers,
+            self._cold_start,
         )
-        if self._cold_start:
-            lines += _COLD_START
         if way.trigger is not None:
             return response.status, lines
-        # InvokeFunction: a failed function is no failed call. Which kind of error it was, the instance may have said.
-        failed = response.status != 200 or find(response.fields, _STATUS) == b"404"
-        if failed and find(response.fields, _ERROR_TYPE) is None:
-            lines += _FUNCTION_ERROR
-        return 200, lines
+        return 200, lines + answer_lines.of_failure(response)
 
     def response_failed(self, error: ConnectionFailed) -> None:
         if self._answered:
@@ -256,9 +231,10 @@ class Invocation(Relay):
         if refusal is not None and refusal.is_platform_fault:
             usage.failed += 1
         self._count(refusal, now_s)
-        if self._ticket is not None:
-            self._gate.cancel(self._ticket, now_s)
-            self._leave_queue()
+        if self._wait is not None:
+            self._gate.cancel(self._wait.ticket, now_s)
+            self._wait.end()
+            self._wait = None
         self._return_lease(now_s)
 
     def write_refusal(self, refusal: Refusal) -> None:
@@ -324,31 +300,9 @@ class Invocation(Relay):
         if isinstance(outcome, Lease):
             self.granted(outcome)
             return
-        self._ticket = outcome
-        gateway, claim = self._gateway, self._way.claim
-        gateway.waiting.add(self)
-        if claim.wait_s_max < gateway.settings.queue_wait_s:
-            left_s = max(0.0, self._arrived_at_s + claim.wait_s_max - monotonic())
-            self._patience = get_running_loop().call_later(left_s, self._give_up_waiting, claim.wait_s_max)
-        gateway.reporter.soon()
-        self._turn_away(outcome.outrun, outcome.queued_at_s)
+        self._wait = Wait(self._gateway, self, outcome, self._arrived_at_s)
+        turn_away(outcome.outrun, outcome.queued_at_s)
         outcome.outrun = ()
-
-    def _leave_queue(self) -> None:
-        self._ticket = None
-        self._gateway.waiting.discard(self)
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _give_up_waiting(self, waited_s: float) -> None:
-        retry_after_s = self._gate.retry_after_s(monotonic())
-        self.refuse(refusal.exhausted(f"no instance became free within {waited_s:g} s", retry_after_s))
-
-    def _turn_away(self, outrun: tuple[Ticket, ...], now_s: float) -> None:
-        """Tell those that had to leave the queue, of this function or another, for this request."""
-        for ticket in outrun:
-            ticket.waiter.outrun(now_s)
 
     def _is_throttled(self, buckets: tuple[Bucket, ...], now_s: float) -> bool:
         """Whether a rate limit is reached; the request has its answer then."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from runtime.contract import VersionKey
 from runtime.gateway.gate import Gate
-from runtime.gateway.routes import VersionKey
 from runtime.leasing import Asked, Grants, Holder, LeaseReport
 
 
@@ -71,4 +71,5 @@ def make_lease_report(leases: Leases, holder: Holder, sequence: int, gates: Mapp
         asked=asked,
         host=holder.host,
         lease_s=holder.lease_s,
+        away_s=holder.away_s,
     )

@@ -18,14 +18,18 @@ from secrets import token_hex
 import uvloop
 
 from runtime import compiled
+from runtime.access.sealing import read_box
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
+from runtime.gateway.lease_term import LeaseTerm
+from runtime.gateway.lessor_line import LessorLine
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
 from runtime.gateway.tenure import Tenure, end_in_time
 from runtime.gateway.tls import read_certificate, tls_listener
 from runtime.http.listening import Listener
 from runtime.http.server import Server
 from runtime.http.tls import Certificate
+from runtime.leasing import LEASE_KEY_PURPOSE
 from runtime.processes import start_time
 
 log = logging.getLogger("runtime.gateway")
@@ -74,7 +78,7 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     store = Store(settings.store, with_leases=settings.shares, gateway_id=settings.id)
-    tenure = Tenure(settings.lease_s, store) if settings.lease_s else None
+    tenure = _tenure(settings, store) if settings.lease_s else None
     gateway = Gateway(loop, settings, store.publish, store.publish_lease)
     server = Server(loop, gateway.handle, settings.server_limits)
     work = [store.follow(gateway.news), gateway.reporter.run(), gateway.async_invocations.run()]
@@ -118,6 +122,15 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
         await tenure.leave()
     await store.close()
     log.info("stopped cut=%d", cut)
+
+
+def _tenure(settings: GatewaySettings, store: Store) -> Tenure:
+    """Raises ValueError or OSError: secret.key is none."""
+    lessors = None
+    if settings.word_s:
+        key = read_box(settings.secret_key_path).derive(LEASE_KEY_PURPOSE)
+        lessors = LessorLine(settings.control_plane, key)
+    return Tenure(LeaseTerm(settings.id, settings.lease_s, settings.word_s), store, lessors)
 
 
 async def _share(gateway: Gateway, tenure: Tenure | None, stop: asyncio.Event) -> None:

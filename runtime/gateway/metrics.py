@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from runtime.contract import VersionKey, version_key
 from runtime.gateway.resolve import Names
-from runtime.gateway.routes import VersionKey
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -142,7 +142,7 @@ class Metrics:
 
 
 def _levels(levels: Iterable[Level]) -> Iterator[str]:
-    listed = [(_version_labels((each.service, each.version, each.function)), each) for each in levels]
+    listed = [(_version_labels(version_key(each)), each) for each in levels]
     for name, about, field in (
         ("stoke_requests_in_flight", "Requests inside instances.", "in_flight"),
         ("stoke_requests_queued", "Requests that wait for a slot.", "queued"),

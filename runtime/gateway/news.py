@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from time import monotonic
 
 from runtime.access.records import FIELD_PREFIX, KeyRecord
-from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord
+from runtime.contract import INSTANCES_KEY, ROUTES_KEY, InstanceRecord, VersionKey
 from runtime.gateway.authorize import Keyring
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate
 from runtime.gateway.metrics import Metrics
 from runtime.gateway.refusal import not_found
-from runtime.gateway.routes import Routes, VersionKey
+from runtime.gateway.routes import Routes
 from runtime.gateway.sharing import Sharing
 from runtime.gateway.terms import Desk
 from runtime.gateway.upstreams import Upstreams

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
-from runtime.contract import FunctionUsage, UsageReport
+from runtime.contract import FunctionUsage, UsageReport, VersionKey
 from runtime.gateway.gate import Gate
-from runtime.gateway.routes import VersionKey
 from runtime.gateway.usage import ARRIVAL_SLOTS_PER_S, Served
 
 # Their values are made for one report: they need none of the deep copies of `dataclasses.asdict`.

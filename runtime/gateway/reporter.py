@@ -13,10 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from runtime.contract import UsageReport
+from runtime.contract import UsageReport, VersionKey
 from runtime.gateway.gate import Gate
 from runtime.gateway.report import Moment, make_report
-from runtime.gateway.routes import VersionKey
 from runtime.gateway.usage import Served
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from runtime.contract import (
     DomainRoute,
     FunctionRoute,
     TriggerRoute,
+    VersionKey,
 )
 from runtime.gateway.claim import PRIORITY
 from runtime.gateway.domains import Domain
@@ -28,9 +29,6 @@ from runtime.gateway.resolve import DomainAsk, Names, TriggerAsk
 from runtime.http.framing import header_block
 from runtime.traffic.asked import Asked
 from runtime.traffic.rules import Rules, parse_rules
-
-# What a lookup has found is kept; what does not exist is not, so a client's inventions take no memory.
-VersionKey = tuple[str, str, str]  # service, version, function
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -108,6 +106,7 @@ class Routes:
         self.subdomains: dict[bytes, TriggerRoute] = {}
         self.domains: dict[bytes, Domain] = {}
         self.generation = 0  # grows with each change: what was looked up before may be another now
+        # What a lookup has found is kept; what does not exist is not, so a client's inventions take no memory.
         self._choices: dict[Names, _Choice] = {}
         self._entrances: dict[Names | bytes, Entrance] = {}
 

@@ -44,6 +44,10 @@ class GatewaySettings:
     gateways: int = _number(1, 1, 64, "how many gateways serve this port, this one among them")
     number: int = _number(1, 1, 64, "which of them this one is")
     lease_s: float = _number(0.0, 0.0, 3600.0, "of a gateway whose process the control plane cannot see; 0: it can")
+    # By default longer than Kubernetes takes to start a store's Pod on another node when its own is lost.
+    lease_away_s: float = _number(
+        600.0, 0.0, 86_400.0, "that it may go on by the control plane's word, without a store"
+    )
     sockets: str = _text("a folder where they find each other, for the metrics of all")
 
     # A body is streamed, so these bound what a client may ask for, not what is held.
@@ -139,6 +143,12 @@ class GatewaySettings:
     def shares(self) -> bool:
         """Whether others serve the same instances, so that their slots have to be granted."""
         return self.gateways > 1 or self.lease_s > 0.0
+
+    @property
+    def word_s(self) -> float:
+        """How long after a renewal in the store the control plane's word counts; without the key to its seal, it is
+        never asked for."""
+        return self.lease_away_s if self.lease_s and self.secret_key_path.exists() else 0.0
 
     @property
     def server_limits(self) -> ServerLimits:

@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Final, Protocol
 
-from runtime.contract import InstanceRecord
+from runtime.contract import InstanceRecord, VersionKey
 from runtime.gateway.feeds import decode
 from runtime.gateway.gate import Gate, Ticket
 from runtime.gateway.leases import Leases, make_lease_report, requests_at
 from runtime.gateway.pick import Instance
-from runtime.gateway.routes import VersionKey
 from runtime.gateway.settings import GatewaySettings
 from runtime.leasing import Grants, Holder, LeaseReport
 from runtime.processes import host_id, start_time
@@ -219,7 +218,9 @@ def sharing_of(
         return Alone()
     assert publish is not None, "whoever shares must be able to say what it needs"
     pid = os.getpid()
-    holder = Holder(pid, start_time(pid), host_id() if settings.lease_s else "", settings.lease_s)
+    holder = Holder(pid, start_time(pid))
+    if settings.lease_s:
+        holder = Holder(pid, start_time(pid), host_id(), settings.lease_s, settings.word_s)
     return Shared(settings.id, gates, gate_of, wake, publish, holder)
 
 

@@ -1,4 +1,5 @@
-"""How long this gateway may use slots where the control plane cannot see its process: its lease, renewed in the store.
+"""How long this gateway may use slots where the control plane cannot see its process: its lease, renewed in the store,
+or, while that is away, by the word of the control plane.
 
 A lease that is not renewed is given up before anybody else may get its slots: first nothing new is sent to instances,
 then the process ends, and with it every connection to them. A thread sees to that, so that neither a loop that hangs
@@ -15,38 +16,64 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from runtime.gateway.lease_term import LeaseTerm
+from runtime.leasing import LeaseQuestion, LeaseWord
+
 log = logging.getLogger(__name__)
 
 RENEWALS: Final = 10  # in the time of one lease
 EVERY_S_MAX: Final = 1.0
 LAST_SHARE: Final = 1 / 3  # of the lease is left for what is inside instances to end, once it seems lost
 ATTEMPT_SHARE: Final = 1 / 6  # of the lease; a renewal that is silent for longer is lost, and made anew
+WATCH_S: Final = 0.25  # a sleeping thread's clock stands while the machine sleeps, so it is not left to sleep for long
 EXIT_STATUS: Final = 75  # sysexits.h: try again
+
+
+def awake_or_asleep_s() -> float:
+    """A clock that is never set, and goes on while the machine sleeps, which Linux's monotonic one does not."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Renewals(Protocol):
     """Where leases are written. Each raises OSError when that cannot be known to have been done."""
 
-    async def renew(self, count: int) -> None: ...
+    async def renew(self, count: int, term: int) -> int:
+        """Write the count and the newest lessor's term that is known; gives the term of the one there is now."""
+
     async def leave(self) -> None:
         """The gateway has ended: nothing of it is inside any instance."""
+
+
+class Lessors(Protocol):
+    """Where the control plane is asked."""
+
+    async def ask(self, question: LeaseQuestion) -> LeaseWord:
+        """Raises OSError when there is no answer, or none that gives the word."""
 
 
 class Tenure:
     """`begin` before anything is asked for, then `run`; `lost` is set when nothing new may be sent."""
 
-    def __init__(self, lease_s: float, renewals: Renewals, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.lease_s = lease_s
-        self.ends_s = float("inf")  # monotonic; inf: it has not begun, and nothing was granted
+    def __init__(
+        self,
+        term: LeaseTerm,
+        renewals: Renewals,
+        lessors: Lessors | None,
+        clock: Callable[[], float] = awake_or_asleep_s,
+    ) -> None:
+        """Without `lessors` the store alone renews."""
+        self.term = term
         self.lost = asyncio.Event()
         self._renewals = renewals
-        self._now = monotonic
-        self._count = 0
+        self._lessors = lessors
+        self._now = clock
+        self._is_store_away = False
+        self._told_term = -1  # the lessor's that was written last
 
     @property
     def left_s(self) -> float:
         """Until the process must have ended."""
-        return max(0.0, self.ends_s - self._now())
+        return max(0.0, self.term.ends_s - self._now())
 
     async def begin(self) -> None:
         """The first renewal, however long the store is away."""
@@ -54,16 +81,15 @@ class Tenure:
         while not renewed:
             await asyncio.sleep(self._every_s)
             renewed = await self._renew()
+        await self._renew()  # the first answer has told whose word counts, and that is to be known there
 
     async def run(self) -> None:
         """Renew until the lease is lost."""
-        while True:
-            last_s = self.ends_s - self.lease_s * LAST_SHARE
-            if self._now() >= last_s:
-                break
-            await asyncio.sleep(min(self._every_s, last_s - self._now()))
-            if self._now() < last_s:
-                await self._renew()
+        while (early_s := self._early_s) > 0:
+            is_told = self._told_term == self.term.lessor_term  # if not, the new lessor waits for that
+            await asyncio.sleep(min(self._every_s, early_s) if is_told or self._is_store_away else 0.0)
+            if self._early_s > 0:
+                await self._extend()
         log.error("lease.lost left_s=%.1f", self.left_s)
         self.lost.set()
 
@@ -76,19 +102,52 @@ class Tenure:
 
     @property
     def _every_s(self) -> float:
-        return min(EVERY_S_MAX, self.lease_s / RENEWALS)
+        return min(EVERY_S_MAX, self.term.lease_s / RENEWALS)
+
+    @property
+    def _early_s(self) -> float:
+        """Until it is given up."""
+        return self.term.ends_s - self.term.lease_s * LAST_SHARE - self._now()
+
+    async def _extend(self) -> None:
+        """By the store; once that was away, by both at once, so that its silence takes no time from the other."""
+        if self._is_store_away:
+            is_written, _ = await asyncio.gather(self._renew(), self._ask())
+        else:
+            is_written = await self._renew()
+            if not is_written:
+                await self._ask()
+        if is_written and self._is_store_away:
+            log.info("lease.store_back")
+        self._is_store_away = not is_written
 
     async def _renew(self) -> bool:
-        sent_s = self._now()
-        self._count += 1  # one that was lost may have been written: the next is to be told from it
+        sent_s, told_term = self._now(), self.term.lessor_term
         try:
-            async with asyncio.timeout(self.lease_s * ATTEMPT_SHARE):
-                await self._renewals.renew(self._count)
+            async with asyncio.timeout(self.term.lease_s * ATTEMPT_SHARE):
+                lessor_term = await self._renewals.renew(self.term.next_count(), told_term)
         except (OSError, TimeoutError) as error:
             log.warning("lease.not_renewed left_s=%.1f error=%r", self.left_s, error)
             return False
-        self.ends_s = sent_s + self.lease_s
+        self.term.renewed(sent_s, lessor_term)
+        self._told_term = told_term
         return True
+
+    async def _ask(self) -> None:
+        sent_s = self._now()
+        if self._lessors is None or not self.term.may_ask(sent_s):
+            return
+        asked = self.term.question(self.term.next_count())
+        try:
+            async with asyncio.timeout(self.term.lease_s * ATTEMPT_SHARE):
+                word = await self._lessors.ask(asked)
+        except (OSError, TimeoutError) as error:
+            log.warning("lease.no_word left_s=%.1f error=%r", self.left_s, error)
+            return
+        if not self.term.vouched(sent_s, asked, word):
+            log.warning("lease.word_of_an_earlier_term known=%d told=%d", self.term.lessor_term, word.term)
+        elif not self._is_store_away:
+            log.warning("lease.goes_on_by_word term=%d left_s=%.1f", word.term, self.left_s)
 
 
 def end_in_time(tenure: Tenure) -> None:
@@ -96,7 +155,7 @@ def end_in_time(tenure: Tenure) -> None:
 
     def watch() -> None:
         while (left_s := tenure.left_s) > 0:
-            time.sleep(min(left_s, tenure.lease_s))
+            time.sleep(min(left_s, WATCH_S))
         os.write(2, b"the lease has ended: so does this gateway\n")
         os._exit(EXIT_STATUS)
 

@@ -9,6 +9,7 @@ from math import inf
 from time import monotonic
 from typing import NamedTuple
 
+from runtime.contract import VersionKey
 from runtime.gateway.affinity import session_key
 from runtime.gateway.bucket import Bucket, Buckets
 from runtime.gateway.claim import PRIORITY, Claim, claim_of
@@ -16,7 +17,7 @@ from runtime.gateway.gate import Gate
 from runtime.gateway.hall import Hall
 from runtime.gateway.headers import RequestHead
 from runtime.gateway.retry_budget import RetryBudget
-from runtime.gateway.routes import Destination, Entrance, VersionKey
+from runtime.gateway.routes import Destination, Entrance
 from runtime.gateway.settings import GatewaySettings
 from runtime.traffic.asked import Asked
 

@@ -14,12 +14,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic
 from typing import Any, Final
 
-from runtime.contract import HEADER_INSTANCE_ID, InstanceRecord, InstanceState
+from runtime.contract import HEADER_INSTANCE_ID, InstanceRecord, InstanceState, VersionKey, version_key
 from runtime.gateway.gate import Gate, Ticket
 from runtime.gateway.metrics import OUTLIER, UNREACHABLE
 from runtime.gateway.outliers import Health, OutlierLimits, is_outlier
 from runtime.gateway.pick import Instance
-from runtime.gateway.routes import VersionKey
 from runtime.http.client import ClientConnection
 from runtime.http.deadlines import Deadlines
 from runtime.http.framing import header
@@ -113,9 +112,9 @@ class Upstreams:
         found: Counter[tuple[VersionKey, str]] = Counter()
         for upstream in self._by_id.values():
             if upstream.is_unreachable:
-                found[_key(upstream.record), UNREACHABLE] += 1
+                found[version_key(upstream.record), UNREACHABLE] += 1
             elif upstream.health.is_left_out:
-                found[_key(upstream.record), OUTLIER] += 1
+                found[version_key(upstream.record), OUTLIER] += 1
         return found
 
     def put(self, record: InstanceRecord) -> None:
@@ -134,7 +133,7 @@ class Upstreams:
         else:
             self.remove(record.instance_id)
             if record.state is InstanceState.FAILED:
-                for ticket in self._gate(_key(record)).start_failed(record.reason, monotonic()):
+                for ticket in self._gate(version_key(record)).start_failed(record.reason, monotonic()):
                     ticket.waiter.waited_too_long()
 
     def remove(self, instance_id: str) -> None:
@@ -181,7 +180,7 @@ class Upstreams:
             for_s = health.leave_out(self._limits)
             log.warning("instance-left-out instance=%s for_s=%g", upstream.record.instance_id, for_s)
             upstream.out_until_s = now_s + for_s
-            self._ejected[_key(upstream.record), OUTLIER] += 1
+            self._ejected[version_key(upstream.record), OUTLIER] += 1
             self._hold_back(upstream, for_s)
 
     def eject(self, upstream: Upstream, reason: str) -> None:
@@ -190,7 +189,7 @@ class Upstreams:
             return
         log.warning("instance-unreachable instance=%s reason=%r", upstream.record.instance_id, reason)
         upstream.is_unreachable = True
-        self._ejected[_key(upstream.record), UNREACHABLE] += 1
+        self._ejected[version_key(upstream.record), UNREACHABLE] += 1
         self._report_soon()
         self._hold_back(upstream, PROBE_AFTER_S)
 
@@ -206,7 +205,7 @@ class Upstreams:
             pool = self._pool(record.address)
             if known is not None:
                 known.pool.close()
-            known = self._by_id[record.instance_id] = Upstream(record, self._gate(_key(record)), pool)
+            known = self._by_id[record.instance_id] = Upstream(record, self._gate(version_key(record)), pool)
         known.record = record
         known.is_held_back = known.is_unreachable = False
         if known.health.is_left_out:
@@ -221,8 +220,8 @@ class Upstreams:
 
     def _drain(self, record: InstanceRecord, known: Upstream | None) -> None:
         if known is None:
-            address = record.address or "unix:none"
-            known = self._by_id[record.instance_id] = Upstream(record, self._gate(_key(record)), self._pool(address))
+            pool = self._pool(record.address or "unix:none")
+            known = self._by_id[record.instance_id] = Upstream(record, self._gate(version_key(record)), pool)
         known.record = record
         known.is_held_back = known.is_unreachable = False
         known.pool.close()
@@ -290,7 +289,3 @@ class Upstreams:
 
     def _is_current(self, upstream: Upstream) -> bool:
         return self._by_id.get(upstream.record.instance_id) is upstream
-
-
-def _key(record: InstanceRecord) -> VersionKey:
-    return (record.service, record.version, record.function)

@@ -2,9 +2,6 @@
 
 A request that cannot be read comes as an exchange with a `problem`, so that all answers are written in one place, the
 handler.
-
-A client's next request mostly has the very head of the one before. A connection remembers its last head, and bytes that
-begin with it are not taken apart again: neither here nor, by `Request.note`, by whoever handles the request.
 """
 
 from __future__ import annotations
@@ -15,20 +12,18 @@ import math
 import socket
 import struct
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from runtime.http import problems
-from runtime.http.beginnings import beginning_of, with_other_end
-from runtime.http.chunked import BodyMalformed, ChunkedBody
+from runtime.http.chunked import BodyMalformed
 from runtime.http.exchange import Exchange, Problem
 from runtime.http.framing import CONTINUE
 from runtime.http.head import END, NO_REQUEST, HeadMalformed, Request, check_begin_of_request, parse_request
+from runtime.http.incoming import IncomingBody
+from runtime.http.last_head import LastHead
 
 if TYPE_CHECKING:
     from runtime.http.server import Server
-
-# A longer head is not remembered: what a connection may keep is bounded.
-REMEMBERED_BYTES_MAX: Final = 4096
 
 
 class ServerConnection:
@@ -37,19 +32,16 @@ class ServerConnection:
     What it pipelines waits unread until the answer before is finished."""
 
     __slots__ = (
-        "_beginning",
-        "_body",
         "_current",
         "_held",
         "_in_head",
+        "_incoming",
         "_last",
-        "_left",
         "_lingers",
         "_looked_at",
         "_owner_pauses",
         "_reading",
         "_reading_paused",
-        "_receiving",
         "_server",
         "_writing_paused",
         "client_ip",
@@ -61,12 +53,9 @@ class ServerConnection:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._last: Request | None = None  # the head before
-        self._beginning = b""  # of that head, where heads are remembered so
+        self._last = LastHead(knows_beginnings=server.limits.remembers_beginnings)
         self._current: Exchange | None = None  # the one being answered
-        self._receiving: Exchange | None = None  # the one being answered, while its body is not complete
-        self._left = 0  # bytes of that body still to come
-        self._body: ChunkedBody | None = None  # that body, when it comes in chunks
+        self._incoming: IncomingBody | None = None  # its body, while that is not complete
         self._held = b""  # a head that is not complete, or what came behind a complete request
         self._in_head = False
         self._looked_at = 0  # bytes of that head which its end is not in
@@ -95,8 +84,8 @@ class ServerConnection:
     def data_received(self, data: bytes) -> None:
         if self._lingers:
             return
-        if self._receiving is not None:
-            data = self._receive(self._receiving, data)
+        if self._incoming is not None:
+            data = self._receive(self._incoming, data)
         elif self._held:
             data = self._held + data
             self._held = b""
@@ -109,7 +98,7 @@ class ServerConnection:
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._server.forget(self)
         self._held = b""
-        self._receiving = None
+        self._incoming = None
         current, self._current = self._current, None
         if current is not None:
             current.gone = True
@@ -177,7 +166,7 @@ class ServerConnection:
     def send_continue(self) -> None:
         """Ask the client for a body that it holds back. Its time begins."""
         self.transport.write(CONTINUE)
-        if self._receiving is not None and not self._reading_paused:
+        if self._incoming is not None and not self._reading_paused:
             self._server.in_body.restart(self)
 
     # -- the server's side ---------------------------------------------------------------------------------------------
@@ -201,10 +190,10 @@ class ServerConnection:
 
     def body_is_late(self) -> None:
         """The time between two pieces of a body is over."""
-        exchange = self._receiving
-        assert exchange is not None, "only a body that is not complete is waited for"
+        incoming = self._incoming
+        assert incoming is not None, "only a body that is not complete is waited for"
         message = f"nothing more of the body came within {self._server.limits.body_timeout_s:g} s"
-        self._answer_instead(exchange, problems.too_slow(message))
+        self._answer_instead(incoming.exchange, problems.too_slow(message))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -216,12 +205,8 @@ class ServerConnection:
                 self._held = data
                 self._adjust_reading()
                 break
-            last = self._last
-            if last is not None and data.startswith(last.raw):
-                request = last
-                self._head_is_there()
-            elif self._beginning and (other := self._with_other_end(data)) is not None:
-                request = other
+            request = self._last.again(data)
+            if request is not None:
                 self._head_is_there()
             else:
                 found = self._find_head(data)
@@ -248,20 +233,17 @@ class ServerConnection:
         exchange = Exchange(self, request)
         rest = data[len(request.raw) :]
         length = request.content_length
-        if request.is_chunked:
-            self._receiving, self._body = exchange, ChunkedBody()
-            rest = self._receive(exchange, rest)
-        elif not length:
-            exchange.complete = True
-        elif len(rest) == length:
+        if request.is_chunked or (length and len(rest) != length):
+            self._incoming = incoming = IncomingBody(exchange)
+            rest = self._receive(incoming, rest)
+        elif length:
             exchange.received.append(rest)
             exchange.body_bytes = length
             exchange.complete = True
             rest = b""
         else:
-            self._receiving, self._left = exchange, length
-            rest = self._receive(exchange, rest)
-        if self._receiving is not None and not request.expects_continue:
+            exchange.complete = True
+        if self._incoming is not None and not request.expects_continue:
             self._server.in_body.restart(self)
         if self._server.closing:
             exchange.keep_alive = False
@@ -270,32 +252,18 @@ class ServerConnection:
         self._server.handle(exchange)
         return rest
 
-    def _receive(self, exchange: Exchange, data: bytes) -> bytes:
+    def _receive(self, incoming: IncomingBody, data: bytes) -> bytes:
         """More of a body, or its end. Gives what came behind it."""
         if not data:
             return data
-        body = self._body
-        if body is not None:
-            try:
-                pieces = body.feed(data)
-            except BodyMalformed as malformed:
-                self._body_is_unreadable(exchange, str(malformed))
-                return b""
-            exchange.received += pieces
-            exchange.body_bytes += sum(map(len, pieces))
-            exchange.complete, rest = body.ended, body.rest
-            if body.ended:
-                exchange.trailers = body.trailers
-        else:
-            rest = data[self._left :]
-            if rest:
-                data = data[: self._left]
-            self._left -= len(data)
-            exchange.received.append(data)
-            exchange.body_bytes += len(data)
-            exchange.complete = not self._left
+        exchange = incoming.exchange
+        try:
+            rest = incoming.feed(data)
+        except BodyMalformed as malformed:
+            self._body_is_unreadable(exchange, str(malformed))
+            return b""
         if exchange.complete:
-            self._receiving = self._body = None
+            self._incoming = None
             self._server.in_body.discard(self)
         else:
             self._server.in_body.restart(self)
@@ -323,19 +291,8 @@ class ServerConnection:
             self._unreadable(problems.malformed(malformed.status, str(malformed)))
             return None
         self._head_is_there()
-        last = self._last
-        if last is not None and last.note is not None and request.asks_as(last):
-            request.note_before = last.note
-        self._last = request if end <= REMEMBERED_BYTES_MAX else None
-        if self._server.limits.remembers_beginnings and self._last is not None:
-            self._beginning = beginning_of(request)
+        self._last.replace(request)
         return request, data
-
-    def _with_other_end(self, data: bytes) -> Request | None:
-        """The head, if it is the remembered one but for its end."""
-        if self._last is None or not data.startswith(self._beginning):
-            return None
-        return with_other_end(self._last, self._beginning, data)
 
     def _head_is_there(self) -> None:
         if self._in_head:
@@ -367,13 +324,13 @@ class ServerConnection:
         if exchange is self._current:
             self._answer_instead(exchange, problem)
         else:
-            self._receiving = self._body = None
+            self._incoming = None
             exchange.keep_alive = False
             exchange.problem = problem
 
     def _answer_instead(self, exchange: Exchange, problem: Problem) -> None:
         """The request, on its way already, will never be whole: whoever answers it is told that the client is gone."""
-        self._current = self._receiving = self._body = None
+        self._current = self._incoming = None
         self._server.in_body.discard(self)
         exchange.gone = True
         owner, exchange.owner = exchange.owner, None
@@ -394,7 +351,7 @@ class ServerConnection:
                 self._server.in_body.discard(self)  # it is we who hold the body up
                 self.transport.pause_reading()
             else:
-                if self._receiving is not None:
+                if self._incoming is not None:
                     self._server.in_body.restart(self)
                 self.transport.resume_reading()
 
@@ -403,7 +360,7 @@ class ServerConnection:
         if self.transport.is_closing():
             return
         self._lingers = True
-        self._receiving = None
+        self._incoming = None
         self._server.in_body.discard(self)
         self._held = b""
         self._owner_pauses = False

@@ -1,26 +1,20 @@
-"""The app that an instance serves under uvicorn: it tells hooks from requests, prints Function Compute's log marks
-around them, and turns what a function raises into an answer that says so."""
+"""The app that an instance serves under uvicorn: it tells hooks from requests, and turns what a function raises into an
+answer that says so."""
 
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
-from runtime.contract import (
-    HEADER_CONTROL_PATH,
-    HEADER_LOG_TYPE,
-    HEADER_REQUEST_ID,
-)
-from runtime.instance import asgi, log_tail, mistakes
+from runtime.instance import asgi
 from runtime.instance.asgi import App, Receive, Scope, Send
-from runtime.instance.context import REQUEST_ID, Context
+from runtime.instance.context import Context
 from runtime.instance.handler import HandlerKind, takes_argument
-from runtime.instance.marks import Marks
 from runtime.instance.plain import Calls, Hook
+from runtime.instance.run import Run
 
 # What uvicorn and Starlette raise in a WebSocket's handler whose client has left. By name, as a function may bring its
 # own Starlette.
@@ -44,17 +38,13 @@ class InstanceApp:
             await self._app(scope, receive, send)
             return
         headers = asgi.headers_of(scope)
-        control_path = headers.get(HEADER_CONTROL_PATH, "")
-        request_id = headers.get(HEADER_REQUEST_ID, "-")
-        REQUEST_ID.set(request_id)
-        hook = self._hooks.get(control_path)
+        run = Run(headers, self._concurrency)
+        hook = self._hooks.get(run.control_path)
         work = self._app if hook is None else self._hook_app(hook, headers)
-        marks = Marks(control_path, request_id)
-        if HEADER_LOG_TYPE in headers:
-            send = log_tail.sender(send, log_tail.begin(self._concurrency), marks.end)
-        marks.begin()
+        if run.tail is not None:
+            send = _with_tail(send, run)
         answered = _talked if scope["type"] == "websocket" else _answered
-        marks.end(await answered(work, _with_client(scope, headers), receive, send, control_path))
+        await answered(work, _with_client(scope, headers), receive, send, run)
 
     def _hook_app(self, hook: Hook, headers: dict[str, str]) -> App:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - every app takes them
@@ -72,8 +62,8 @@ def _as_asgi(handler: Callable[..., Any], kind: HandlerKind, concurrency: int) -
     return wsgi
 
 
-async def _answered(app: App, scope: Scope, receive: Receive, send: Send, control_path: str) -> bool:
-    """Run `app`; True when the function failed. If it had not begun to answer, the error is the answer."""
+async def _answered(app: App, scope: Scope, receive: Receive, send: Send, run: Run) -> None:
+    """Run `app`. If it fails before it has begun to answer, the error is the answer."""
     began = False
 
     async def watched_send(message: Any) -> None:
@@ -84,29 +74,38 @@ async def _answered(app: App, scope: Scope, receive: Receive, send: Send, contro
     try:
         await app(scope, receive, watched_send)
     except asgi.ClientGone:
-        return False
+        pass
     except Exception as error:
-        traceback.print_exception(error)
+        answer = run.failed(error)
         if began:
+            run.end()
             raise  # the server breaks the connection, so that a cut answer is not taken for a whole one
         with contextlib.suppress(ConnectionError):
-            told = mistakes.answer(error, control_path)
-            await asgi.answer(send, told.status, told.headers, told.body)
-        return True
-    return False
+            await asgi.answer(send, answer.status, answer.headers, answer.body)
+    run.end()
 
 
-async def _talked(app: App, scope: Scope, receive: Receive, send: Send, control_path: str) -> bool:  # noqa: ARG001
-    """Run `app` for a WebSocket; True when the function failed. The server tells the client in its own way: a 500
-    before the handshake is complete, a connection that breaks off after it."""
+def _with_tail(send: Send, run: Run) -> Send:
+    """Ends the run where the answer begins: what is logged after that cannot be in its head."""
+
+    async def send_with_tail(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            told = [(name.encode(), value.encode()) for name, value in run.end()]
+            message = {**message, "headers": [*message["headers"], *told]}
+        await send(message)
+
+    return send_with_tail
+
+
+async def _talked(app: App, scope: Scope, receive: Receive, send: Send, run: Run) -> None:
+    """Run `app` for a WebSocket. If it fails, the server tells the client in its own way: a 500 before the handshake is
+    complete, a connection that breaks off after it."""
     try:
         await app(scope, receive, send)
     except Exception as error:
-        if type(error).__name__ in _CLIENT_LEFT:
-            return False
-        traceback.print_exception(error)
-        return True
-    return False
+        if type(error).__name__ not in _CLIENT_LEFT:
+            run.failed(error)
+    run.end()
 
 
 def _with_client(scope: Scope, headers: dict[str, str]) -> Scope:

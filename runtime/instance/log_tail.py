@@ -12,12 +12,10 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
-from runtime.contract import HEADER_ERROR_TYPE, HEADER_LOG_RESULT
-from runtime.instance.asgi import Send
+from runtime.contract import HEADER_LOG_RESULT
 
 TAIL_BYTES_MAX: Final = 4096  # Function Compute's
 _OUTPUT: Final = 1
@@ -84,20 +82,6 @@ def begin(concurrency: int) -> Tail:
     written = Written()
     WRITTEN.set(written)
     return written
-
-
-def sender(send: Send, tail: Tail, end: Callable[[bool], None]) -> Send:
-    """Adds the tail to the answer's head: what is logged after that cannot be in it. `end` is called just before, with
-    whether the function has failed."""
-
-    async def send_with_tail(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            end(any(name.lower() == HEADER_ERROR_TYPE.encode() for name, _ in message["headers"]))
-            name, value = header(tail)
-            message = {**message, "headers": [*message["headers"], (name.encode(), value.encode())]}
-        await send(message)
-
-    return send_with_tail
 
 
 def header(tail: Tail) -> tuple[str, str]:

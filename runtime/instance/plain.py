@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-from runtime.contract import CONTROL_PATH_HTTP, HEADER_CONTROL_PATH, HEADER_LOG_TYPE, HEADER_REQUEST_ID
-from runtime.instance import log_tail, mistakes
-from runtime.instance.context import REQUEST_ID, Context
+from runtime.contract import CONTROL_PATH_HTTP
+from runtime.instance.context import Context
 from runtime.instance.envelope import HttpAnswer, HttpRequest, answer_from, body_from, event_from
 from runtime.instance.handler import takes_argument
-from runtime.instance.marks import Marks
+from runtime.instance.run import Run
 from runtime.instance.threads import Threads
 
 Hook = Callable[..., Any]
@@ -43,24 +41,13 @@ class PlainInstance:
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
         """What the function raises is told in the log and in the answer."""
-        headers = request.headers
-        request_id = headers.get(HEADER_REQUEST_ID, "-")
-        REQUEST_ID.set(request_id)
-        control_path = headers.get(HEADER_CONTROL_PATH, "")
-        tail = log_tail.begin(self._concurrency) if HEADER_LOG_TYPE in headers else None
-        marks = Marks(control_path, request_id)
-        marks.begin()
-        failed = False
+        run = Run(request.headers, self._concurrency)
         try:
-            found = await self._called(control_path, request)
+            found = await self._called(run.control_path, request)
         except Exception as error:
-            traceback.print_exception(error)
-            failed = True
-            found = mistakes.answer(error, control_path)
-        marks.end(failed)
-        if tail is not None:
-            found = HttpAnswer(found.status, [*found.headers, log_tail.header(tail)], found.body)
-        return found
+            found = run.failed(error)
+        told = run.end()
+        return HttpAnswer(found.status, [*found.headers, *told], found.body) if told else found
 
     async def _called(self, control_path: str, request: HttpRequest) -> HttpAnswer:
         headers, call = request.headers, self._calls.call

@@ -8,23 +8,15 @@ has logged is there by then. ASGI and WSGI apps run under uvicorn.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-import os
-import signal
 import time
 from collections.abc import Callable
-from typing import Final
 
+from runtime.http import instance_socket
 from runtime.http.exchange import Exchange
 from runtime.http.framing import CRLF, Headers, date_header, status_line
-from runtime.http.server import Server, ServerLimits
+from runtime.http.server import Server
 from runtime.instance.envelope import HttpAnswer, HttpRequest
 from runtime.instance.plain import PlainInstance
-
-_BACKLOG: Final = 1024
-# The gateway keeps its connections, and closes them when it wants to.
-_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf, remembers_beginnings=True)
 
 
 class PlainServer:
@@ -40,24 +32,16 @@ class PlainServer:
 
     async def serve(self) -> None:
         """Raises OSError: nothing can listen at the path."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        server = Server(loop, self._take, _LIMITS)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        listener = await loop.create_unix_server(server.connection, self._path, backlog=_BACKLOG)
-        os.chmod(self._path, 0o600)
+        stop = instance_socket.stop_signal()
+        await instance_socket.serve(self._take, self._path, self._drain_s, stop, self._listens)
+
+    def _listens(self) -> None:
         self.started = True
         self._on_ready()
-        await stop.wait()
-        listener.close()
-        await server.drain(self._drain_s)
 
     def connection(self) -> asyncio.Protocol:
         """What serves one connection, without a server around it."""
-        return Server(asyncio.get_running_loop(), self._take, _LIMITS).connection()
+        return Server(asyncio.get_running_loop(), self._take, instance_socket.LIMITS).connection()
 
     def _take(self, exchange: Exchange) -> None:
         if exchange.problem is not None:

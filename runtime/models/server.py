@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
-import math
-import os
-import signal
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -28,10 +24,10 @@ from runtime.contract import (
     PATH_INVOKE,
     PATH_PRE_STOP,
 )
+from runtime.http import instance_socket
 from runtime.http.exchange import Exchange
 from runtime.http.framing import CRLF, status_line
 from runtime.http.head import Request as Head
-from runtime.http.server import Server, ServerLimits
 from runtime.models import json_api
 from runtime.models.batching import Job
 from runtime.models.errors import ModelError
@@ -42,9 +38,6 @@ from runtime.models.tensors import widened
 
 log = logging.getLogger(__name__)
 
-_BACKLOG: Final = 1024
-# The gateway keeps its connections, and closes them when it wants to.
-_LIMITS: Final = ServerLimits(idle_timeout_s=math.inf, remembers_beginnings=True)
 _JSON: Final = [("content-type", "application/json")]
 _OK_JSON: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 _UNHANDLED: Final = "UnhandledInvocationError"  # FC's word for a failure that is the function's own
@@ -75,24 +68,16 @@ class ModelServer:
 
     async def serve(self) -> None:
         """Raises OSError: nothing can listen at the path. Raises ModelUnusable."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        stop = instance_socket.stop_signal()
         await (self.model.load() if self._warms_up else self.model.open())
         json_api.refuse_overflow()
-        server = Server(loop, self.take, _LIMITS)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        listener = await loop.create_unix_server(server.connection, self._path, backlog=_BACKLOG)
-        os.chmod(self._path, 0o600)
-        self.started = True
-        self._on_ready()
-        await stop.wait()
-        listener.close()
-        await server.drain(self._drain_s)
+        await instance_socket.serve(self.take, self._path, self._drain_s, stop, self._listens)
         self.write_marks()
         log.info("model.ended %s", self._counted())
+
+    def _listens(self) -> None:
+        self.started = True
+        self._on_ready()
 
     def _counted(self) -> str:
         """How batches came out, for who reads the log; what was run to warm up is among them."""

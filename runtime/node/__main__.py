@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from runtime.contract import NodeInfo
 from runtime.node import machine
 from runtime.node.devices import find_devices
 from runtime.node.instances import Instances
 from runtime.node.kind_options import kind_arguments, kind_settings, number
 from runtime.node.server import Server
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,26 @@ def main() -> int:
 
 def settings_from(arguments: list[str]) -> NodeSettings:
     """Arguments, then `STOKE_…` variables, then defaults."""
+    parsed = _parser().parse_args(arguments)
+    count, memory_mib = parsed.simulated_gpu
+    return NodeSettings(
+        data=parsed.data.absolute(),
+        socket=parsed.socket.absolute(),
+        name=parsed.name,
+        # Ahead of all else the folder of our own interpreter: `python` then finds what is installed beside Stoke.
+        path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        simulated_gpus=count,
+        simulated_gpu_memory_mib=memory_mib,
+        memory_limits=parsed.memory_limits,
+        **kind_settings(parsed),
+        environment_installer=parsed.installer,
+        labels=parsed.labels,
+        gpu_sharing=parsed.gpu_sharing,
+        forks_ahead=parsed.forks_ahead,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stoke node", description="Launch and watch the instances of one machine.")
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
@@ -91,23 +111,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
         default=os.environ.get("STOKE_GPU_SHARING", "auto"),
         help="auto: by CUDA MPS where its daemon can be started; time-slicing: never by MPS (default: %(default)s)",
     )
-    parsed = parser.parse_args(arguments)
-    count, memory_mib = parsed.simulated_gpu
-    return NodeSettings(
-        data=parsed.data.absolute(),
-        socket=parsed.socket.absolute(),
-        name=parsed.name,
-        # Ahead of all else the folder of our own interpreter: `python` then finds what is installed beside Stoke.
-        path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        simulated_gpus=count,
-        simulated_gpu_memory_mib=memory_mib,
-        memory_limits=parsed.memory_limits,
-        **kind_settings(parsed),
-        environment_installer=parsed.installer,
-        labels=parsed.labels,
-        gpu_sharing=parsed.gpu_sharing,
-        forks_ahead=parsed.forks_ahead,
-    )
+    return parser
 
 
 def simulated_gpu(text: str) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.node_contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 from runtime.shell import FRAME_BYTES_MAX, ShellOrder, Stream, frame, read_frame
 
 # The longest answer is `list`: some 300 bytes an instance, a few KiB where one failed with its log's end.

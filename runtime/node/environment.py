@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from runtime.contract import LATEST, LaunchSpec
+from runtime.contract import LATEST
+from runtime.node_contract import LaunchSpec
 
 # Names with these beginnings are the platform's: a function's own variables cannot change them.
 RESERVED_PREFIXES: Final = ("FC_", "STOKE_")

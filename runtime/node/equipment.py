@@ -12,11 +12,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.contract import CodeEnvironment, LaunchSpec
 from runtime.node import launch
 from runtime.node.errors import Failure
 from runtime.node.launch import Place
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import CodeEnvironment, LaunchSpec
 
 if TYPE_CHECKING:
     from runtime.node.packages.store import Environments

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import CodeEnvironment, InstanceSample, InstanceState, InstanceStatus, LaunchSpec
+from runtime import short_folder
+from runtime.contract import InstanceState
 from runtime.node import cgroups, launch, output, processes, reasons, records
 from runtime.node.cards import Cards
 from runtime.node.devices import Devices, NoDevices
@@ -25,12 +26,13 @@ from runtime.node.launch import Place
 from runtime.node.launcher import Launcher
 from runtime.node.life import Instance
 from runtime.node.mps import Mps
-from runtime.node.process_launcher import ProcessLauncher, short_folder
+from runtime.node.process_launcher import ProcessLauncher
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
 from runtime.node.settings import NodeSettings
 from runtime.node.zygotes import Limits as ZygoteLimits
 from runtime.node.zygotes import Zygotes
+from runtime.node_contract import CodeEnvironment, InstanceSample, InstanceStatus, LaunchSpec
 
 log = logging.getLogger(__name__)
 
@@ -267,6 +269,8 @@ class Instances:
     async def close(self) -> None:
         """Let go of everything: instances live on, and the next node finds them."""
         self._ending = True
+        if not self._lives:  # one that lives may be about to listen there
+            short_folder.remove(self._settings.data)
         for life in self._lives.values():
             life.cancel()
         await asyncio.gather(*self._lives.values(), return_exceptions=True)
@@ -327,7 +331,7 @@ class Instances:
     def _mps_folder(self) -> Path:
         folder = self._settings.data / "mps"
         # Below it come 14 bytes for a card's pipe folder, and in that sockets with names of up to 18.
-        return folder if launch.is_short(folder / ("x" * 32)) else short_folder(self._settings.data) / "mps"
+        return folder if short_folder.fits(folder / ("x" * 32)) else short_folder.make(self._settings.data) / "mps"
 
     def _launcher(self, runtime: str) -> Launcher:
         return self._containers if runtime == CONTAINER else self._processes

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import MODEL_HANDLER, LaunchSpec
+from runtime import short_folder
+from runtime.contract import MODEL_HANDLER
 from runtime.node import output, process, processes
 from runtime.node.environment import instance_environment
 from runtime.node.errors import LaunchRefused
@@ -23,6 +24,7 @@ from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.zygote import BEFORE_FORKS, REPLACEABLE
 from runtime.node.zygotes import FunctionForks, Key, Template, Zygotes
+from runtime.node_contract import LaunchSpec
 
 PID_FILE: Final = "pid"
 # Variables that differ from one instance of a function version to the next.
@@ -33,8 +35,6 @@ MODELS: Final[Key] = ("", "", "models")  # the zygote of all functions that are 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PYTHON: Final = re.compile(r"python3(\.\d{1,2})?")
 HANDLER: Final = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*\.[A-Za-z_]\w*")
-# A unix socket's path has 107 bytes at most (unix(7)); some are left for those who add a suffix.
-_SOCKET_PATH_BYTES_MAX: Final = 100
 _LOG_END_BYTES: Final = 4096
 
 # The shell writes its pid and joins the memory group before it becomes the user's program, so that not a byte of the
@@ -129,15 +129,10 @@ def _check_python(spec: LaunchSpec) -> None:
         raise LaunchRefused(f"runtime '{spec.runtime}' needs code, and the function has none")
 
 
-def socket_path(folder: Path, short_folder: Path) -> Path:
+def socket_path(folder: Path, data: Path) -> Path:
     """Where the built-in server of an instance listens: in its folder, or where the path is short enough."""
     path = folder / "instance.sock"
-    return path if is_short(path) else short_folder / f"{folder.name}.sock"
-
-
-def is_short(path: Path) -> bool:
-    """May a unix socket have this path?"""
-    return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX
+    return path if short_folder.fits(path) else short_folder.make(data) / f"{folder.name}.sock"
 
 
 def environment(spec: LaunchSpec, place: Place) -> dict[str, str]:

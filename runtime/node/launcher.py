@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runtime.contract import LaunchSpec
 from runtime.node.launch import Place
 from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
+from runtime.node_contract import LaunchSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from runtime.contract import (
-    PATH_INITIALIZE,
-    PATH_PRE_STOP,
-    TRANSITIONS,
-    InstanceState,
-    LaunchSpec,
-)
+from runtime.contract import PATH_INITIALIZE, PATH_PRE_STOP, TRANSITIONS, InstanceState
 from runtime.node import hooks, launch, processes, reasons, records
 from runtime.node.equipment import is_done_first
 from runtime.node.errors import Failure, StopAsked
@@ -34,6 +28,7 @@ from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.records import Record
+from runtime.node_contract import LaunchSpec
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from runtime.contract import LaunchSpec
 from runtime.mounts import EMPTY, HOST, NFS, Allowed, Mount, from_dicts, why_not
 from runtime.node.errors import LaunchRefused
+from runtime.node_contract import LaunchSpec
 
 SETTING: Final = "allowed_mounts"
 _OF_CONTAINERS: Final = (NFS, HOST, EMPTY)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,7 +11,6 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Final
 
-from runtime.contract import LaunchSpec
 from runtime.mounts import Mount
 from runtime.node import cgroups, isolation, launch, mounted, output, process, processes
 from runtime.node.cgroups import MemoryGroups
@@ -28,6 +25,7 @@ from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
 from runtime.node.zygotes import Zygotes
+from runtime.node_contract import LaunchSpec
 
 _NEWS_S: Final = 0.05  # a fork may note its pid a moment after the zygote that made it has died
 
@@ -68,7 +66,7 @@ class ProcessLauncher:
         (folder / launch.PID_FILE).unlink(missing_ok=True)
         group = str(self._groups.make(spec.instance_id, spec.memory_mib)) if self._groups is not None else ""
         if launch.is_python(spec.runtime):
-            address, port = f"unix:{launch.socket_path(folder, short_folder(self._settings.data))}", 0
+            address, port = f"unix:{launch.socket_path(folder, self._settings.data)}", 0
         else:
             port = self._ports.take()
             address = f"tcp:127.0.0.1:{port}"
@@ -165,13 +163,3 @@ def _opened_output(place: Place) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def short_folder(data: Path) -> Path:
-    """A folder of this user whose name is short, for sockets whose path would be too long otherwise."""
-    digest = hashlib.sha256(os.fsencode(data.absolute())).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"stoke-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user")
-    return folder

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runtime.contract import InstanceSample
 from runtime.node import processes
 from runtime.node.devices import Devices, GpuUse, ProcessReading
 from runtime.node.processes import TICKS_PER_S
+from runtime.node_contract import InstanceSample
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec, Message, NodeInfo
+from runtime.contract import Message
 from runtime.node import shells
 from runtime.node.errors import CallError, InvalidArgument
 from runtime.node.instances import Instances
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from control_plane.environments import EnvironmentBook, code_in_use
 from control_plane.errors import Unavailable
 from control_plane.registry.memory import MemoryRegistry
 from control_plane.testing import FakeFleet
-from runtime.contract import CodeEnvironment
+from runtime.node_contract import CodeEnvironment
 from tests.api.conftest import NOW_S, Api, Settings, code, zip_of
 
 WORDS = "ERROR: No matching distribution found for nothing==9"

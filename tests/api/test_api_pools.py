@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from control_plane.node_views import PoolView
+from control_plane.fleet_views import PoolView
 from tests.api.conftest import Api
 
 SPOT = PoolView("spot-a", "spot", 0.9, 3, 2, is_out=True, reason="no room", reclaims=4, compensations=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from control_plane.ports import ProvisionStatus
+from control_plane.fleet_views import ProvisionStatus
 from control_plane.testing import instance_view
 from runtime.contract import API_VERSION_3
 from tests.api.conftest import FUNCTION, Api

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from control_plane.explain import Explained, Inputs, PolicyExplained
-from control_plane.node_views import DeviceView, NodeView
-from control_plane.ports import ProvisionStatus
+from control_plane.fleet_views import DeviceView, NodeView, ProvisionStatus
 from control_plane.testing import instance_view
-from runtime.contract import InstanceSample, InstanceState, NodeInfo
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceSample, NodeInfo
 from tests.api.conftest import NOW_S, Api
 
 AGES = ((0, 8), (5, 2))  # seconds ago, and the target before

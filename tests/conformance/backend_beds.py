@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from control_plane.ports import Backend
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 DEADLINE_S = 30.0
 READY = InstanceState.READY

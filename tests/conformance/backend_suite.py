@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from control_plane.errors import LaunchRefused, NotFound, Unavailable
-from runtime.contract import TRANSITIONS, InstanceState, InstanceStatus
+from runtime.contract import TRANSITIONS, InstanceState
+from runtime.node_contract import InstanceStatus
 from tests.conformance.backend_beds import DEADLINE_S, Bed, Beds
 
 FAILED, READY, STOPPED = InstanceState.FAILED, InstanceState.READY, InstanceState.STOPPED

@@ -29,8 +29,8 @@ from control_plane.backends.kubernetes.pods import pod_name
 from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.clock import SystemClock
 from control_plane.errors import Unavailable
-from runtime.contract import InstanceStatus, LaunchSpec
 from runtime.node import hooks
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
 from tests.support.kube_api import NAMESPACE, KubeApi
 from tests.support.kube_kubelet import ProcessKubelet
@@ -359,12 +359,15 @@ class KubernetesBeds(Beds):
             api.add_node(name, gpus=FAKE_GPUS)
         kubelet = ProcessKubelet(api)
         async with served(api) as url:
-            async with self._with(FakeClusterBed(Access(url, NAMESPACE), folder, api, kubelet, self.settings)) as bed:
-                yield bed
-            async with asyncio.timeout(10.0):
-                while api.pods:
-                    await asyncio.sleep(0.02)
-            await kubelet.close()
+            try:
+                bed = FakeClusterBed(Access(url, NAMESPACE), folder, api, kubelet, self.settings)
+                async with self._with(bed):
+                    yield bed
+                async with asyncio.timeout(10.0):
+                    while api.pods:
+                        await asyncio.sleep(0.02)
+            finally:
+                await kubelet.close()
 
     @asynccontextmanager
     async def _with(self, bed: ClusterBed) -> AsyncIterator[ClusterBed]:

@@ -17,7 +17,8 @@ from control_plane.backends.node import NodeBackend
 from loadtests import engine
 from loadtests.engine import PrivateEngine
 from loadtests.podman import PodmanEngine, why_not_podman
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.conformance.backend_beds import SERVER, Bed, Beds, named
 from tests.conformance.backend_suite import BackendSuite, RunningBackendSuite
 from tests.support.node import NodeProcess, running_node

@@ -18,8 +18,9 @@ from control_plane.backends.kubernetes.pods import FENCED, LABEL_INSTANCE, LABEL
 from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings
 from control_plane.clock import SystemClock
 from control_plane.fleet.keeper import Limits
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import hooks
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.conformance.cluster_beds import (
     APART,
     GPU_RESOURCE,
@@ -182,12 +183,7 @@ class Crashing(Stays):
 async def test_crashes_of_the_control_plane_at_any_point_leave_no_pod_without_a_record(bed: ClusterBed) -> None:
     cluster = Crashing(bed)
     for _ in range(20 if KUBECONFIG else 2):
-        plane = await cluster.begin(Limits(0.2, 1.0, 16))
-        until_s = asyncio.get_running_loop().time() + cluster.chance.uniform(0.0, 3.0 if KUBECONFIG else 0.5)
-        while (left_s := until_s - asyncio.get_running_loop().time()) > 0:
-            await plane.settle(cluster.chance.randrange(5))
-            await asyncio.sleep(min(left_s, cluster.chance.uniform(0.0, 0.5)))
-        await plane.crash()
+        await cluster.crash_soon(3.0 if KUBECONFIG else 0.5, 4, Limits(0.2, 1.0, 16))
     plane = await cluster.begin(Limits(0.2, 1.0, 16))
     await plane.until(2, bed.deadline_s)
     assert await cluster.alive() == set(cluster.store.records)

@@ -78,8 +78,10 @@ async def test_renewals_are_read_as_gateways_write_them_until_they_are_dropped(s
         await redis.flushall()
         leases, gateway = RedisLeaseStore(redis), Store(store_url, with_leases=True, gateway_id="g")
         assert await leases.renewals() == {}
-        await gateway.renew(7)
-        assert await leases.renewals() == {"g": "7"}
+        assert await gateway.renew(7, 0) == 0  # nobody has ever been the lessor
+        assert await leases.renewals() == {"g": "7 0"}
+        term = (await leases.begin()).term
+        assert await gateway.renew(8, 0) == term
         await gateway.leave()
         assert await leases.renewals() == {"g": LEFT}
         await leases.drop_renewals(["g"])

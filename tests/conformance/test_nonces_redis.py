@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
-from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -44,13 +42,12 @@ async def test_a_store_that_is_silent_is_not_waited_for_and_then_not_asked_for_a
         await reader.read()
         writer.close()
 
-    folder = Path(tempfile.mkdtemp(prefix="stoke-n-"))
-    async with await asyncio.start_unix_server(say_nothing, folder / "s"):
-        redis = connect(f"unix://{folder}/s")
-        nonces = SharedNonces(redis, answer_s=0.05)
-        assert await nonces.use("key", "a", 1000.0)
-        assert await nonces.use("key", "b", 1000.0)
-        assert not await nonces.use("key", "a", 1000.0), "this process remembers its own"
-        assert len(asked) == 1
-        await redis.aclose()
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="stoke-n-") as folder:
+        async with await asyncio.start_unix_server(say_nothing, f"{folder}/s"):
+            redis = connect(f"unix://{folder}/s")
+            nonces = SharedNonces(redis, answer_s=0.05)
+            assert await nonces.use("key", "a", 1000.0)
+            assert await nonces.use("key", "b", 1000.0)
+            assert not await nonces.use("key", "a", 1000.0), "this process remembers its own"
+            assert len(asked) == 1
+            await redis.aclose()

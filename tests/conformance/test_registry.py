@@ -8,8 +8,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 from control_plane.errors import AlreadyExists, ConcurrentUpdate, NotEmpty, NotFound
+from control_plane.listing import Query
 from control_plane.model import CustomDomain, Function, QualifiedFunction, Setting
-from control_plane.ports import Query, Registry
+from control_plane.ports import Registry
 from provision.config import ProvisionConfig
 from runtime.contract import FunctionRoute
 from tests.support.registry import RegistryWorld, alias, function, refused, service, target, trigger

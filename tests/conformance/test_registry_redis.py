@@ -11,8 +11,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from control_plane.errors import AlreadyExists, Unavailable
+from control_plane.listing import Query
 from control_plane.model import Function, Service
-from control_plane.ports import Query
 from control_plane.registry import RedisRegistry
 from control_plane.registry.keys import PREFIX
 from provision.config import ProvisionConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from control_plane.errors import InvalidArgument, RequestError, StokeError
+from control_plane.listing import Query
 from control_plane.model import CustomDomain, Setting
-from control_plane.ports import Query
 from provision.config import ProvisionConfig
 from runtime.contract import domain_field, function_field
 from tests.support.registry import RegistryWorld, alias, function, refused, service, target

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from control_plane.errors import AlreadyExists, InUse, InvalidArgument, NotFound
-from control_plane.ports import Query, Registry
+from control_plane.listing import Query
+from control_plane.ports import Registry
 from provision.config import ProvisionConfig
 from tests.support.registry import alias, function, refused, service, target, trigger
 

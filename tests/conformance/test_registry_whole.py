@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from control_plane.errors import AlreadyExists, ConcurrentUpdate, NotEmpty, NotFound
+from control_plane.listing import Query
 from control_plane.model import Service, Setting
-from control_plane.ports import Query
 from control_plane.registry import RedisRegistry, keys
 from control_plane.registry.memory import MemoryRegistry
 from provision.config import ProvisionConfig

@@ -35,11 +35,8 @@ def handler(event, context):
 def stoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stoke]:
     monkeypatch.setenv("STOKE_ASYNC_CLAIM_AFTER_S", "2")
     monkeypatch.setenv("STOKE_ASYNC_DEMAND_MAX", "2")
-    running = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 class Senders:

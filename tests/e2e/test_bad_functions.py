@@ -17,13 +17,10 @@ GOOD = "def handler(environ, start_response):\n    start_response('200 OK', [])\
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     folder: Path = tmp_path_factory.mktemp("stoke")
-    running = Stoke(folder / "data", "--listen", "127.0.0.1:0", "--backend", "process").up()
-    running.deploy("good", {"app.py": GOOD})
-    running.provision("good", 1)
-    try:
+    with Stoke(folder / "data", "--listen", "127.0.0.1:0", "--backend", "process") as running:
+        running.deploy("good", {"app.py": GOOD})
+        running.provision("good", 1)
         yield running
-    finally:
-        running.down()
 
 
 @pytest.mark.parametrize(

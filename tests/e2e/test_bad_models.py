@@ -16,14 +16,11 @@ from tests.support.stoke import Stoke, eventually
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     folder = tmp_path_factory.mktemp("bad")
-    running = Stoke(folder / "d", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(folder / "d", "--listen", "127.0.0.1:0") as running:
         small = "name: doubles\ntensorMibMax: 0.001\n"
         file = models.sequences(folder / "model.onnx").read_bytes()
         running.deploy("doubles", {"model.onnx": file, "model.yaml": small}, handler="./", instanceConcurrency=4)
         yield running
-    finally:
-        running.down()
 
 
 def infer(**changes: Any) -> bytes:

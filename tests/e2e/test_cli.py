@@ -23,10 +23,9 @@ from starlette.responses import Response
 
 from control_plane.cli import main, parts
 from control_plane.explain import Explained, Inputs, PolicyExplained
-from control_plane.node_views import DeviceView, NodeView
-from control_plane.ports import ProvisionStatus
+from control_plane.fleet_views import DeviceView, NodeView, ProvisionStatus
 from control_plane.testing import instance_view
-from runtime.contract import InstanceSample, NodeInfo
+from runtime.node_contract import InstanceSample, NodeInfo
 from tests.support.api_server import ApiServer, api_server
 
 ROOT = Path(__file__).parents[2]

@@ -25,11 +25,8 @@ pytestmark = pytest.mark.alone
 @pytest.fixture(scope="module")
 def stoke(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     options = ("--listen", "127.0.0.1:0", "--backend", "docker", "--engine", f"unix://{engine.socket}")
-    stoke = Stoke(tmp_path_factory.mktemp("containers") / "data", *options).up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("containers") / "data", *options) as stoke:
         yield stoke
-    finally:
-        stoke.down()
     assert engine.containers() == []
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.packages.install import find_uv
-from tests.support.node import NodeProcess, http, running_node
+from runtime.node_contract import LaunchSpec
+from tests.support.node import DEADLINE_S, NodeProcess, http, running_node
 from tests.support.wheels import put_wheel
 
 READY, FAILED = InstanceState.READY, InstanceState.FAILED
@@ -38,12 +39,6 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def process() -> Iterator[NodeProcess]:
     with running_node("--installer", "pip") as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 @pytest.fixture
@@ -126,12 +121,36 @@ async def test_requirements_that_cannot_be_resolved_fail_with_the_resolvers_word
     assert environments(node) == before
 
 
-async def test_an_instance_whose_environment_is_being_made_can_be_stopped(node: NodeProcess, wheels: Path) -> None:
+def never_built(node: NodeProcess, begun: Path) -> LaunchSpec:
+    """A function that wants a package whose build makes the file `begun`, and never ends."""
     spec = wanting(node, "./slow\n")
     folder = node.data / "code" / spec.code_sha256 / "slow"
     folder.mkdir()
     (folder / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "b"\nbackend-path = ["."]\n')
-    (folder / "b.py").write_text("import time\ntime.sleep(3600)\n")
+    (folder / "b.py").write_text(f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(3600)\n")
+    return spec
+
+
+async def test_an_installer_that_is_cut_off_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary, begun = tmp_path / "temporary", tmp_path / "begun"
+    temporary.mkdir()
+    node = NodeProcess("--installer", "pip")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    try:
+        await node.start()
+        await node.client.launch(never_built(node, begun))
+        async with asyncio.timeout(DEADLINE_S):
+            while "begun" not in os.listdir(tmp_path):
+                await asyncio.sleep(0.01)
+    finally:
+        await node.close()
+    assert os.listdir(temporary) == []
+
+
+async def test_an_instance_whose_environment_is_being_made_can_be_stopped(node: NodeProcess, tmp_path: Path) -> None:
+    spec = never_built(node, tmp_path / "begun")
     await node.client.launch(spec)
     while (await node.client.environment(spec.code_sha256)).state != "building":
         await asyncio.sleep(0.01)

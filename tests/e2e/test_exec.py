@@ -49,14 +49,11 @@ uvicorn.run(handler, port=int(os.environ["FC_SERVER_PORT"]), ws="wsproto", log_l
 
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
-    running = Stoke(tmp_path_factory.mktemp("exec"), "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("exec"), "--listen", "127.0.0.1:0") as running:
         running.deploy("f", {"app.py": SOURCE})
         running.provision("f", 1)
         running.await_current("f", 1)
         yield running
-    finally:
-        running.down()
 
 
 def instance_of(stoke: Stoke) -> str:

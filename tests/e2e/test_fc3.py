@@ -19,11 +19,8 @@ TREE = "/2023-03-30"
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     folder: Path = tmp_path_factory.mktemp("stoke")
-    running = Stoke(folder / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(folder / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 def test_a_function_of_fc_3_is_served_from_its_creation_to_its_removal(stoke: Stoke) -> None:

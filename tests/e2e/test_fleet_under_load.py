@@ -23,11 +23,8 @@ KILLS = 20
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
-    running = Stoke(tmp_path_factory.mktemp("l") / "d", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("l") / "d", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 def deployed(stoke: Stoke, name: str, instances: int, **fields: Any) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import cgroups, processes
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support import models
 from tests.support.node import DEADLINE_S, NodeProcess, eventually, http, spec
 

@@ -6,7 +6,6 @@ import asyncio
 import io
 import random
 import re
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -15,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from runtime.contract import InstanceState, LaunchSpec
-from tests.support.node import DEADLINE_S, NodeProcess, http, running_node
+from runtime.contract import InstanceState
+from runtime.node_contract import LaunchSpec
+from tests.support.node import DEADLINE_S, NodeProcess, http
 
 FUNCTION = Path(__file__).parents[2] / "functions" / "ocr"
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
@@ -25,18 +25,6 @@ INSTALL_TIMEOUT_S = 300.0
 LINES = ("Delivery note 20261121", "Total amount 348.50 EUR", "Packed and checked by hand", "Thank you for the order")
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def font(size: int, name: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import zlib
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from tests.support.node import NodeProcess, http, running_node
+from tests.support.node import NodeProcess, http
 
 FUNCTION = Path(__file__).parents[2] / "functions" / "resnet50"
 WEIGHTS = 25_530_472  # of the published network, its batch normalizations folded into the convolutions
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 @pytest.fixture(scope="module")

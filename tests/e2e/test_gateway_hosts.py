@@ -10,12 +10,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from runtime.gateway.tenure import EXIT_STATUS
+from runtime.leasing import LEASES_KEY, Grants
 from tests.e2e.test_several_gateways import OPEN
 from tests.support.control_planes import ControlPlanes, control_planes
 from tests.support.gateway import GatewayProcess
@@ -24,7 +27,8 @@ from tests.support.store import PrivateStore
 
 pytestmark = pytest.mark.alone
 
-LEASE_S = 4.0
+LEASE_S = 5.0  # short for a test, long against what a busy machine stalls a process for
+AWAY_S = 1.5 * LEASE_S
 
 
 def why_not() -> str:
@@ -77,6 +81,27 @@ def gone(planes: ControlPlanes) -> int:
     return (planes.data / "a.log").read_text().count("gateway.gone")
 
 
+def owners_of_all(planes: ControlPlanes, instances: int) -> set[str]:
+    """The gateway that has the slots of all so many instances; nobody while they are shared."""
+    with redis.Redis.from_url(planes.store.url) as client:
+        granted = [Grants.from_json(value).slots for value in client.hgetall(LEASES_KEY).values()]
+    owners = {name for slots in granted for name in slots}
+    return owners if len(granted) == instances and all(granted) and len(owners) == 1 else set()
+
+
+def has_its_store_back(gateway: DistantGateway) -> bool:
+    log = gateway.log()
+    assert "lease.lost" not in log, log
+    return "lease.store_back" in log
+
+
+def await_all_slots(planes: ControlPlanes, gateway: DistantGateway, others: set[str]) -> None:
+    load = Load(gateway.url(planes, "f"), 6, b"0.005")
+    with load.running():
+        eventually(lambda: owners_of_all(planes, 3) - others, "all slots come to the gateway that asks")
+    assert load.failures == {}
+
+
 def test_a_gateway_that_hangs_ends_before_it_uses_what_others_have_got_and_one_that_leaves_is_not_waited_for(
     planes: ControlPlanes, gateways: list[DistantGateway]
 ) -> None:
@@ -109,3 +134,34 @@ def test_a_gateway_that_hangs_ends_before_it_uses_what_others_have_got_and_one_t
         load.await_more(50)
     assert load.failures == {}
     assert max(most) == 1
+
+
+def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots_move_again_when_it_is_back(
+    planes: ControlPlanes, gateways: list[DistantGateway]
+) -> None:
+    planes.deploy("f", {"app.py": OPEN}, handler="app.app", instanceConcurrency=1)
+    none = {"maximumInstanceCount": 0}
+    planes.call("PUT", "/2016-08-15/services/svc/functions/f/on-demand-config", none)
+    planes.provision("f", 2)
+    planes.await_current("f", 2)
+    pids = [gateway.pid for gateway in gateways]
+    one, two = (Load(each.url(planes, "f"), 2, b"0.005") for each in gateways)
+    with one.running(), two.running():
+        one.await_more(50)
+        two.await_more(50)
+        planes.store.kill()
+        killed_s = time.monotonic()
+        while time.monotonic() < killed_s + AWAY_S:
+            one.await_more(20)
+            two.await_more(20)
+        planes.store.start()
+        for each in gateways:
+            eventually(partial(has_its_store_back, each), "it renews in the store again")
+        planes.provision("f", 3)
+        planes.await_current("f", 3)
+        one.await_more(50)
+        two.await_more(50)
+    assert (one.failures, two.failures) == ({}, {})
+    assert [gateway.pid for gateway in gateways] == pids
+    await_all_slots(planes, gateways[0], others=set())
+    await_all_slots(planes, gateways[1], others=owners_of_all(planes, 3))

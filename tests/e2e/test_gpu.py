@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.models.session import SessionOptions, open_session
 from runtime.node.devices import NoDevices, find_devices
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support import models
-from tests.support.node import DEADLINE_S, NodeProcess, http, running_node, spec
+from tests.support.node import DEADLINE_S, NodeProcess, http, spec
 
 
 def why_not() -> str:
@@ -47,12 +47,6 @@ def handler(event, context_of_request):
     cuda.cuCtxSetCurrent(context)
     return str(cuda.cuMemAlloc_v2(ctypes.byref(ctypes.c_uint64()), ctypes.c_size_t(int(event) << 20)))
 """
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
 
 
 async def take(status: InstanceStatus, mib: int) -> str:

@@ -5,31 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
 from runtime.contract import InstanceState
-from tests.support.node import ROOT, NodeProcess, http, running_node
+from tests.support.node import HTTP, INVOKE, ROOT, NodeProcess, http
 from tests.support.websocket_client import Refused, websocket
 
 FAILED, READY = InstanceState.FAILED, InstanceState.READY
-
-INVOKE = {"x-fc-control-path": "/invoke", "x-fc-request-id": "r-1"}
-HTTP = {"x-fc-control-path": "/http-invoke", "x-fc-request-id": "r-2"}
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 # -- plain functions --------------------------------------------------------------------------------------------------

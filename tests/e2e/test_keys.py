@@ -22,12 +22,9 @@ INVOKE = f"{SERVICES}/svc/functions/f/invocations"
 
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
-    running = Stoke(tmp_path_factory.mktemp("keys") / "data", "--listen", "0.0.0.0:0").up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("keys") / "data", "--listen", "0.0.0.0:0") as running:
         running.deploy("f", {"app.py": "def handler(event, context):\n    return event\n"})
         yield running
-    finally:
-        running.down()
 
 
 def cli(stoke: Stoke, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

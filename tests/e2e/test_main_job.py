@@ -49,21 +49,15 @@ FAST_POLICY = {
 
 @pytest.fixture
 def stoke(tmp_path: Path) -> Iterator[Stoke]:
-    running = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     """One for all tests that leave it as they found it, each with a function of its own."""
-    running = Stoke(tmp_path_factory.mktemp("lasting") / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("lasting") / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 def deploy_slow(stoke: Stoke, name: str = "f") -> None:

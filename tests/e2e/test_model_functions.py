@@ -6,32 +6,19 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support import models
-from tests.support.node import NodeProcess, eventually, http, running_node, spec
+from tests.support.node import HTTP, INVOKE, NodeProcess, eventually, http, spec
 
 FAILED, READY = InstanceState.FAILED, InstanceState.READY
-INVOKE = {"x-fc-control-path": "/invoke", "x-fc-request-id": "r-1"}
-HTTP = {"x-fc-control-path": "/http-invoke", "x-fc-request-id": "r-2"}
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def model_function(

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from loadtests.engine import IMAGE, PrivateEngine
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import records
 from runtime.node.client import NodeError
 from runtime.node.docker.launcher import DockerLauncher
@@ -23,6 +23,7 @@ from runtime.node.errors import Failure
 from runtime.node.gpu_share import GpuShare
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import LaunchSpec
 from runtime.shell import ShellOrder
 from tests.conformance.backend_beds import SERVER
 from tests.support.container_engine import engine
@@ -51,12 +52,6 @@ def process(
     with ExitStack() as entered:
         options = ["--engine", f"unix://{engine.socket}", "--registry-credentials", str(credentials)]
         yield entered.enter_context(running_node(*options, "--container-tmp-mib", "8"))
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def server(*does: str, **more: Any) -> LaunchSpec:

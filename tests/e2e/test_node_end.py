@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 from runtime.contract import InstanceState
 from runtime.node import cgroups, processes
-from tests.support.node import DEADLINE_S, NodeProcess, eventually, http, running_node
+from tests.support.node import DEADLINE_S, NodeProcess, eventually, http
 
 FAILED, READY, STOPPED = InstanceState.FAILED, InstanceState.READY, InstanceState.STOPPED
 
@@ -48,18 +47,6 @@ EATER = """
         held.append(bytearray(b"x") * (int(event) * 2**20))
         return "full"
 """
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def alive(pid: int) -> bool:

@@ -5,32 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceStatus
 from runtime.node.client import NodeError, Shell
 from runtime.node.processes import read_stat
+from runtime.node_contract import InstanceStatus
 from runtime.shell import ShellOrder, Stream
-from tests.support.node import DEADLINE_S, NodeProcess, eventually, running_node
+from tests.support.node import DEADLINE_S, NodeProcess, eventually
 
 HANDLER = "def handler(event, context): return b'ok'"
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import dataclasses
 import json
 import random
 import socket
-from collections.abc import AsyncIterator, Iterator
-from shutil import rmtree
+from collections.abc import Iterator
 
 import pytest
 
@@ -53,12 +52,6 @@ SERVER = """
 def process() -> Iterator[NodeProcess]:
     with running_node("--backend", "process") as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 async def test_a_python_function_is_ready_and_answers(node: NodeProcess) -> None:
@@ -291,10 +284,8 @@ class _From(random.Random):
         return self._port
 
 
-async def test_a_data_folder_with_a_long_name_is_no_obstacle(tmp_path_factory: pytest.TempPathFactory) -> None:
-    long_named = NodeProcess()
-    short, long_named.data = long_named.data, tmp_path_factory.mktemp("a" * 100)
-    long_named.socket = short / "node.sock"
+async def test_a_data_folder_with_a_long_name_is_no_obstacle() -> None:
+    long_named = NodeProcess(data="a" * 100)
     try:
         await long_named.start()
         status = await long_named.launched(long_named.python(ECHO))
@@ -302,4 +293,3 @@ async def test_a_data_folder_with_a_long_name_is_no_obstacle(tmp_path_factory: p
             assert (await client.post("/invoke", content=b"x")).content == b"x"
     finally:
         await long_named.close()
-        rmtree(short)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from runtime.contract import InstanceState
 from runtime.node import output
 from runtime.node.client import NodeError
-from tests.support.node import NodeProcess, http, running_node
+from tests.support.node import NodeProcess, http
 
 FAILED, READY, STOPPED = InstanceState.FAILED, InstanceState.READY, InstanceState.STOPPED
 
@@ -23,18 +22,6 @@ TALKER = """
         sys.stdout.flush()
         return "ok"
 """
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 async def test_the_tail_is_the_end_of_the_output(node: NodeProcess) -> None:

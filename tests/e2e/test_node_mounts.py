@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 
 from control_plane import nas
 from loadtests.engine import IMAGE, PrivateEngine
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.mounts import to_dicts
 from runtime.node.client import NodeError
+from runtime.node_contract import LaunchSpec
 from tests.support.container_engine import engine
 from tests.support.node import NodeProcess, running_node, spec
 
@@ -41,12 +42,6 @@ def process(engine: PrivateEngine, models: Path) -> Iterator[NodeProcess]:
     allowed = f"hostpath://{models},hostpath://{models.parent}/scratch=rw"
     with running_node("--engine", f"unix://{engine.socket}", "--allowed-mounts", allowed) as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def mounted(*points: tuple[str, str, bool], ids: tuple[int, int] = (-1, -1)) -> dict[str, Any]:

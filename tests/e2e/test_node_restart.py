@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,42 @@ def alive(pid: int) -> bool:
 async def answers(address: str) -> bool:
     async with http(address) as client:
         return (await client.post("/invoke", content=b"x")).content == b"x"
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary folder of nodes that are started from here on."""
+    with tempfile.TemporaryDirectory(prefix="stoke-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def in_folder(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_a_node_with_a_long_name_keeps_a_short_folder_for_sockets_as_long_as_an_instance_lives(
+    temporary: Path,
+) -> None:
+    node = NodeProcess(data="long-" * 20)
+    try:
+        await node.start()
+        python = await node.launched(node.python(ECHO))
+        assert Path(python.address.removeprefix("unix:")).is_relative_to(temporary)
+        assert node.end(signal.SIGTERM) == 0
+        assert await answers(python.address)
+        await node.start()
+        assert await answers(python.address)
+    finally:
+        await node.close()
+    assert in_folder(temporary) == []
+
+
+async def test_a_node_whose_sockets_fit_makes_no_other_folder_for_them(node: NodeProcess, temporary: Path) -> None:
+    node.end(signal.SIGTERM)
+    await node.start()
+    await node.launched(node.python(ECHO))
+    assert in_folder(temporary) == []
 
 
 async def test_instances_outlive_a_killed_node_and_are_found_again(node: NodeProcess) -> None:

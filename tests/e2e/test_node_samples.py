@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from runtime.contract import InstanceSample
+from runtime.node_contract import InstanceSample
 from tests.support.node import NodeProcess, http, running_node
 
 BUSY = """
@@ -32,12 +32,6 @@ CHILDREN = """
 def process() -> Iterator[NodeProcess]:
     with running_node("--simulated-gpu", "2:1000") as node:
         yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 async def samples(node: NodeProcess) -> dict[str, InstanceSample]:

@@ -31,11 +31,8 @@ def handler(event, context):
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     folder: Path = tmp_path_factory.mktemp("stoke")
-    running = Stoke(folder / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(folder / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 @pytest.mark.parametrize("client", sorted(CALLS_MIN))

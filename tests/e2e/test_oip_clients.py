@@ -15,11 +15,8 @@ from tests.support.stoke import Stoke, eventually
 
 @pytest.fixture(scope="module")
 def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
-    running = Stoke(tmp_path_factory.mktemp("oip") / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("oip") / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 @pytest.fixture(scope="module")

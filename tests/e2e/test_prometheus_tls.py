@@ -81,8 +81,7 @@ def test_a_server_is_followed_by_its_own_authority_and_refused_by_another_one(
         access.write_text(json.dumps(servers))
         monkeypatch.setenv("STOKE_PROMETHEUS_URLS", f"{trusted},{doubted},{unnamed}")
         monkeypatch.setenv("STOKE_PROMETHEUS_ACCESS", str(access))
-        stoke = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-        try:
+        with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as stoke:
             for function, url in (("f", trusted), ("g", doubted), ("h", unnamed)):
                 stoke.deploy(function, CODE)
                 stoke.provision(function, 0, following(url))
@@ -92,5 +91,3 @@ def test_a_server_is_followed_by_its_own_authority_and_refused_by_another_one(
                 assert f"{url}: cannot be asked" in why(stoke, function)
                 assert stoke.status(function)["target"] == 0
             assert "cannot be asked" not in why(stoke, "f")
-        finally:
-            stoke.down()

@@ -21,11 +21,8 @@ QUERY = "service=svc&qualifier=LATEST&function=f"
 
 @pytest.fixture
 def stoke(tmp_path: Path) -> Iterator[Stoke]:
-    running = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 def test_a_step_is_decided_upon_then_answered_by_new_instances_and_taken_back_without_a_failed_request(

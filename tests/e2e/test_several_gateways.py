@@ -59,21 +59,15 @@ async def app(scope, receive, send):
 
 @pytest.fixture
 def stoke(tmp_path: Path) -> Iterator[Stoke]:
-    made = Stoke(tmp_path / "d", "--listen", "127.0.0.1:0", "--gateways", "2").up()
-    try:
+    with Stoke(tmp_path / "d", "--listen", "127.0.0.1:0", "--gateways", "2") as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
     """One for all tests that leave it as they found it, each with a function of its own."""
-    made = Stoke(tmp_path_factory.mktemp("l") / "d", "--listen", "127.0.0.1:0", "--gateways", "2").up()
-    try:
+    with Stoke(tmp_path_factory.mktemp("l") / "d", "--listen", "127.0.0.1:0", "--gateways", "2") as made:
         yield made
-    finally:
-        made.down()
 
 
 def client_of(stoke: Stoke, pid: int) -> httpx.Client:
@@ -242,10 +236,7 @@ def test_another_number_of_gateways_is_started_anew(stoke: Stoke) -> None:
     pids = [stoke.pid(name) for name in ("gateway-1", "gateway-2")]
     port = stoke.endpoint.rpartition(":")[2]
     stoke.kill_supervisor()
-    alone = Stoke(stoke.data, "--listen", f"127.0.0.1:{port}").up()
-    try:
+    with Stoke(stoke.data, "--listen", f"127.0.0.1:{port}") as alone:
         assert not any(start_time(pid) for pid in pids)
         eventually(lambda: start_time(alone.pid("gateway")), "one gateway has the port for itself")
-    finally:
-        alone.down()
         stoke._process = None

@@ -31,11 +31,8 @@ POLICY = {
 
 @pytest.fixture
 def stoke(tmp_path: Path) -> Iterator[Stoke]:
-    running = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0", "--simulated-gpu", "1:16384").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0", "--simulated-gpu", "1:16384") as running:
         yield running
-    finally:
-        running.down()
 
 
 def test_gpu_load_scales_out_and_every_figure_is_marked_as_simulated(stoke: Stoke) -> None:
@@ -59,8 +56,7 @@ def _samples(stoke: Stoke, function: str) -> list[dict[str, Any]]:
 
 
 def test_an_instance_on_a_card_that_is_lost_is_replaced_on_another_and_that_is_seen(tmp_path: Path) -> None:
-    stoke = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0", "--simulated-gpu", "2:16384").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0", "--simulated-gpu", "2:16384") as stoke:
         stoke.deploy("g", {"app.py": BUSY}, instanceType="fc.gpu.tesla.1", gpuMemorySize=4096)
         stoke.provision("g", 1)
         stoke.await_current("g", 1)
@@ -71,8 +67,6 @@ def test_an_instance_on_a_card_that_is_lost_is_replaced_on_another_and_that_is_s
         (node,) = stoke.call("GET", "/stoke/v1/nodes")["nodes"]
         shown = [(d["is_healthy"], d["simulated"], d["promised_mib"], d["instances"]) for d in node["devices"]]
         assert shown == [(False, True, 0, []), (True, True, 4096, [after["instance_id"]])]
-    finally:
-        stoke.down()
 
 
 def test_more_gpu_memory_than_the_cards_have_is_said(stoke: Stoke) -> None:

@@ -6,6 +6,8 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -51,21 +53,34 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in up.stderr
 
 
-def test_down_stops_what_a_killed_supervisor_has_left(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary folder of what a test starts: there sockets lie of a data folder whose name is long."""
+    with tempfile.TemporaryDirectory(prefix="stoke-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_the_sockets_of_a_data_folder_with_a_long_name_lie_in_a_short_one_while_it_is_up(
+    tmp_path: Path, temporary: Path
+) -> None:
+    data = tmp_path / ("long-" * 20)
+    up = stoke("up", "--data", str(data), "--listen", "127.0.0.1:0", "--detach")
+    assert up.returncode == 0, up.stderr
+    assert list(temporary.glob("stoke-*/store.sock")) != []
+    assert stoke("down", "--data", str(data)).returncode == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_down_stops_what_a_killed_supervisor_has_left(tmp_path: Path, temporary: Path) -> None:
+    data = tmp_path / ("long-" * 20)
     assert stoke("up", "--data", str(data), "--listen", "127.0.0.1:0", "--detach").returncode == 0
     subprocess.run(["kill", "-9", str(json.loads((data / "stoke.json").read_text())["pid"])], check=True)
     parts = [json.loads(path.read_text())["pid"] for path in (data / "run").glob("*.pid.json")]
     assert len(parts) == 4
     assert stoke("down", "--data", str(data)).returncode == 0
     eventually(lambda: not any(start_time(pid) for pid in parts), "all parts have ended", 5.0)
-
-
-def test_the_sockets_of_a_data_folder_with_a_long_name_work(tmp_path: Path) -> None:
-    data = tmp_path / ("long-" * 20)
-    up = stoke("up", "--data", str(data), "--listen", "127.0.0.1:0", "--detach")
-    assert up.returncode == 0, up.stderr
-    assert stoke("down", "--data", str(data)).returncode == 0
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_store_of_ones_own_is_used_and_left_running(tmp_path: Path, store_url: str) -> None:

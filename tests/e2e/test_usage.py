@@ -30,11 +30,8 @@ def handler(environ, start_response):
 
 @pytest.fixture
 def stoke(tmp_path: Path) -> Iterator[Stoke]:
-    running = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as running:
         yield running
-    finally:
-        running.down()
 
 
 def usage(stoke: Stoke) -> dict[str, Any]:
@@ -92,25 +89,19 @@ def counted(stoke: Stoke) -> int:
 
 
 def test_usage_and_explanations_survive_a_restart_of_everything(tmp_path: Path) -> None:
-    first = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as first:
         first.deploy("f", {"app.py": SLEEPER})
         first.provision("f", 3)
         first.await_current("f", 3)
         before = usage(first)["total"]["instance_seconds"]
         told = explained(first)
-    finally:
-        first.down()
-    second = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as second:
         eventually(lambda: explained(second), "something is decided")
         again = explained(second)
         assert again[-1] == told[-1], "the first decision of all"
         assert [one for one in told[1:] if one not in again] == [], "nor did any other change get lost"
         assert len(again) > len(told[1:])
         assert usage(second)["total"]["instance_seconds"] > before
-    finally:
-        second.down()
 
 
 def explained(stoke: Stoke) -> list[dict[str, Any]]:
@@ -123,8 +114,7 @@ def test_usage_is_shown_with_prices_and_exported_as_a_trace(tmp_path: Path, monk
     prices = tmp_path / "prices.json"
     prices.write_text(json.dumps({"currency": "EUR", "gbSecond": 1.0, "millionRequests": 1e6}))
     monkeypatch.setenv("STOKE_PRICES", str(prices))
-    stoke = Stoke(tmp_path / "data", "--listen", "127.0.0.1:0").up()
-    try:
+    with Stoke(tmp_path / "data", "--listen", "127.0.0.1:0") as stoke:
         stoke.deploy("f", {"app.py": SLEEPER})
         stoke.provision("f", 1)
         stoke.await_current("f", 1)
@@ -146,8 +136,6 @@ def test_usage_is_shown_with_prices_and_exported_as_a_trace(tmp_path: Path, monk
         simulated = json.loads(cli(stoke, "simulate", "--recorded", "svc/f", "--since", "10m", "-o", "json"))
         assert simulated["outcomes"][0]["requests"] == 5
         assert simulated["outcomes"][0]["lost"] == 0
-    finally:
-        stoke.down()
 
 
 def test_what_is_kept_is_bounded_and_expires(stoke: Stoke) -> None:

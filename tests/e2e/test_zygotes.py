@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node import processes
-from tests.support.node import DEADLINE_S, NodeProcess, eventually, http, running_node
+from runtime.node_contract import InstanceStatus, LaunchSpec
+from tests.support.node import DEADLINE_S, NodeProcess, eventually, http
 
 STOPPED, FAILED = InstanceState.STOPPED, InstanceState.FAILED
 
@@ -31,18 +31,6 @@ WHO = """
                 "random": random.random(), "numpy": numpy.random.random(), "threads": threading.active_count(),
                 "main": sys.modules["__main__"].__dict__.get("__file__"), "argv": sys.argv, "word": os.environ.get("W")}
 """
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[NodeProcess]:
-    with running_node() as node:
-        yield node
-
-
-@pytest.fixture
-async def node(process: NodeProcess) -> AsyncIterator[NodeProcess]:
-    async with process.session():
-        yield process
 
 
 def again(one: LaunchSpec, **changes: Any) -> LaunchSpec:

@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from control_plane.fleet.lease_store import MemoryLeaseStore, Superseded
 from control_plane.fleet.leases import Batch, LeaseBook
 from control_plane.fleet.sharing import TURN_S, Turns, share
 from runtime.contract import InstanceRecord, InstanceState, Kind
 from runtime.gateway.leases import Leases
-from runtime.leasing import Asked, Grants, Holder, LeaseReport
+from runtime.leasing import Asked, LeaseReport
 from tests.support.examples import examples
 
 KEY = ("s", "LATEST", "f")
-
-
-@dataclass
-class Store:
-    """The hash, the feed and the order of writes, as the real store keeps them."""
-
-    grants: dict[str, Grants] = field(default_factory=dict)
-    holders: dict[str, Holder] = field(default_factory=dict)
-    feed: list[tuple[str, Grants | None]] = field(default_factory=list)
-    term: int = 0
-    epoch: int = 0
-
-    def write(self, term: int, batch: Batch) -> None:
-        if term != self.term or batch.first_epoch <= self.epoch:
-            return
-        self.epoch = batch.epoch
-        for instance_id, grants in batch.grants:
-            self.feed.append((instance_id, grants))
-            if grants is None:
-                self.grants.pop(instance_id, None)
-            else:
-                self.grants[instance_id] = grants
-        for name, holder in batch.holders:
-            if holder is None:
-                self.holders.pop(name, None)
-            else:
-                self.holders[name] = holder
 
 
 @dataclass
@@ -72,7 +47,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @initialize(gateways=st.integers(1, 3), slots=st.lists(st.integers(1, 3), min_size=1, max_size=3))
     def begin(self, gateways: int, slots: list[int]) -> None:
         self.now_s = 1.0
-        self.store = Store()
+        self.store = MemoryLeaseStore()
         self.pids = 0
         self.gateways: list[Process] = []
         self.mail: list[LeaseReport] = []  # on its way; a report may be taken out of it more than once, or never
@@ -215,7 +190,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(at=st.integers(0, 9))
     def a_late_write_arrives(self, at: int) -> None:
         if self.delayed:
-            self.store.write(*self.delayed.pop(at % len(self.delayed)))
+            self._arrives(*self.delayed.pop(at % len(self.delayed)))
 
     @rule(step_s=st.floats(0.0, 1.0), even=st.booleans())
     def time_passes(self, step_s: float, even: bool) -> None:
@@ -233,11 +208,15 @@ class LeaseMachine(RuleBasedStateMachine):
         if batch is None:
             return
         if self.outcome in ("ok", "answer lost"):
-            self.store.write(self.term, batch)
+            self._arrives(self.term, batch)
         if self.outcome == "late":
             self.delayed.append((self.term, batch))
         if self.outcome != "ok":
             self.book.not_written(batch)
+
+    def _arrives(self, term: int, batch: Batch) -> None:
+        with suppress(Superseded):
+            self.store.take(term, batch)
 
     # -- what must hold
 

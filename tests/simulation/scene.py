@@ -17,12 +17,14 @@ from control_plane.fleet.memories import InProcessMemoryStore
 from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
+from control_plane.fleet_views import ProvisionStatus
 from control_plane.model import Function, QualifiedFunction, Service
-from control_plane.ports import ProvisionStatus, Readings
+from control_plane.ports import Readings
 from control_plane.registry.memory import MemoryRegistry
 from control_plane.view import FleetView
 from provision.config import parse
-from runtime.contract import FunctionUsage, LaunchSpec, UsageReport
+from runtime.contract import FunctionUsage, UsageReport
+from runtime.node_contract import LaunchSpec
 from tests.support.virtual_time import VirtualClock
 
 NAME = QualifiedFunction(service_name="svc", qualifier="LATEST", function_name="f")

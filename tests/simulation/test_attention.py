@@ -13,10 +13,9 @@ import pytest
 
 from control_plane import autoscale
 from control_plane.fleet.attention import Attention
-from control_plane.fleet.usage import VersionKey
 from loadtests.bench.fleet import WARM_TICKS, Population
 from provision.config import parse
-from runtime.contract import InstanceState
+from runtime.contract import InstanceState, VersionKey
 from tests.simulation.scene import NAME, POLICY, Scene, ready, until
 from tests.support.virtual_time import in_virtual_time
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 
-from tests.simulation.scene import POLICY, deployed, ready, until
+from control_plane.autoscale import Pace
+from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST
+from provision.config import parse
+from provision.decide import Memory
+from runtime.contract import FunctionUsage, UsageReport
+from tests.simulation.scene import NAME, POLICY, deployed, ready, until
 from tests.support.virtual_time import in_virtual_time
 
 
@@ -111,3 +117,24 @@ async def test_on_demand_instances_are_reaped_when_idle() -> None:
     await asyncio.sleep(170.0)
     assert ready(scene) == 3
     await until(lambda: not scene.keeper.records(), timeout_s=30.0)
+
+
+@in_virtual_time
+async def test_configs_that_are_gone_take_no_turn_from_those_whose_memory_is_to_be_saved() -> None:
+    scene = await deployed(1, POLICY)
+    others = [NAME.model_copy(update={"function_name": f"o{number}"}) for number in range(SAVED_AT_ONCE_LEAST + 1)]
+    config = parse({"target": 0, "targetTrackingPolicies": [{**POLICY, "minCapacity": 0}]})
+    for name in others:
+        await scene.deploy(functionName=name.function_name)
+        await scene.registry.put_provision(name, config)
+    await asyncio.sleep(1.5)
+    asked = [asdict(FunctionUsage("svc", name.function_name, "LATEST", 0, 0, 0, 0.1, 0.1, 1)) for name in others]
+    scene.usage.absorb(UsageReport("g", 1, scene.clock.utc_s(), 1.0, asked))
+    await asyncio.sleep(2.0)
+    for name in others:
+        await scene.registry.delete_provision(name)
+    scene.requests = 1
+    await asyncio.sleep(60.0)
+    since_s = scene.clock.utc_s() - Memory.from_json(scene.memories.memories[str(NAME)]).now
+    assert since_s <= Pace().memory_saved_every_s + Pace().tick_s
+    assert set(scene.memories.memories) == {str(NAME)}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from control_plane.fleet_views import ProvisionStatus
 from control_plane.model import Function, QualifiedFunction
-from control_plane.ports import ProvisionStatus
 from provision.config import parse
 from runtime.contract import InstanceRecord, InstanceState
 from tests.simulation.scene import Scene, until

@@ -8,8 +8,9 @@ from typing import Any
 
 from control_plane.model import Function, QualifiedFunction
 from provision.config import parse
-from runtime.contract import FunctionUsage, InstanceRecord, InstanceSample, InstanceState, UsageReport
+from runtime.contract import FunctionUsage, InstanceRecord, InstanceState, UsageReport
 from runtime.node.devices import ProcessReading, SimulatedDevices
+from runtime.node_contract import InstanceSample
 from tests.simulation.scene import Scene, until
 from tests.support.virtual_time import in_virtual_time
 

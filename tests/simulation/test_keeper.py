@@ -16,7 +16,8 @@ from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.plan import Want
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
-from runtime.contract import InstanceRecord, InstanceState, LaunchSpec, UsageReport
+from runtime.contract import InstanceRecord, InstanceState, UsageReport
+from runtime.node_contract import LaunchSpec
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 KEY = ("svc", "LATEST", "f")

@@ -14,7 +14,7 @@ from control_plane.backends.kubernetes.sweep import sweep
 from control_plane.fleet.keeper import Limits
 from runtime.contract import InstanceState
 from tests.support.kube_api import NAMESPACE, KubeApi, status_answer
-from tests.support.kube_plane import KEY, Cluster, until
+from tests.support.kube_plane import KEY, Cluster, begun, until
 from tests.support.virtual_time import VirtualTimeLoop, in_virtual_time
 
 CRASHES = 500
@@ -45,14 +45,8 @@ async def test_two_hundred_at_once_are_all_ready_by_at_most_twenty_calls_a_secon
 def test_no_pod_is_left_after_crashes_of_the_control_plane_at_any_point(seed: int) -> None:
     async def story() -> None:
         cluster = Cluster(seed=seed)
-        chance = cluster.chance
         for number in range(1, CRASHES // 2 + 1):
-            plane = await cluster.begin()
-            until_s = asyncio.get_running_loop().time() + chance.uniform(0.0, 3.0)
-            while (left_s := until_s - asyncio.get_running_loop().time()) > 0:
-                await plane.settle(chance.randrange(6))
-                await asyncio.sleep(min(left_s, chance.uniform(0.0, 1.0)))
-            await plane.crash()
+            await cluster.crash_soon(3.0, 5)
             if number % 50 == 0:  # one that is left alone makes everything true
                 plane = await cluster.begin()
                 await plane.until(3)
@@ -91,9 +85,7 @@ async def test_calls_that_are_lost_or_refused_leave_nothing_behind() -> None:
 
 @in_virtual_time
 async def test_a_pod_that_could_not_be_let_go_of_is_let_go_of_soon() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await plane.until(1)
+    cluster, plane = await begun(ready=1)
     (name,) = cluster.api.pods
     lost = iter(["before"])
     cluster.kubelet.end_s = 0.5
@@ -105,9 +97,7 @@ async def test_a_pod_that_could_not_be_let_go_of_is_let_go_of_soon() -> None:
 
 @in_virtual_time
 async def test_an_api_server_that_is_away_costs_no_instance() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await plane.until(3)
+    cluster, plane = await begun(ready=3)
     before = set(cluster.store.records)
     cluster.api.go_down()
     await asyncio.sleep(300.0)
@@ -123,9 +113,7 @@ async def test_an_api_server_that_is_away_costs_no_instance() -> None:
 @in_virtual_time
 async def test_an_api_server_that_has_just_begun_and_knows_no_rights_yet_costs_no_instance() -> None:
     """As a real one does for a second or two: what is allowed is forbidden until it has read the roles."""
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await until(plane.keeper.connected.is_set)
+    cluster, plane = await begun()
     await plane.settle(2)
     before = set(cluster.store.records)
     cluster.api.sever = lambda method, _path: "before" if method == "PATCH" else ""
@@ -143,9 +131,7 @@ async def test_an_api_server_that_has_just_begun_and_knows_no_rights_yet_costs_n
 
 @in_virtual_time
 async def test_rights_that_are_not_there_end_a_launch_with_the_api_servers_words() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await until(plane.keeper.connected.is_set)
+    cluster, plane = await begun()
     forbidden = status_answer(403, "Forbidden", 'User "u" cannot patch resource "pods"')
     cluster.api.refuse = lambda method, _path: forbidden if method == "PATCH" else None
     await plane.settle(1)
@@ -156,9 +142,7 @@ async def test_rights_that_are_not_there_end_a_launch_with_the_api_servers_words
 
 @in_virtual_time
 async def test_an_instance_on_a_node_that_is_cut_off_is_replaced_and_never_adopted_again() -> None:
-    cluster = Cluster(nodes=2)
-    plane = await cluster.begin()
-    await plane.until(4)
+    cluster, plane = await begun(Cluster(nodes=2), ready=4)
     cut = {name for name, pod in cluster.api.pods.items() if pod["spec"]["nodeName"] == "node-0"}
     assert len(cut) == 2
     cluster.kubelet.cut_off = {"node-0"}
@@ -181,9 +165,7 @@ async def test_an_instance_on_a_node_that_is_cut_off_is_replaced_and_never_adopt
 
 @in_virtual_time
 async def test_while_no_node_answers_nothing_is_given_up() -> None:
-    cluster = Cluster(nodes=2)
-    plane = await cluster.begin()
-    await plane.until(2)
+    cluster, plane = await begun(Cluster(nodes=2), ready=2)
     before = set(cluster.store.records)
     for name in ("node-0", "node-1"):
         cluster.api.add_node(name, ready=False)
@@ -196,9 +178,7 @@ async def test_while_no_node_answers_nothing_is_given_up() -> None:
 
 @in_virtual_time
 async def test_the_initializer_runs_once_however_often_the_control_plane_dies() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await plane.until(3)
+    cluster, plane = await begun(ready=3)
     for _ in range(5):
         await plane.crash()
         plane = await cluster.begin()
@@ -210,9 +190,7 @@ async def test_the_initializer_runs_once_however_often_the_control_plane_dies() 
 
 @in_virtual_time
 async def test_an_instance_that_others_delete_takes_nothing_new_and_is_replaced() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await plane.until(2)
+    cluster, plane = await begun(ready=2)
     cluster.kubelet.end_s = 20.0
     name, pod = next(iter(cluster.api.pods.items()))
     cluster.api.delete(name, pod["metadata"]["uid"])
@@ -270,9 +248,7 @@ def test_what_a_pod_waits_for_in_vain_is_the_error_at_once_and_its_end_when_it_l
 
 @in_virtual_time
 async def test_an_evicted_instance_fails_with_the_clusters_words() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await plane.until(1)
+    cluster, plane = await begun(ready=1)
     (name,) = cluster.api.pods
     cluster.api.set_status(name, phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
     await until(lambda: name.removeprefix("stoke-") not in cluster.store.records)
@@ -282,9 +258,7 @@ async def test_an_evicted_instance_fails_with_the_clusters_words() -> None:
 
 @in_virtual_time
 async def test_a_sweep_passes_over_a_pod_whose_name_another_has_by_now() -> None:
-    cluster = Cluster()
-    plane = await cluster.begin()
-    await plane.until(2)
+    cluster, plane = await begun(ready=2)
     await plane.crash()
     first, second = sorted(cluster.api.pods)
 

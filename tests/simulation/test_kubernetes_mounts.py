@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control_plane.backends.kubernetes.settings import KubernetesSettings
-from runtime.contract import LaunchSpec
 from runtime.mounts import at, read_source, to_dicts
+from runtime.node_contract import LaunchSpec
 from tests.support.kube_plane import KEY, Cluster, spec, until
 from tests.support.virtual_time import in_virtual_time
 

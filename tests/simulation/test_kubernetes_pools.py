@@ -7,7 +7,7 @@ import asyncio
 from control_plane.backends.kubernetes.reclaims import Reclaims
 from control_plane.backends.pools import Pools, parse_pools
 from tests.support.kube_api import Object
-from tests.support.kube_plane import Cluster, Plane, until
+from tests.support.kube_plane import Cluster, Plane, begun, until
 from tests.support.virtual_time import in_virtual_time
 
 TAINT = "aws-node-termination-handler/spot-itn"
@@ -31,17 +31,15 @@ def in_pool(cluster: Cluster, name: str) -> list[str]:
     return [pod for pod, item in cluster.api.pods.items() if item["metadata"]["labels"]["stoke.dev/pool"] == name]
 
 
-async def begun(target: int) -> tuple[Cluster, Plane]:
+async def with_pools(ready: int) -> tuple[Cluster, Plane]:
     cluster = Cluster()
     cluster.pools = both_kinds()
-    plane = await cluster.begin()
-    await plane.until(target)
-    return cluster, plane
+    return await begun(cluster, ready=ready)
 
 
 @in_virtual_time
 async def test_a_pod_is_asked_for_on_the_nodes_of_its_pool() -> None:
-    cluster, plane = await begun(10)
+    cluster, plane = await with_pools(10)
     assert (len(in_pool(cluster, "steady")), len(in_pool(cluster, "cheap"))) == (3, 7)
     steady, cheap = (cluster.api.pods[in_pool(cluster, name)[0]]["spec"] for name in ("steady", "cheap"))
     assert steady["nodeSelector"] == {"pool": "steady"}
@@ -52,7 +50,7 @@ async def test_a_pod_is_asked_for_on_the_nodes_of_its_pool() -> None:
 
 @in_virtual_time
 async def test_what_runs_on_a_node_that_will_be_taken_away_is_replaced_elsewhere() -> None:
-    cluster, plane = await begun(6)
+    cluster, plane = await with_pools(6)
     node = cluster.api.objects["nodes"]["node-1"]
     there = {name for name, pod in cluster.api.pods.items() if pod["spec"]["nodeName"] == "node-1"}
     assert there
@@ -72,7 +70,7 @@ async def test_what_runs_on_a_node_that_will_be_taken_away_is_replaced_elsewhere
 
 @in_virtual_time
 async def test_a_pod_that_no_node_of_its_pool_has_room_for_goes_to_another_pool() -> None:
-    cluster, plane = await begun(3)
+    cluster, plane = await with_pools(3)
     live = cluster.kubelet.live
 
     async def no_room(pod: Object) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from control_plane.backends.kubernetes.pull_secrets import names_in, secret_data
-from runtime.contract import LaunchSpec
+from runtime.node_contract import LaunchSpec
 from tests.support.kube_api import Answer, Object, status_answer
 from tests.support.kube_plane import KEY, Cluster, spec, until
 from tests.support.virtual_time import in_virtual_time
@@ -54,12 +53,7 @@ async def test_there_is_one_secret_for_a_version_as_long_as_it_has_pods() -> Non
 async def test_no_secret_is_left_after_crashes_of_the_control_plane_at_any_point() -> None:
     cluster = Watched()
     for _ in range(60):
-        plane = await cluster.begin()
-        until_s = asyncio.get_running_loop().time() + cluster.chance.uniform(0.0, 3.0)
-        while (left_s := until_s - asyncio.get_running_loop().time()) > 0:
-            await plane.settle(cluster.chance.randrange(4))
-            await asyncio.sleep(min(left_s, cluster.chance.uniform(0.0, 1.0)))
-        await plane.crash()
+        await cluster.crash_soon(3.0, 3)
     plane = await cluster.begin()
     await plane.until(1)
     assert len(cluster.api.secrets) == 1

@@ -45,6 +45,11 @@ class Store(MemoryLeaseStore):
         if self.away:
             raise Unavailable("the answer was lost")
 
+    async def renewals(self) -> dict[str, str]:
+        if self.away:
+            raise Unavailable("the store is away")
+        return await super().renewals()
+
 
 class World:
     def __init__(self, chance: random.Random) -> None:

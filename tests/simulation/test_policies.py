@@ -7,7 +7,8 @@ from typing import Any
 
 from control_plane.model import Alias, QualifiedFunction
 from provision.config import parse
-from runtime.contract import InstanceSample, UsageReport
+from runtime.contract import UsageReport
+from runtime.node_contract import InstanceSample
 from tests.simulation.scene import NAME, POLICY, Scene, ready, until
 from tests.support.virtual_time import in_virtual_time
 

@@ -9,14 +9,14 @@ import pytest
 
 from control_plane.errors import Unavailable
 from control_plane.fleet.records import MemoryRecordStore
-from control_plane.fleet.usage import VersionKey
 from control_plane.metering.book import UsageAccounts
 from control_plane.metering.meter import Amounts, Batch, Size
 from control_plane.metering.records import MeteredRecords
 from control_plane.metering.store import By, Counted, Kept
 from control_plane.model import Function, Service
 from control_plane.registry.memory import MemoryRegistry
-from runtime.contract import InstanceRecord, InstanceState, Kind, LaunchSpec, UsageReport
+from runtime.contract import InstanceRecord, InstanceState, Kind, UsageReport, VersionKey
+from runtime.node_contract import LaunchSpec
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 KEY = ("svc", "LATEST", "f")

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from runtime.node import hooks
@@ -138,6 +139,10 @@ class ProcessKubelet(Kubelet):
         self._numbers = 1
         api.read_log = self._log
         api.metrics = self._metrics
+
+    async def close(self) -> None:
+        await super().close()
+        rmtree(self.folder, ignore_errors=True)
 
     def kill(self, name: str) -> None:
         self.processes[name].kill()

@@ -24,8 +24,9 @@ from control_plane.fleet.pooling import Pooling
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from control_plane.ports import Clock
-from runtime.contract import InstanceRecord, InstanceState, LaunchSpec
+from runtime.contract import InstanceRecord, InstanceState
 from runtime.node.hooks import Answer
+from runtime.node_contract import LaunchSpec
 from tests.support.kube_api import NAMESPACE, KubeApi
 from tests.support.kube_kubelet import PretendKubelet
 from tests.support.kube_wire import Transport
@@ -117,6 +118,15 @@ class Stays(ABC):
         await plane.keeper.adopt()
         return plane
 
+    async def crash_soon(self, life_s_max: float, instances_max: int, limits: Limits | None = None) -> None:
+        """A control plane wants now so many instances and now so many, and crashes at any point."""
+        plane = await self.begin(limits)
+        until_s = asyncio.get_running_loop().time() + self.chance.uniform(0.0, life_s_max)
+        while (left_s := until_s - asyncio.get_running_loop().time()) > 0:
+            await plane.settle(self.chance.randrange(instances_max + 1))
+            await asyncio.sleep(min(left_s, self.chance.uniform(0.0, 1.0)))
+        await plane.crash()
+
 
 class Cluster(Stays):
     """In virtual time, over an API server in this process."""
@@ -186,6 +196,15 @@ class Plane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.keeper.close()
         await self.backend.close()
+
+
+async def begun(cluster: Cluster | None = None, *, ready: int = 0) -> tuple[Cluster, Plane]:
+    """A control plane that follows its cluster, with so many instances."""
+    cluster = cluster or Cluster()
+    plane = await cluster.begin()
+    await until(plane.keeper.connected.is_set)
+    await plane.until(ready)
+    return cluster, plane
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 600.0) -> None:

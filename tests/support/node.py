@@ -19,21 +19,28 @@ from typing import Any, Self
 
 import httpx
 
-from runtime.contract import InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.node.client import NodeClient, NodeUnavailable
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 20.0
+
+# What a gateway says of a request that it passes on: an invocation, and one for an HTTP trigger.
+INVOKE = {"x-fc-control-path": "/invoke", "x-fc-request-id": "r-1"}
+HTTP = {"x-fc-control-path": "/http-invoke", "x-fc-request-id": "r-2"}
 
 
 class NodeProcess:
     """`python -m runtime.node` on a folder of its own. `kill()` and `start()` again show what outlives a crash."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, data: str = "") -> None:
+        """`data` names the data folder, which may be long; without it it is the node's own."""
         # pytest's folders have long names, a unix socket's path may not: so a short folder of its own.
-        self.data = Path(tempfile.mkdtemp(prefix="stoke-"))
-        self.socket = self.data / "node.sock"
-        self.log = self.data / "node.log"
+        self._folder = Path(tempfile.mkdtemp(prefix="stoke-"))
+        self.data = self._folder / data
+        self.socket = self._folder / "node.sock"
+        self.log = self._folder / "node.log"
         self.client = NodeClient(self.socket)
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,7 +99,7 @@ class NodeProcess:
             await asyncio.wait_for(self.client.shutdown(0.0), DEADLINE_S)
             self.end(signal.SIGTERM)
         await self.client.close()
-        rmtree(self.data, ignore_errors=True)
+        rmtree(self._folder, ignore_errors=True)
 
     # -- functions ----------------------------------------------------------------------------------------------------
 

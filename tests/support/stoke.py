@@ -16,7 +16,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -57,7 +57,7 @@ class Stoke:
 
     # -- up and down ------------------------------------------------------------------------------------------------
 
-    def up(self) -> Stoke:
+    def up(self) -> Self:
         self.data.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "control_plane.supervisor", "--data", str(self.data), *self._options]
         with (self.data / "supervisor.log").open("ab") as output:
@@ -65,6 +65,16 @@ class Stoke:
         eventually(self._is_up, f"Stoke serves; see {self.data}/logs", timeout_s=30.0)
         self.client.auth = self.auth
         return self
+
+    def __enter__(self) -> Self:
+        try:
+            return self.up()
+        except BaseException:
+            self.down()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
 
     @property
     def auth(self) -> FcAuth:

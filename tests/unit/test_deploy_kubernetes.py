@@ -181,6 +181,7 @@ def test_the_gateways_arguments_are_its_own_and_lead_to_the_control_plane(tmp_pa
     (deployment,) = (each for each in of("Deployment") if each["metadata"]["name"] == "stoke-gateway")
     assert settings.gateways == deployment["spec"]["replicas"] == 2
     assert settings.lease_s, "no kernel knows the processes of both"
+    assert settings.word_s > settings.lease_s, "a store's Pod takes longer than a lease to start on another node"
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/example"])

@@ -24,7 +24,7 @@ from control_plane.fleet.placement import (
     refusal,
     stranded_mib,
 )
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 RULE = Rule()
 T4 = Device("T4", 0, "Tesla T4", 15_360, (7, 5))

@@ -88,3 +88,10 @@ def test_bodies_are_compared_by_bytes_and_by_processor_time() -> None:
     assert found["notes"] == [
         "1 MiB up: nginx was busy for 50% of its core: the load was the limit, see processor time"
     ]
+
+
+def test_bodies_that_took_less_than_the_kernel_counts_are_not_compared_by_processor_time() -> None:
+    measured = {"1 MiB up": {"gateway": [bodies.Round(300.0, 0.0, 0.0)], "nginx": [bodies.Round(400.0, 0.4, 0.5)]}}
+    found: dict[str, Any] = bodies.summary(measured)
+    assert found["cases"]["1 MiB up"]["cpu_ratio_to_nginx"] is None
+    assert found["ratio_to_nginx"] == {"1 MiB up": 0.75}

@@ -4,65 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import cast
 
 import pytest
 
-from runtime.http import deadlines
 from runtime.http.deadlines import EXPIRED_IN_A_ROUND, Deadlines
-
-
-class Timer:
-    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
-        self.at_s = at_s
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Time:
-    """A loop and a clock in one: `go_to` rings what is due on the way."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-        self.timers: list[Timer] = []
-        self.set_times = 0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        timer = Timer(self.now_s + delay_s, callback)
-        self.timers.append(timer)
-        self.set_times += 1
-        return timer
-
-    def go_to(self, now_s: float) -> None:
-        while due := [timer for timer in self.timers if timer.at_s <= now_s]:
-            timer = min(due, key=lambda each: each.at_s)
-            self.timers.remove(timer)
-            self.now_s = timer.at_s
-            if not timer.cancelled:
-                timer.callback()
-        self.now_s = now_s
+from tests.support.set_time import SetTime
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    made = Time()
-    monkeypatch.setattr(deadlines, "monotonic", made.monotonic)
-    return made
+def time(monkeypatch: pytest.MonkeyPatch) -> SetTime:
+    return SetTime(monkeypatch)
 
 
-def watch(time: Time, after_s: float) -> tuple[Deadlines[str], list[str]]:
+def watch(time: SetTime, after_s: float) -> tuple[Deadlines[str], list[str]]:
     expired: list[str] = []
     return Deadlines(cast(asyncio.AbstractEventLoop, time), after_s, expired.append), expired
 
 
-def test_each_expires_in_its_own_time_and_a_discarded_one_never(time: Time) -> None:
+def test_each_expires_in_its_own_time_and_a_discarded_one_never(time: SetTime) -> None:
     watched, expired = watch(time, 10.0)
     watched.add("a")
     time.go_to(103.0)
@@ -78,7 +38,7 @@ def test_each_expires_in_its_own_time_and_a_discarded_one_never(time: Time) -> N
     assert len(watched) == 0
 
 
-def test_one_timer_serves_them_all_and_none_when_there_is_nothing(time: Time) -> None:
+def test_one_timer_serves_them_all_and_none_when_there_is_nothing(time: SetTime) -> None:
     watched, _ = watch(time, 10.0)
     for step in range(1000):
         time.go_to(100.0 + step / 1000)
@@ -91,7 +51,7 @@ def test_one_timer_serves_them_all_and_none_when_there_is_nothing(time: Time) ->
     assert len(time.timers) == 1
 
 
-def test_one_that_expires_may_take_others_along(time: Time) -> None:
+def test_one_that_expires_may_take_others_along(time: SetTime) -> None:
     expired: list[str] = []
 
     def expire(item: str) -> None:
@@ -105,7 +65,7 @@ def test_one_that_expires_may_take_others_along(time: Time) -> None:
     assert expired == ["a"]
 
 
-def test_of_many_that_are_due_at_once_a_few_expire_in_a_round(time: Time) -> None:
+def test_of_many_that_are_due_at_once_a_few_expire_in_a_round(time: SetTime) -> None:
     watched, expired = watch(time, 10.0)
     names = [str(number) for number in range(3 * EXPIRED_IN_A_ROUND + 1)]
     for name in names:
@@ -122,7 +82,7 @@ def test_of_many_that_are_due_at_once_a_few_expire_in_a_round(time: Time) -> Non
     assert time.timers == []
 
 
-def test_without_a_limit_nothing_expires_and_cleared_ones_do_not_either(time: Time) -> None:
+def test_without_a_limit_nothing_expires_and_cleared_ones_do_not_either(time: SetTime) -> None:
     watched, expired = watch(time, math.inf)
     watched.add("a")
     assert time.timers == []

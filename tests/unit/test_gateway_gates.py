@@ -14,11 +14,11 @@ from runtime.contract import (
     InstanceState,
     Kind,
     UsageReport,
+    VersionKey,
     function_field,
 )
 from runtime.gateway.gate import Lease, Ticket
 from runtime.gateway.gateway import Gateway
-from runtime.gateway.routes import VersionKey
 from runtime.gateway.settings import GatewaySettings
 
 BUSY, FAILED, IDLE = (("s", LATEST, name) for name in ("busy", "failed", "idle"))

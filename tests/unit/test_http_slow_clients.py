@@ -3,50 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from runtime.http import deadlines
 from runtime.http.connection import ServerConnection
 from runtime.http.exchange import Exchange
 from runtime.http.server import LINGER_S, Server, ServerLimits
-
-
-class Timer:
-    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
-        self.at_s = at_s
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Time:
-    """A loop and a clock in one."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-        self.timers: list[Timer] = []
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        self.timers.append(Timer(self.now_s + delay_s, callback))
-        return self.timers[-1]
-
-    def pass_(self, seconds: float) -> None:
-        end_s = self.now_s + seconds
-        while due := [timer for timer in self.timers if timer.at_s <= end_s]:
-            timer = min(due, key=lambda each: each.at_s)
-            self.timers.remove(timer)
-            self.now_s = timer.at_s
-            if not timer.cancelled:
-                timer.callback()
-        self.now_s = end_s
+from tests.support.set_time import SetTime
 
 
 class Wire:
@@ -114,17 +78,15 @@ class Function:
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    made = Time()
-    monkeypatch.setattr(deadlines, "monotonic", made.monotonic)
-    return made
+def time(monkeypatch: pytest.MonkeyPatch) -> SetTime:
+    return SetTime(monkeypatch)
 
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n"
 LIMITS = ServerLimits(head_timeout_s=5.0, body_timeout_s=10.0, write_timeout_s=20.0)
 
 
-def connect(time: Time) -> tuple[ServerConnection, Wire, Function]:
+def connect(time: SetTime) -> tuple[ServerConnection, Wire, Function]:
     function = Function()
     server = Server(cast(asyncio.AbstractEventLoop, time), function.handle, LIMITS)
     connection = cast(ServerConnection, server.connection())
@@ -133,7 +95,7 @@ def connect(time: Time) -> tuple[ServerConnection, Wire, Function]:
     return connection, wire, function
 
 
-def test_a_slow_head_is_answered_408_and_then_the_connection_closes(time: Time) -> None:
+def test_a_slow_head_is_answered_408_and_then_the_connection_closes(time: SetTime) -> None:
     connection, wire, _ = connect(time)
     for byte in b"GET ":
         connection.data_received(bytes([byte]))
@@ -146,7 +108,7 @@ def test_a_slow_head_is_answered_408_and_then_the_connection_closes(time: Time) 
     assert (wire.written, wire.state) == (b"408", "closed")
 
 
-def test_a_head_that_comes_again_in_two_pieces_is_not_waited_for_any_more(time: Time) -> None:
+def test_a_head_that_comes_again_in_two_pieces_is_not_waited_for_any_more(time: SetTime) -> None:
     connection, wire, function = connect(time)
     head = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     connection.data_received(head)
@@ -157,7 +119,7 @@ def test_a_head_that_comes_again_in_two_pieces_is_not_waited_for_any_more(time: 
     assert (len(function.exchanges), wire.written, wire.state) == (2, b"", "open")
 
 
-def test_a_body_may_take_long_but_no_piece_of_it(time: Time) -> None:
+def test_a_body_may_take_long_but_no_piece_of_it(time: SetTime) -> None:
     connection, wire, function = connect(time)
     connection.data_received(HEAD + b"\r\n")
     for _ in range(9):
@@ -169,7 +131,7 @@ def test_a_body_may_take_long_but_no_piece_of_it(time: Time) -> None:
     assert function.exchanges[0].gone
 
 
-def test_a_body_that_came_in_time_is_not_waited_for(time: Time) -> None:
+def test_a_body_that_came_in_time_is_not_waited_for(time: SetTime) -> None:
     connection, wire, function = connect(time)
     connection.data_received(HEAD + b"\r\n12345")
     connection.data_received(b"67890")
@@ -177,7 +139,7 @@ def test_a_body_that_came_in_time_is_not_waited_for(time: Time) -> None:
     assert (function.gone, wire.written, wire.state) == (0, b"", "open")
 
 
-def test_a_slow_body_whose_answer_was_begun_is_cut(time: Time) -> None:
+def test_a_slow_body_whose_answer_was_begun_is_cut(time: SetTime) -> None:
     connection, wire, function = connect(time)
     connection.data_received(HEAD + b"\r\n")
     function.exchanges[0].write([b"200"])
@@ -185,7 +147,7 @@ def test_a_slow_body_whose_answer_was_begun_is_cut(time: Time) -> None:
     assert (function.gone, wire.written, wire.state) == (1, b"200", "cut")
 
 
-def test_a_body_has_its_time_only_while_it_is_asked_for(time: Time) -> None:
+def test_a_body_has_its_time_only_while_it_is_asked_for(time: SetTime) -> None:
     connection, wire, function = connect(time)
     connection.data_received(HEAD + b"expect: 100-continue\r\n\r\n")
     exchange = function.exchanges[0]
@@ -201,7 +163,7 @@ def test_a_body_has_its_time_only_while_it_is_asked_for(time: Time) -> None:
     assert (function.gone, wire.written) == (1, b"HTTP/1.1 100 Continue\r\n\r\n408")
 
 
-def test_a_client_that_does_not_read_is_cut(time: Time) -> None:
+def test_a_client_that_does_not_read_is_cut(time: SetTime) -> None:
     connection, wire, _ = connect(time)
     connection.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     connection.pause_writing()
@@ -214,7 +176,7 @@ def test_a_client_that_does_not_read_is_cut(time: Time) -> None:
     assert wire.state == "cut"
 
 
-def test_a_connection_that_is_closed_before_all_was_read_is_cut_in_the_end(time: Time) -> None:
+def test_a_connection_that_is_closed_before_all_was_read_is_cut_in_the_end(time: SetTime) -> None:
     connection, wire, function = connect(time)
     connection.data_received(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
     wire.unread_bytes = 10
@@ -225,7 +187,7 @@ def test_a_connection_that_is_closed_before_all_was_read_is_cut_in_the_end(time:
     assert wire.state == "cut"
 
 
-def test_chunks_that_break_off_under_way_are_answered_and_the_request_is_never_whole(time: Time) -> None:
+def test_chunks_that_break_off_under_way_are_answered_and_the_request_is_never_whole(time: SetTime) -> None:
     connection, wire, function = connect(time)
     connection.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
     connection.data_received(b"+1\r\n")
@@ -237,7 +199,7 @@ def test_chunks_that_break_off_under_way_are_answered_and_the_request_is_never_w
     ("begin", "status"),
     [(b"M" * 70_000, b"501"), (b"GET /" + b"u" * 70_000, b"414"), (b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000, b"431")],
 )
-def test_what_is_too_long_is_said(time: Time, begin: bytes, status: bytes) -> None:
+def test_what_is_too_long_is_said(time: SetTime, begin: bytes, status: bytes) -> None:
     connection, wire, _ = connect(time)
     connection.data_received(begin)
     assert wire.written == status

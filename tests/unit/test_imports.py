@@ -12,11 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # The control plane shares the contract with the data plane, and what speaks for it: how a request is signed and by
-# which keys, how errors are spelled, which process a pid names, how the private store is started, how a node is called
+# which keys, how errors are spelled, which process a pid names, how the private store is started and where sockets
+# lie whose paths would be too long, how a node is called
 # and a shell spoken to, how asynchronous invocations are kept, what files TLS takes, how an alias's rules are read, and
 # what an instance is called with, sees and fails of, on whichever backend.
 SHARED = (
     "runtime.contract",
+    "runtime.node_contract",
     "runtime.error_body",
     "runtime.leasing",
     "runtime.mounts",
@@ -30,6 +32,7 @@ SHARED = (
     "runtime.node.hooks",
     "runtime.node.reasons",
     "runtime.shell",
+    "runtime.short_folder",
     "runtime.async_invocation",
     "runtime.http.tls",
     "runtime.traffic",

@@ -11,7 +11,7 @@ from control_plane.backends.kubernetes import pods
 from control_plane.backends.kubernetes.settings import GpuRule, KubernetesSettings, Volume
 from control_plane.backends.kubernetes.states import Phase, Trouble, is_fenced, is_ours, look
 from control_plane.errors import LaunchRefused
-from runtime.contract import LaunchSpec
+from runtime.node_contract import LaunchSpec
 
 SPEC = LaunchSpec(
     "c-1", "svc", "f", "3", "r7", "custom-container", image="shop/model:1", memory_mib=512, cpu=0.5, ca_port=8080

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from control_plane.fleet.processes import LocalProcesses
-from control_plane.fleet.vitals import SLACK_S, Vitals
+from control_plane.fleet.vitals import RATES_DIFFER, SLACK_S, Vitals
 from runtime.gateway.settings import GatewaySettings
 from runtime.leasing import LEFT, Holder
 from runtime.processes import host_id
 
 FAR = Holder(1, 1, "another boot/pid:[7]", lease_s=10.0)
-ENDS_S = 10.0 + SLACK_S
+ENDS_S = 10.0 * (1.0 + RATES_DIFFER) + SLACK_S
 
 
 def gone(vitals: Vitals, renewals: Mapping[str, str], at_s: float, took_s: float = 0.0) -> set[str]:
@@ -21,7 +23,7 @@ def gone(vitals: Vitals, renewals: Mapping[str, str], at_s: float, took_s: float
 
 
 def test_a_lease_lasts_from_the_last_renewal_that_was_seen() -> None:
-    vitals = Vitals()
+    vitals = Vitals(1, 0.0)
     assert gone(vitals, {"g": "1"}, 100.0) == set()
     assert gone(vitals, {"g": "1"}, 100.0 + ENDS_S) == set()
     assert gone(vitals, {"g": "2"}, 200.0) == set()  # however late one looks, what is new counts from now
@@ -29,25 +31,25 @@ def test_a_lease_lasts_from_the_last_renewal_that_was_seen() -> None:
 
 
 def test_an_answer_that_took_long_says_nothing_of_the_time_it_took() -> None:
-    vitals = Vitals()
+    vitals = Vitals(1, 0.0)
     assert gone(vitals, {"g": "1"}, 100.0, took_s=5.0) == set()
     assert gone(vitals, {"g": "1"}, 104.0 + ENDS_S, took_s=60.0) == set()
     assert gone(vitals, {"g": "1"}, 105.1 + ENDS_S) == {"g"}
 
 
 def test_one_that_never_renewed_has_as_long_as_any() -> None:
-    vitals = Vitals()
+    vitals = Vitals(1, 0.0)
     assert gone(vitals, {}, 100.0) == set()
     assert gone(vitals, {}, 100.0 + ENDS_S) == set()
     assert gone(vitals, {}, 100.1 + ENDS_S) == {"g"}
 
 
 def test_one_that_has_left_is_gone_at_once() -> None:
-    assert gone(Vitals(), {"g": LEFT}, 100.0) == {"g"}
+    assert gone(Vitals(1, 0.0), {"g": LEFT}, 100.0) == {"g"}
 
 
 def test_who_is_no_holder_any_more_is_forgotten() -> None:
-    vitals = Vitals()
+    vitals = Vitals(1, 0.0)
     assert gone(vitals, {"g": "1"}, 100.0) == set()
     assert vitals.look({}, {"g": "1"}, asked_s=150.0, answered_s=150.0) == set()
     assert gone(vitals, {"g": "1"}, 200.0) == set()
@@ -68,6 +70,14 @@ def test_a_gateway_with_a_lease_shares_though_it_knows_of_no_others() -> None:
     assert settings(lease_s=30.0).shares
     assert settings(lease_s=30.0, gateways=2).shares
     assert not settings().shares
+
+
+def test_words_are_asked_for_only_with_a_lease_and_the_key_to_their_seal(tmp_path: Path) -> None:
+    made = replace(settings(lease_s=30.0, lease_away_s=60.0), data=str(tmp_path))
+    assert made.word_s == 0.0
+    (tmp_path / "secret.key").write_text("x")
+    assert made.word_s == 60.0
+    assert replace(made, lease_s=0.0).word_s == 0.0
 
 
 @pytest.mark.parametrize("given", [{"lease_s": 2.9}, {"lease_s": 3601.0}, {"gateways": 2}])

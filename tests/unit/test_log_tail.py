@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +13,7 @@ from runtime.gateway.headers import sort_request
 from runtime.gateway.log_type import pass_log_type
 from runtime.gateway.refusal import Refusal
 from runtime.http.head import parse_request
-from runtime.instance.log_tail import TAIL_BYTES_MAX, WRITTEN, Tapped, Written, sender, whole_characters
+from runtime.instance.log_tail import TAIL_BYTES_MAX, WRITTEN, Tapped, Written, whole_characters
 
 
 @given(st.lists(st.text(max_size=3000), max_size=8))
@@ -50,26 +48,6 @@ async def test_what_is_written_in_two_contexts_is_told_apart() -> None:
     assert (first, second) == (b"a0 a1 a2 ", b"b0 b1 b2 ")
     stream.write("nobody's")
     assert stream.buffer.getvalue().startswith(b"a0 b0 a1 ")  # type: ignore[attr-defined]
-
-
-async def test_the_end_is_marked_before_the_tail_is_taken() -> None:
-    tail, sent, ends = Written(), list[Any](), list[bool]()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    def end(failed: bool) -> None:
-        ends.append(failed)
-        tail.add("end")
-
-    tail.add("begin ")
-    wrapped = sender(send, tail, end)
-    await wrapped({"type": "http.response.start", "status": 200, "headers": [(b"X-Fc-Error-Type", b"x")]})
-    await wrapped({"type": "http.response.body", "body": b""})
-    assert ends == [True]
-    name, value = sent[0]["headers"][1]
-    assert (name, base64.b64decode(value)) == (b"x-fc-log-result", b"begin end")
-    assert sent[1] == {"type": "http.response.body", "body": b""}
 
 
 @pytest.mark.parametrize(

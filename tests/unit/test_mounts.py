@@ -17,13 +17,13 @@ from control_plane.errors import LaunchRefused as RefusedByCluster
 from control_plane.model import Function, Service
 from control_plane.registry.launching import launch_spec
 from control_plane.registry.routes import function_route
-from runtime.contract import LaunchSpec
 from runtime.mounts import Mount, SourceError, from_dicts, read_allowed, read_source, to_dicts, why_not
 from runtime.node.docker.asked import Containment, create_body
 from runtime.node.errors import LaunchRefused
 from runtime.node.isolation import Isolation
 from runtime.node.kind_options import allowed_mounts
 from runtime.node.mounted import binds, of_container, of_process
+from runtime.node_contract import LaunchSpec
 
 ALL = ("nfs", "claim", "host", "empty")
 

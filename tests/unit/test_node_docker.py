@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import LaunchSpec
 from runtime.node.docker.asked import (
     Containment,
     Frames,
@@ -26,6 +25,7 @@ from runtime.node.docker.pulls import PullProgress, read_credentials, repository
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare
 from runtime.node.kind_options import kind_arguments, kind_settings
+from runtime.node_contract import LaunchSpec
 
 
 def spec(**values: Any) -> LaunchSpec:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import InstanceState, LaunchSpec
+from runtime.contract import InstanceState
 from runtime.instance.config import InstanceConfig
 from runtime.node import __main__ as node_main
 from runtime.node import launch, output, reasons, records
@@ -21,6 +21,7 @@ from runtime.node.launch import Place
 from runtime.node.processes import Stat, family
 from runtime.node.records import Record
 from runtime.node.samples import Sampler, Subject
+from runtime.node_contract import LaunchSpec
 
 SPEC = LaunchSpec("c-1", "service", "function", "LATEST", "r1", "python3.11", "app.handler", code_sha256="ab" * 32)
 

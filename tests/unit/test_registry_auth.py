@@ -18,8 +18,8 @@ from control_plane.model import Function
 from control_plane.registry.launching import launch_spec
 from control_plane.registry_auth import MASK, masked, taken, with_credentials
 from runtime.access.sealing import KEY_BYTES, Box
-from runtime.contract import LaunchSpec
 from runtime.node.docker.pulls import auth_header
+from runtime.node_contract import LaunchSpec
 
 BOX = Box(bytes(KEY_BYTES))
 

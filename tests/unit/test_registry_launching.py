@@ -9,7 +9,7 @@ import pytest
 from control_plane.model import Function, Service
 from control_plane.registry.launching import gpu_memory_mib, launch_spec
 from control_plane.registry.routes import function_route
-from runtime.contract import LaunchSpec
+from runtime.node_contract import LaunchSpec
 
 
 def function(**values: Any) -> Function:

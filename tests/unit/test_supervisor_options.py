@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane import parts, supervisor
+from control_plane import parts
 from control_plane.credentials import write_credentials
 from control_plane.options import parse
 from runtime.processes import start_time
@@ -79,17 +79,6 @@ def test_a_key_from_the_environment_wins(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("STOKE_ACCESS_KEY_SECRET", "secret")
     write_credentials(path)
     assert json.loads(path.read_text()) == {"access_key_id": "mine", "access_key_secret": "secret"}
-
-
-def test_sockets_of_a_long_data_folder_go_to_a_short_private_one(tmp_path: Path) -> None:
-    short = Path("/run/stoke")
-    assert supervisor.short_socket_folder(short) == short
-    long = tmp_path / ("x" * 90) / "run"
-    folder = supervisor.short_socket_folder(long)
-    assert folder == supervisor.short_socket_folder(long)
-    assert len(os.fsencode(folder)) < 80
-    assert folder.stat().st_mode & 0o777 == 0o700
-    folder.rmdir()
 
 
 def test_a_process_is_known_by_pid_and_start_time() -> None:

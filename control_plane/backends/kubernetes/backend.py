@@ -28,9 +28,11 @@ from control_plane.backends.kubernetes.reclaims import Reclaims
 from control_plane.backends.kubernetes.reflector import Reflector
 from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.backends.kubernetes.states import Phase, Trouble, is_ours
+from control_plane.backends.watchers import Watchers
 from control_plane.errors import LaunchRefused, NotFound, Unavailable
 from control_plane.ports import Clock
-from runtime.contract import InstanceSample, InstanceState, InstanceStatus, LaunchSpec, NodeInfo
+from runtime.contract import InstanceState
+from runtime.node_contract import InstanceSample, InstanceStatus, LaunchSpec, NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class KubernetesBackend:
         self._lives: dict[str, Life] = {}
         self._attendance = Attendance()
         self._forgotten: set[str] = set()  # uids of Pods that may still be told of
-        self._watchers: set[asyncio.Queue[InstanceStatus | None]] = set()
+        self._watchers = Watchers()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._others: tuple[float, Sequence[Object]] = (float("-inf"), [])
         self._pods = Reflector(
@@ -144,7 +146,7 @@ class KubernetesBackend:
             await self._asked(self._secrets.let_go(instance_id))  # while its Pod is there, and can be found by the next
             await self._asked(life.release())
         except Unavailable:
-            self._end_watches()  # whoever asked has no record of it any more, and finds it when it looks at all
+            self._watchers.cut_off()  # whoever asked has no record of it any more, and finds it when it looks at all
             raise
         self._lives.pop(instance_id, None)
         if not life.is_gone:
@@ -156,15 +158,9 @@ class KubernetesBackend:
 
     async def watch(self) -> AsyncIterator[InstanceStatus]:
         self._reach()
-        queue: asyncio.Queue[InstanceStatus | None] = asyncio.Queue()
-        for life in self._lives.values():
-            queue.put_nowait(self._told(life.status))
-        self._watchers.add(queue)
-        try:
-            while (status_or_end := await queue.get()) is not None:
+        with self._watchers.joined(self._told(life.status) for life in self._lives.values()) as told:
+            while (status_or_end := await told.get()) is not None:
                 yield status_or_end
-        finally:
-            self._watchers.discard(queue)
         raise Unavailable(self._pods.why_not or "a call to the API server was lost")
 
     async def samples(self) -> Sequence[InstanceSample]:
@@ -245,16 +241,10 @@ class KubernetesBackend:
 
     def _reach_changed(self) -> None:
         if not self._pods.is_current:
-            self._end_watches()
-
-    def _end_watches(self) -> None:
-        for queue in self._watchers:
-            queue.put_nowait(None)
+            self._watchers.cut_off()
 
     def _publish(self, status: InstanceStatus) -> None:
-        told = self._told(status)
-        for queue in self._watchers:
-            queue.put_nowait(told)
+        self._watchers.tell(self._told(status))
 
     def _told(self, status: InstanceStatus) -> InstanceStatus:
         """With what is known of its node."""
@@ -303,7 +293,7 @@ class KubernetesBackend:
             except ApiAway as error:
                 attempt += 1
                 if attempt == _CREATES_MAX or not self._pods.is_current:
-                    self._end_watches()
+                    self._watchers.cut_off()
                     raise Unavailable(str(error)) from error
                 await self._clock.sleep(backoff_s(attempt, self._chance))
 

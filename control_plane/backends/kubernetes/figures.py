@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from control_plane.backends.kubernetes.nodes import quantity
-from runtime.contract import InstanceSample
+from runtime.node_contract import InstanceSample
 
 _LINE: Final = re.compile(r"(DCGM_FI_[A-Z_]+)\{([^}]*)\}\s+([0-9.eE+-]+)")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')

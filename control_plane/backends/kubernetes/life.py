@@ -18,9 +18,10 @@ from control_plane.backends.kubernetes.pods import EPOCH, FENCED, FINALIZER, STA
 from control_plane.backends.kubernetes.settings import KubernetesSettings
 from control_plane.backends.kubernetes.states import Phase, Seen, Trouble, is_fenced, look, noted_state
 from control_plane.ports import Clock
-from runtime.contract import PATH_INITIALIZE, InstanceState, InstanceStatus, LaunchSpec
+from runtime.contract import PATH_INITIALIZE, InstanceState
 from runtime.node import reasons
 from runtime.node.hooks import Answer, HookError, hook_headers
+from runtime.node_contract import InstanceStatus, LaunchSpec
 
 log = logging.getLogger(__name__)
 

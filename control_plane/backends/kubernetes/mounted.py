@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from control_plane.backends.kubernetes.settings import VOLUME_PREFIX, KubernetesSettings
 from control_plane.errors import LaunchRefused
-from runtime.contract import LaunchSpec
 from runtime.mounts import CLAIM, EMPTY, HOST, NFS, Mount, from_dicts, read_allowed, why_not
+from runtime.node_contract import LaunchSpec
 
 SETTING: Final = "allowedMounts"
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from control_plane.backends.kubernetes.settings import KubernetesSettings
-from runtime.contract import NodeInfo
+from runtime.node_contract import NodeInfo
 
 _QUANTITY: Final = re.compile(r"([0-9.]+(?:[eE][0-9]+)?)(m|u|n|[kMGTPE]|[KMGTPE]i)?")
 _FACTORS: Final = {

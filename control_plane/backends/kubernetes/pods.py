@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 from control_plane.backends.kubernetes import mounted
 from control_plane.backends.kubernetes.settings import KubernetesSettings, Volume
 from control_plane.errors import LaunchRefused
-from runtime.contract import HEADER_CONTROL_PATH, HEADER_REQUEST_ID, PATH_PRE_STOP, LaunchSpec
+from runtime.contract import HEADER_CONTROL_PATH, HEADER_REQUEST_ID, PATH_PRE_STOP
 from runtime.node.docker.asked import SHM_VARIABLE, ShmSizeError, shm_size_bytes
 from runtime.node.environment import container_environment
+from runtime.node_contract import LaunchSpec
 
 NAME_PREFIX: Final = "stoke-"
 CONTAINER: Final = "instance"

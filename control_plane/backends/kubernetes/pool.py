@@ -8,7 +8,7 @@ from typing import Any
 
 from control_plane.backends.pools import Pools
 from control_plane.errors import NoRoom
-from runtime.contract import LaunchSpec
+from runtime.node_contract import LaunchSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from control_plane.backends.kubernetes.client import ApiError, KubernetesClient, Object
 from control_plane.errors import LaunchRefused
-from runtime.contract import LaunchSpec
 from runtime.node.docker.asked import registry_of
+from runtime.node_contract import LaunchSpec
 
 PREFIX: Final = "stoke-pull-"
 _TYPE: Final = "kubernetes.io/dockerconfigjson"

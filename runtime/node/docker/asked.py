@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec
 from runtime.mounts import EMPTY, HOST, Mount, from_dicts
 from runtime.node.environment import container_environment
 from runtime.node.gpu_share import GpuShare, gpu_environment
+from runtime.node_contract import LaunchSpec
 
 DOCKER_HUB: Final = "https://index.docker.io/v1/"
 NAME_PREFIX: Final = "stoke-"

@@ -16,7 +16,6 @@ from pathlib import Path
 from signal import SIGTERM
 from typing import Any, Final
 
-from runtime.contract import LaunchSpec
 from runtime.mounts import Mount
 from runtime.node import cgroups, launch, mounted, process, processes, reasons
 from runtime.node.docker import asked
@@ -32,6 +31,7 @@ from runtime.node.process import Process
 from runtime.node.processes import Member
 from runtime.node.ready import ReadyPipe
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import LaunchSpec
 
 log = logging.getLogger(__name__)
 

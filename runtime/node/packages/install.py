@@ -60,7 +60,7 @@ async def install(
     requirements: Path, into: Path, beside: Mapping[str, Installed], timeout_s: float, installer: str = "auto"
 ) -> None:
     """Make `into` an environment with what `requirements` asks for and `beside` lacks. Relative names in it are of its
-    own folder.
+    own folder. What is needed meanwhile lies beside `into`, also when this is cut off: the caller removes both.
 
     Raises:
         InstallFailed: it cannot be resolved or installed, or took longer than `timeout_s`.
@@ -79,7 +79,9 @@ async def _install(requirements: Path, into: Path, beside: Mapping[str, Installe
         raise InstallFailed("environment_installer is uv, and there is none in PATH")
     has_pip = importlib.util.find_spec("pip") is not None
     bare = [] if uv is None and not has_pip else ["--without-pip"]
-    environment = indexes.for_pip(os.environ)
+    temporary = into.parent / "tmp"
+    temporary.mkdir()
+    environment = indexes.for_pip(os.environ) | {"TMPDIR": str(temporary)}
     await _run([sys.executable, "-m", "venv", *bare, str(into)], into.parent, environment)
     sites = "".join(f"import site; site.addsitedir({site!r})\n" for site in platform_sites())
     (site_of(into) / _BESIDE).write_text(sites)
@@ -89,13 +91,15 @@ async def _install(requirements: Path, into: Path, beside: Mapping[str, Installe
         pip = [str(into / "bin" / "python"), "-m", "pip", "install", "--progress-bar=off"]  # its own, or that beside us
         await _run([*pip, "-r", requirements.name], requirements.parent, environment)
     else:
-        await _install_by_uv(uv, requirements, into, beside)
+        await _install_by_uv(uv, requirements, into, beside, temporary)
 
 
-async def _install_by_uv(uv: str, requirements: Path, into: Path, beside: Mapping[str, Installed]) -> None:
+async def _install_by_uv(
+    uv: str, requirements: Path, into: Path, beside: Mapping[str, Installed], temporary: Path
+) -> None:
     """uv does not look at what is beside Stoke. So what that satisfies is not asked for but a constraint, the versions
     that it has are the ones to prefer, and of what was resolved it is left out."""
-    environment = indexes.for_uv(os.environ, indexes.pip_files(os.environ))
+    environment = indexes.for_uv(os.environ, indexes.pip_files(os.environ)) | {"TMPDIR": str(temporary)}
     python = ["--python", str(into / "bin" / "python")]
     asked, constraints, pins = _write_for_uv(requirements, into, beside)
     resolve = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--emit-find-links", *python]

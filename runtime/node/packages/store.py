@@ -23,11 +23,11 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from runtime.contract import CodeEnvironment
 from runtime.node.packages import content
 from runtime.node.packages import install as installer
 from runtime.node.packages.content import Installed
 from runtime.node.packages.install import InstallFailed
+from runtime.node_contract import CodeEnvironment
 
 log = logging.getLogger(__name__)
 
