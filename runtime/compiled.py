@@ -57,8 +57,13 @@ MODULES: Final = (
     "runtime.http.turns",
     "runtime.models.batch_rules",
     "runtime.models.batching",
+    "runtime.models.heads",
     "runtime.models.json_api",
     "runtime.models.model",
+    "runtime.models.oip.binary",
+    "runtime.models.oip.check",
+    "runtime.models.oip.codec",
+    "runtime.models.oip.infer",
     "runtime.models.server",
     "runtime.models.statistics",
 )

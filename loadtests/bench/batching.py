@@ -4,6 +4,8 @@ The loop runs batches of every size up to the connections, one after the other, 
 the batch sizes that the instance came to, as its log tells at its end, and by the loop's best size. The requests have
 one row each. The load and the gateway are on core 1; the instance and the loop may use both, and each has a session of
 one thread. Rounds are interleaved.
+What one request at a time takes longer than a run is printed whole, with the load's own part. Beside it stands what the
+same body takes through nginx to a server that reads it and answers at once: less than that no two hops can add.
 The two `cpu_…` ratios compare the loop's processor time with the instance's: they hold on a busy machine, too.
 
     python -m loadtests.bench.batching --json FILE [--model mlp | resnet50 | FILE.onnx] [--binary] [--connections 32]
@@ -34,7 +36,7 @@ import yaml
 
 from loadtests.bench.footprint import instance_pids, parts
 from loadtests.bench.path import pin
-from loadtests.bench.rivals import LOAD_CORE, cpu_s
+from loadtests.bench.rivals import LOAD_CORE, PROXY_CORE, cpu_s, find_program, running, start_nginx, wait_for
 from loadtests.bench.rounds import write
 from loadtests.bench.wire import Load, Seen, measure
 from loadtests.local import LocalStoke
@@ -123,6 +125,7 @@ def run(
         "model_bytes": model.stat().st_size,
         "connections": connections,
         "request_bytes": len(asked.body),
+        "nginx_p50_ms": _through_nginx_p50_ms(folder, load, asked, seconds),  # None: there is no nginx
         **summary(measured, batches),
     }
 
@@ -199,6 +202,20 @@ def summary(measured: Sequence[Round], batches: dict[int, int]) -> dict[str, Any
         "added_p50_ms": round(statistics.median(each.request_p50_ms - each.loop_p50_ms for each in measured), 3),
         "rounds": [asdict(each) for each in measured],
     }
+
+
+def _through_nginx_p50_ms(folder: Path, load: Load, asked: Asked, seconds: float) -> float | None:
+    program, backend = find_program("nginx"), folder / "backend.sock"
+    if program is None:
+        return None
+    more = "client_max_body_size 0; proxy_request_buffering off;"
+    with (
+        running([sys.executable, "-m", "loadtests.bench.wire", "backend", str(backend)], PROXY_CORE),
+        start_nginx(program, folder, backend, more) as nginx,
+    ):
+        wait_for(backend.exists, "the backend")
+        seen = measure(load, nginx.port, "/", 1, seconds, LOAD_CORE, asked.body, headers=asked.headers)
+    return None if seen.failed else seen.p50_ms
 
 
 def as_json(row: dict[str, Any]) -> Asked:

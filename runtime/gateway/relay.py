@@ -20,6 +20,7 @@ from runtime.http.framing import (
     CHUNKED,
     CLOSE,
     CRLF,
+    JOIN_BYTES_MAX,
     KEEP_ALIVE,
     chunks,
     date_header,
@@ -228,8 +229,11 @@ class Relay(ABC):
         return False
 
     def first_bytes(self) -> bytes:
-        """The head, and what is there of the body."""
+        """The head, and what is there of the body unless that is much: then it stays for `_forward_body`."""
         exchange, head = self.exchange, self.head
+        if not head.is_chunked and sum(map(len, exchange.received)) > JOIN_BYTES_MAX:
+            # Behind a copy of it the head would be there later than alone; so it is read while the rest comes.
+            return b"%bcontent-length: %d\r\n\r\n" % (self.request_head(), head.content_length or 0)
         pieces = exchange.take_body()
         if exchange.complete and not exchange.trailers:
             # A body that is here already is sent with its length, however it came: not every server reads chunks.

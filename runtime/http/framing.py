@@ -20,7 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
 # Above this the pieces go to the kernel one by one: copying them into one buffer would cost more than it saves.
-_JOIN_BYTES_MAX: Final = 65_536
+JOIN_BYTES_MAX: Final = 65_536
 
 
 def status_line(status: int, reason: bytes = b"") -> bytes:
@@ -72,7 +72,7 @@ def last_chunk(trailers: Headers) -> bytes:
 
 def joined(parts: list[bytes]) -> list[bytes]:
     """The same bytes in as few parts as is cheap: one, unless they are large."""
-    if len(parts) > 1 and sum(map(len, parts)) <= _JOIN_BYTES_MAX:
+    if len(parts) > 1 and sum(map(len, parts)) <= JOIN_BYTES_MAX:
         return [b"".join(parts)]
     return parts
 

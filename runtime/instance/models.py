@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import uvloop
@@ -23,6 +23,9 @@ from runtime.models.server import ModelServer
 from runtime.models.session import SessionOptions
 from runtime.models.source import Source, find_source
 from runtime.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from runtime.models.oip.api import OipApi
 
 _SWITCH_S: Final = 0.0005
 # Of idle mode, where model.yaml does not say: opening the sessions again costs the next request a load.
@@ -66,7 +69,12 @@ def in_idle_mode(spec: ModelSpec) -> ModelSpec:
 def routes(model: Model) -> Routes:
     """What is answered beside plain JSON: the Open Inference Protocol, and what Prometheus asks for."""
     found = Routes()
-    found.add("/v2", _when_asked(lambda: _inference(model)))
+    inference = functools.cache(lambda: _inference(model))
+    found.add(
+        "/v2",
+        _when_asked(lambda: inference().answer),
+        lambda method, path, headers: inference().direct(method, path, headers),
+    )
     found.add("/metrics", _when_asked(lambda: _metrics(model)))
     return found
 
@@ -81,11 +89,11 @@ def _when_asked(make: Callable[[], Handler]) -> Handler:
     return answer
 
 
-def _inference(model: Model) -> Handler:
+def _inference(model: Model) -> OipApi:
     from runtime.models.oip.api import OipApi, OipSettings
 
     settings = OipSettings(lambda: version("stoke"), may_unload=model.spec.model_control == "explicit")
-    return OipApi([model], settings).answer
+    return OipApi([model], settings)
 
 
 def _metrics(model: Model) -> Handler:

@@ -8,10 +8,11 @@ write, lets it have the next batch.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Executor
+from functools import partial
 from time import perf_counter_ns
 from typing import Final, Protocol
 
@@ -36,6 +37,13 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Give back what it holds of the device. Nothing may be run any more."""
+
+
+class Starter(Protocol):
+    """Where runs are made: `runtime.models.threads`."""
+
+    def start(self, work: Callable[[], None]) -> object:
+        """Have it done in a thread, soon."""
 
 
 class Job:
@@ -72,11 +80,11 @@ class Batcher:
     What threads take from, `_queues`, `_idle` and `pending` of the statistics, is changed under `_lock` only.
     """
 
-    def __init__(self, rules: BatchRules, statistics: Statistics, executor: Executor) -> None:
+    def __init__(self, rules: BatchRules, statistics: Statistics, threads: Starter) -> None:
         self.times = RunTimes(rules)
         self._rules = rules
         self._statistics = statistics
-        self._executor = executor
+        self._threads = threads
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._queues: dict[Hashable, deque[Job]] = {}
@@ -153,7 +161,7 @@ class Batcher:
                 return
             if run.jobs:
                 self._running += 1
-                self._loop.run_in_executor(self._executor, self._work, run).add_done_callback(self._returned)
+                self._threads.start(partial(self._work, run))
             else:
                 self._give_back(run.runner)
                 self._executed(run)
@@ -190,24 +198,32 @@ class Batcher:
         self._statistics.pending -= len(jobs) + len(cancelled)
         return _Run(runner, jobs, self._rules, cancelled)
 
-    def _work(self, run: _Run) -> _Run:
-        """In a thread: this run, and what waits when it is done, until nothing does. Gives the last run: the loop has
-        been told of the others."""
-        while True:
-            run.execute()
-            with self._lock:
-                # What is quick is left to the loop, which makes such runs itself.
-                if not self._queues or run.runner not in self._runners or self._is_quick(run):
-                    if run.runner in self._runners:
-                        self._idle.append(run.runner)
-                    return run
-                following = self._take(run.runner)
-            self._loop.call_soon_threadsafe(self._executed, run)
+    def _work(self, run: _Run) -> None:
+        """In a thread: this run, and what waits when it is done, until nothing does. The loop is told of each."""
+        following: _Run | None = run
+        while following is not None:
             run = following
+            run.execute()
+            following = self._following(run)
+            self._tell(self._returned if following is None else self._executed, run)
 
-    def _returned(self, future: asyncio.Future[_Run]) -> None:
+    def _following(self, run: _Run) -> _Run | None:
+        """What the runner of a run does next; None: it is idle. What is quick is left to the loop, which makes such
+        runs itself."""
+        with self._lock:
+            if self._queues and run.runner in self._runners and not self._is_quick(run):
+                return self._take(run.runner)
+            if run.runner in self._runners:
+                self._idle.append(run.runner)
+            return None
+
+    def _tell(self, what: Callable[[_Run], None], run: _Run) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+            self._loop.call_soon_threadsafe(what, run)
+
+    def _returned(self, run: _Run) -> None:
         self._running -= 1
-        self._executed(future.result())
+        self._executed(run)
         self._look_again()
 
     def _executed(self, run: _Run) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from runtime.models import json_floats
 from runtime.models.errors import InvalidInput
 from runtime.models.tensors import Array, TensorSpec, bf16_bits
 
@@ -47,6 +48,9 @@ def read(body: bytes, specs: Sequence[TensorSpec]) -> Asked:
     Raises:
         InvalidInput: it is not JSON of one of the two forms, or a value has another type than the tensor.
     """
+    if len(body) >= json_floats.BYTES_MIN and (floats := json_floats.read(body, specs)) is not None:
+        narrow = {spec.name: spec for spec in specs}
+        return Asked({name: _narrowed(array, narrow[name]) for name, array in floats.items()}, by_row=False)
     try:
         asked = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from runtime.models.session import Opened, SessionOptions, give_back_memory, ope
 from runtime.models.spec import FILE_NAME, MIB, ModelSpec
 from runtime.models.statistics import Statistics
 from runtime.models.tensors import FREE, Array, TensorSpec
+from runtime.models.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Model:
         self._opens = opens
         self._opened: list[Opened] = []
         self._batcher: Batcher | None = None
-        self._executor = ThreadPoolExecutor(self.spec.instances_per_device, thread_name_prefix="model")
+        self._threads = Threads(self.spec.instances_per_device, "model")
         self._by_name: dict[str, TensorSpec] = {}
         self._all_outputs: tuple[str, ...] = ()
         self.bf16_outputs: frozenset[str] = frozenset()  # arrays of them have the bits
@@ -225,7 +225,7 @@ class Model:
     async def _open_sessions(self) -> list[Opened]:
         loop = asyncio.get_running_loop()
         return [
-            await loop.run_in_executor(self._executor, self._opens, self._path, self._options)
+            await loop.run_in_executor(self._threads, self._opens, self._path, self._options)
             for _ in range(self.spec.instances_per_device)
         ]
 
@@ -239,7 +239,7 @@ class Model:
         self._shapes_vary = any(FREE in spec.shape[1:] for spec in self.inputs)
         self._opened = opened
         self.provider = opened[0].provider
-        self._batcher = Batcher(shape.rules, self.statistics, self._executor)
+        self._batcher = Batcher(shape.rules, self.statistics, self._threads)
         self._batcher.use([each.runner for each in opened])
 
     async def _warm_up(self) -> None:
@@ -268,7 +268,7 @@ class Model:
         loop, outputs = asyncio.get_running_loop(), self._all_outputs
         assert self._batcher is not None, "opened"
         for opened in self._opened:
-            ran = await loop.run_in_executor(self._executor, warm_up.run, opened.runner, outputs, inputs, runs)
+            ran = await loop.run_in_executor(self._threads, warm_up.run, opened.runner, outputs, inputs, runs)
             self._batcher.times.note(rows, ran.took_s)
             for ns in ran.ns:
                 self.statistics.success.add(ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 Body = bytes | bytearray | memoryview
 
@@ -34,17 +35,37 @@ class Answer:
 # Awaited in a task of its own, which is cancelled when the client leaves.
 Handler = Callable[[Request], Awaitable[Answer]]
 
+# What a mistake of ours raised, in place of an answer, is logged and answered with 500.
+Reply = Callable[[Answer | Exception], None]
+# Given a body and what to call with the answer, once, now or later, in the loop: gives how to take the request out
+# again if its client leaves. Raises nothing. It stands for all requests that have one head but for its end
+# (`runtime.http.beginnings`), and makes no task for them.
+Direct = Callable[[list[bytes], Reply], Callable[[], None]]
+
+
+class Shortcut(Protocol):
+    def __call__(self, method: str, path: str, headers: dict[str, str]) -> Direct | None:
+        """What takes requests with this head; None: the handler does."""
+
 
 class Routes:
     """By the longest prefix that was added: `/v2` is asked for `/v2` and all below it."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._shortcuts: dict[Handler, Shortcut] = {}
 
-    def add(self, prefix: str, handler: Handler) -> None:
+    def add(self, prefix: str, handler: Handler, shortcut: Shortcut | None = None) -> None:
         assert prefix.startswith("/"), "paths begin with a slash"
         assert prefix not in self._handlers, f"{prefix} is taken"
         self._handlers[prefix] = handler
+        if shortcut is not None:
+            self._shortcuts[handler] = shortcut
+
+    def direct(self, handler: Handler, method: str, path: str, headers: dict[str, str]) -> Direct | None:
+        """What takes such requests in the place of a handler that was found."""
+        shortcut = self._shortcuts.get(handler)
+        return shortcut(method, path, headers) if shortcut is not None else None
 
     def find(self, path: str) -> Handler | None:
         while path:

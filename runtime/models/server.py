@@ -31,8 +31,9 @@ from runtime.http.head import Request as Head
 from runtime.models import json_api
 from runtime.models.batching import Job
 from runtime.models.errors import ModelError
+from runtime.models.heads import headers_of, request_id_of, within
 from runtime.models.model import Model
-from runtime.models.routes import Answer, Handler, Request, Routes
+from runtime.models.routes import Answer, Direct, Handler, Request, Routes
 from runtime.models.tensors import widened
 
 log = logging.getLogger(__name__)
@@ -93,8 +94,13 @@ class ModelServer:
         way = head.note
         if way is None:
             way = head.note = self._way(head)
-        call: _Plain | _Routed
-        call = _Plain(self, exchange, way) if way.handler is None else _Routed(self, exchange, way, way.handler)
+        call: _Plain | _Direct | _Routed
+        if way.handler is None:
+            call = _Plain(self, exchange, way)
+        elif way.direct is not None:
+            call = _Direct(self, exchange, way, way.direct)
+        else:
+            call = _Routed(self, exchange, way, way.handler)
         if head.expects_continue:
             exchange.send_continue()
         call.body_arrived()
@@ -127,7 +133,7 @@ class ModelServer:
         headers = headers_of(head)
         control_path = headers.get(HEADER_CONTROL_PATH, "")
         raw_path, _, _ = head.target.partition(b"?")
-        path = _within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
+        path = within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
         wants_log = HEADER_LOG_TYPE in headers
         if control_path == PATH_INITIALIZE:
             return _Way(self._initialize, path, "Initialize", False, wants_log)
@@ -136,7 +142,8 @@ class ModelServer:
         is_http = control_path != PATH_INVOKE
         handler = self.routes.find(path) if is_http else None
         if handler is not None:
-            return _Way(handler, path, "Invoke", False, wants_log)
+            direct = self.routes.direct(handler, head.method.decode("latin-1"), path, headers)
+            return _Way(handler, path, "Invoke", False, wants_log, direct)
         as_tensorflow = is_http and path in self._model_paths
         if is_http and not as_tensorflow and path not in ("/", "/predict", CONTROL_PATH_HTTP):
             return _Way(self._not_found, path, "Invoke", False, wants_log)
@@ -172,6 +179,7 @@ class _Way(NamedTuple):
     mark: str
     as_tensorflow: bool
     wants_log: bool
+    direct: Direct | None = None
 
 
 class _Plain:
@@ -233,6 +241,40 @@ class _Plain:
         _answer(self._exchange, _with_log(answer, self._way, lines))
 
 
+class _Direct:
+    """One request of another protocol that needs no task."""
+
+    __slots__ = ("_cancel", "_direct", "_exchange", "_server", "_way")
+
+    def __init__(self, server: ModelServer, exchange: Exchange, way: _Way, direct: Direct) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._way = way
+        self._direct = direct
+        self._cancel: Callable[[], None] | None = None
+        exchange.owner = self
+
+    def body_arrived(self) -> None:
+        if self._exchange.complete:
+            self._cancel = self._direct(self._exchange.take_body(), self._reply)
+
+    def client_gone(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+            self._server.mark(self._way.mark, request_id_of(self._exchange.request), failed=False)
+
+    def client_paused(self) -> None: ...
+
+    def client_resumed(self) -> None: ...
+
+    def _reply(self, answer: Answer | Exception) -> None:
+        exchange = self._exchange
+        if isinstance(answer, Exception):
+            answer = _mistake(exchange.request, answer)
+        lines = self._server.mark(self._way.mark, request_id_of(exchange.request), failed=answer.status >= 500)
+        _answer(exchange, _with_log(answer, self._way, lines))
+
+
 class _Routed:
     """One request of another protocol."""
 
@@ -275,36 +317,17 @@ class _Routed:
             self._server.mark(self._way.mark, request_id, failed=False)
             raise
         except Exception as error:
-            log.exception("%s %s failed", request.method, request.path)
-            answer = Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(repr(error))])
+            answer = _mistake(head, error)
         lines = self._server.mark(self._way.mark, request_id, failed=answer.status >= 500)
         if self._way.mark != "Invoke":
             self._server.write_marks()  # who has the answer to a hook finds its lines in the log
         _answer(exchange, _with_log(answer, self._way, lines))
 
 
-def _within(path: str, base_path: str) -> str:
-    """What of a path is below the function's URL: some forms of it have a beginning that names the function."""
-    if base_path and (path + "/").startswith(base_path.rstrip("/") + "/"):
-        path = path[len(base_path.rstrip("/")) :]
-    return path or "/"
-
-
-def headers_of(head: Head) -> dict[str, str]:
-    """By lower-case name; values of the same name are joined by a comma."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in head.fields:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def request_id_of(head: Head) -> str:
-    wanted = HEADER_REQUEST_ID.encode()
-    for name, value in reversed(head.fields):  # the gateway says it at the end
-        if name == wanted:
-            return value.decode("latin-1")
-    return "-"
+def _mistake(head: Head, error: Exception) -> Answer:
+    """Of ours."""
+    log.error("%s %s failed", head.method.decode("latin-1"), head.target.decode("latin-1"), exc_info=error)
+    return Answer(500, [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON], [json_api.error(repr(error))])
 
 
 def _with_log(answer: Answer, way: _Way, lines: str) -> Answer:

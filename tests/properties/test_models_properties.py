@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runtime.http.beginnings import beginning_of, with_other_end
 from runtime.http.head import HeadMalformed, parse_request
-from runtime.models import json_api
+from runtime.models import json_api, json_floats
 from runtime.models.batch_rules import BatchRules, RunTimes, how_many, powers_of_two
 from runtime.models.batching import stacked
 from runtime.models.errors import InvalidInput
@@ -92,3 +92,19 @@ def test_an_end_that_is_taken_is_read_as_by_the_reader_of_whole_heads(identity: 
     except HeadMalformed as malformed:
         raise AssertionError("taken, though it is malformed") from malformed
     assert (found.fields, found.content_length) == (whole.fields, whole.content_length)
+
+
+NUMBER = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-(2**24), 2**24)
+
+
+@given(st.integers(1, 3).flatmap(lambda rank: st.tuples(*[st.integers(1, 3)] * rank)), st.data())
+@settings(max_examples=30)
+def test_numbers_are_read_the_short_way_as_they_are_the_general_way(
+    shape: tuple[int, ...], data: st.DataObject
+) -> None:
+    size = int(np.prod(shape))
+    flat = data.draw(st.lists(NUMBER, min_size=size, max_size=size))
+    nested = np.array(flat, dtype=object).reshape(shape).tolist()
+    body, spec = json.dumps({"inputs": {"x": nested}}).encode(), TensorSpec("x", "FP32", shape)
+    [short] = (json_floats.read(body, [spec]) or {}).values()
+    np.testing.assert_array_equal(short, json_api.read(body, [spec]).inputs["x"])

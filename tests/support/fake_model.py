@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from runtime.models.errors import ModelUnavailable
+from runtime.models.batching import Job
+from runtime.models.errors import ModelError, ModelUnavailable
 from runtime.models.providers import CPU
 from runtime.models.spec import ModelSpec
 from runtime.models.statistics import Statistics
@@ -39,6 +40,7 @@ class FakeModel:
         self.reason = ""
         self.statistics = Statistics()
         self.seen: list[dict[str, Array]] = []
+        self.waiting: list[Job] = []  # that were submitted
         self._run = run
 
     async def infer(self, inputs: dict[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
@@ -51,6 +53,25 @@ class FakeModel:
         self.statistics.queue.add(1000)
         self.statistics.success.add(5000)
         return {spec.name: results[spec.name] for spec in self.outputs if outputs is None or spec.name in outputs}
+
+    def submit(
+        self, inputs: dict[str, Array], done: Callable[[Job], None], outputs: Sequence[str] | None = None
+    ) -> Job:
+        job = Job(inputs, tuple(outputs or ()), 1, (), done)
+        self.waiting.append(job)
+        return job
+
+    async def run_waiting(self) -> None:
+        """Of what was submitted, all that was not cancelled."""
+        jobs, self.waiting = self.waiting, []
+        for job in jobs:
+            if job.cancelled:
+                continue
+            try:
+                job.results = await self.infer(job.inputs, job.outputs)
+            except ModelError as error:
+                job.error = error
+            job.done(job)
 
     async def load(self) -> None:
         self.state, self.reason = "READY", ""

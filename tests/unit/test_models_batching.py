@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from runtime.models.batch_rules import BatchRules, powers_of_two
 from runtime.models.batching import WAITING_MAX, Batcher, Job
 from runtime.models.errors import InferenceFailed, ModelUnavailable
 from runtime.models.statistics import Statistics
+from runtime.models.threads import Threads
 
 WAIT_S: Final = 5.0
 
@@ -34,27 +34,24 @@ class Doubling:
     def close(self) -> None: ...
 
 
-class ByHand(Executor):
+class ByHand:
     """Runs what it was given when it is told to."""
 
     def __init__(self) -> None:
-        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self.given: list[Callable[[], None]] = []
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.given.append((future, lambda: fn(*args, **kwargs)))
-        return future
+    def start(self, work: Callable[[], None]) -> None:
+        self.given.append(work)
 
     def run_one(self) -> None:
-        future, work = self.given.pop(0)
-        future.set_result(work())
+        self.given.pop(0)()
 
 
 class World:
     def __init__(self, rules: BatchRules | None = None, sessions: int = 1) -> None:
-        self.executor = ByHand()
+        self.threads = ByHand()
         self.statistics = Statistics()
-        self.batcher = Batcher(rules or BatchRules(powers_of_two(8)), self.statistics, self.executor)
+        self.batcher = Batcher(rules or BatchRules(powers_of_two(8)), self.statistics, self.threads)
         self.runners = [Doubling() for _ in range(sessions)]
         self.batcher.use(self.runners)
         self.answers: list[Any] = []
@@ -76,8 +73,8 @@ class World:
     async def run_one(self) -> None:
         """Unless it was so short here that it was run without a thread already."""
         await self.turn()
-        if self.executor.given:
-            self.executor.run_one()
+        if self.threads.given:
+            self.threads.run_one()
         await self.turn()
 
     @property
@@ -89,7 +86,7 @@ async def test_a_request_alone_is_run_at_once() -> None:
     world = World()
     world.ask(1)
     await world.turn()
-    assert len(world.executor.given) == 1
+    assert len(world.threads.given) == 1
     await world.run_one()
     assert world.answers == [{"y": [2.0]}]
 
@@ -128,7 +125,7 @@ async def test_a_run_known_to_be_short_needs_no_thread() -> None:
     world.ask(1)
     world.ask(2)
     await world.turn()
-    assert len(world.executor.given) == 1
+    assert len(world.threads.given) == 1
 
 
 async def test_requests_of_other_shapes_are_run_apart_the_oldest_first() -> None:
@@ -146,7 +143,7 @@ async def test_two_sessions_run_two_batches_at_the_same_time() -> None:
     for value in (1, 2, 3):
         world.ask(value)
     await world.turn()
-    assert len(world.executor.given) == 2
+    assert len(world.threads.given) == 2
 
 
 async def test_a_cancelled_request_leaves_the_batch() -> None:
@@ -166,7 +163,7 @@ async def test_nothing_runs_when_all_that_waited_are_gone() -> None:
     world = World()
     world.ask(1).cancel()
     await world.turn()
-    assert (world.executor.given, world.batcher.is_idle) == ([], True)
+    assert (world.threads.given, world.batcher.is_idle) == ([], True)
 
 
 async def test_one_who_leaves_while_it_runs_gets_no_answer() -> None:
@@ -239,7 +236,7 @@ async def test_without_sessions_everything_waits_until_there_are_some_or_it_is_r
     world.batcher.use([])
     world.ask(1)
     await world.turn()
-    assert (world.executor.given, world.statistics.pending) == ([], 1)
+    assert (world.threads.given, world.statistics.pending) == ([], 1)
     world.batcher.use(world.runners)
     await world.run_one()
     assert world.answers == [{"y": [2.0]}]
@@ -289,14 +286,14 @@ async def test_the_next_batch_begins_while_the_loop_writes_the_answers_of_the_on
         if len(began_before_answered) == 2:
             both.set()
 
-    with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(BatchRules((1,)), Statistics(), executor)
-        batcher.use([session])
-        for _ in range(2):
-            batcher.submit(Job({"x": np.ones(1, np.float32)}, ("y",), 1, (), answered))
-        await asyncio.sleep(0)  # the first one is in its thread
-        session.may_end.set()
-        await asyncio.wait_for(both.wait(), WAIT_S)
+    batcher = Batcher(BatchRules((1,)), Statistics(), Threads(1, "model"))
+    batcher.use([session])
+    for _ in range(2):
+        batcher.submit(Job({"x": np.ones(1, np.float32)}, ("y",), 1, (), answered))
+    await asyncio.sleep(0)  # the first one is in its thread
+    session.may_end.set()
+    await asyncio.wait_for(both.wait(), WAIT_S)
+    await asyncio.wait_for(batcher.drain(), WAIT_S)
     assert began_before_answered == [True, True]
     assert batcher.is_idle
 
@@ -307,7 +304,7 @@ async def test_a_request_that_left_while_a_thread_ran_is_not_run_by_it() -> None
     await world.turn()
     gone, last = world.ask(2), world.ask(3)
     gone.cancel()
-    world.executor.run_one()  # takes what waits along
+    world.threads.run_one()  # takes what waits along
     await world.turn()
     assert world.runners[0].batches == [[1.0], [3.0]]
     assert last.results is not None

@@ -147,3 +147,50 @@ def test_answers_are_by_column_or_by_row_as_was_asked() -> None:
 def test_what_is_no_number_in_an_output_is_null() -> None:
     body = json_api.write({"y": np.array([np.nan, np.inf, 1.0])}, by_row=False, as_tensorflow=False)
     assert json.loads(body) == {"outputs": {"y": [None, None, 1.0]}}
+
+
+LARGE = TensorSpec("image", "FP32", (-1, 64, 64))
+
+
+def large(**changed: Any) -> bytes:
+    """One row of LARGE; `changed` by what stands at the very end of it."""
+    numbers: Any = np.arange(4096).reshape(1, 64, 64).astype(float).tolist()
+    if "last" in changed:
+        numbers[0][63][63] = changed["last"]
+    if "row" in changed:
+        numbers[0][63] = changed["row"]
+    return json.dumps({"inputs": {changed.get("name", "image"): numbers}}).replace("Infinity", "1e400").encode()
+
+
+def test_large_inputs_are_read_as_small_ones_are() -> None:
+    found = json_api.read(large(), (LARGE,))
+    image = found.inputs["image"]
+    assert (image.dtype.name, image.shape, found.by_row) == ("float32", (1, 64, 64), False)
+    assert image.ravel().tolist() == list(range(4096))
+    half = TensorSpec("image", "FP16", (-1, 64, 64))
+    assert json_api.read(large(last=0.5), (half,)).inputs["image"].dtype.name == "float16"
+    assert json_api.read(large(), (TensorSpec("image", "INT32", (-1, 64, 64)),)).inputs["image"].dtype.name == "int32"
+    assert json_api.read(large(last=True), (LARGE,)).inputs["image"][0, 63, 63] == 1.0  # as it always was
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"last": "a"}, "input 'image' has \"a\": numbers (FP32) are allowed"),
+        ({"last": None}, "input 'image' has null: numbers (FP32) are allowed"),
+        ({"last": 1e39}, "input 'image' has 1e+39: FP32 up to 3.40282e+38 is allowed"),
+        ({"last": float("nan")}, "input 'image'[0][63][63] is NaN: JSON has no such number, finite ones are allowed"),
+        ({"row": [1.0]}, "input 'image' is ragged: lists of equal lengths are allowed"),
+        ({"row": []}, "input 'image' is ragged: lists of equal lengths are allowed"),
+        ({"name": "other"}, "input 'other' is not one of the model's: image are"),
+    ],
+)
+def test_what_is_wrong_at_the_end_of_a_large_input_is_refused_as_in_a_small_one(
+    changed: dict[str, Any], message: str
+) -> None:
+    assert message in refused(large(**changed), LARGE)
+
+
+def test_a_large_input_of_another_shape_is_read_for_the_model_to_refuse() -> None:
+    numbers = np.zeros((3, 4096)).tolist()
+    assert json_api.read(json.dumps({"inputs": {"image": numbers}}).encode(), (LARGE,)).inputs["image"].ndim == 2

@@ -6,6 +6,7 @@ Everything that can be asked, and how, is one table; what is refused is refused 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,16 +16,14 @@ from urllib.parse import unquote
 
 from runtime.models.errors import ModelError
 from runtime.models.oip import codec, describe, generate, repository
-from runtime.models.oip.check import inputs_for, outputs_for
-from runtime.models.oip.classification import classified
-from runtime.models.oip.codec import BINARY_TYPE, JSON_TYPE, CodecLimits, Encoded, InferRequest, OutputTensor
+from runtime.models.oip.codec import JSON_TYPE, CodecLimits, Encoded
 from runtime.models.oip.compression import IDENTITY, WORTH_BYTES, accepted, compressed, decompressed
-from runtime.models.oip.datatypes import BF16, BYTES
+from runtime.models.oip.infer import TIMED_OUT, Direct, Inference, headers_of, refused, timeout_s
 from runtime.models.oip.ports import ServedModel
 from runtime.models.oip.problems import INVALID, METHOD_NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, UNSUPPORTED, OipError
 from runtime.models.oip.server_settings import LogSettings, TraceSettings
 from runtime.models.routes import Answer, Request
-from runtime.models.tensors import widened
+from runtime.models.tensors import Array
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +52,25 @@ class OipApi:
         """Raises nothing but what is a mistake of ours."""
         try:
             return await self._find(request)
-        except OipError as error:
-            return _error(str(error), error.status)
-        except ModelError as error:
-            return _error(str(error), error.status)
+        except (OipError, ModelError) as error:
+            return refused(str(error), error.status)
+
+    def direct(self, method: str, path: str, headers: dict[str, str]) -> Direct | None:
+        """Inferences without compression need no task: see `routes.Shortcut`."""
+        matched = _INFER.fullmatch(path) if method == "POST" else None
+        if matched is None or headers.get("content-encoding", IDENTITY).strip().lower() not in ("", IDENTITY):
+            return None
+        if accepted(headers.get("accept-encoding", "")) != IDENTITY:
+            return None
+        version = matched["version"]
+        model = functools.partial(self._model, unquote(matched["model"]), version and unquote(version))
+        return Direct(model, headers.get(codec.HEADER_LENGTH), self._settings.limits)
 
     async def _find(self, request: Request) -> Answer:
         matched, methods = _found(request.path)
         handler = methods.get(request.method)
         if handler is None:
-            answer = _error("Method Not Allowed", METHOD_NOT_ALLOWED)
+            answer = refused("Method Not Allowed", METHOD_NOT_ALLOWED)
             answer.headers.append(("allow", ", ".join(methods)))
             return answer
         parts = {name: unquote(part) for name, part in matched.groupdict().items() if part is not None}
@@ -149,9 +157,8 @@ class OipApi:
         pieces = await self._body(request)
         header_length = request.headers.get(codec.HEADER_LENGTH)
         body, begin = codec.joined(pieces, header_length)
-        asked = codec.decode(body[begin:], header_length, self._settings.limits)
-        outputs = await self._run(model, asked)
-        return await _sent(request, codec.encode(model.name, model.version, asked, outputs))
+        inference = Inference(model, codec.decode(body[begin:], header_length, self._settings.limits))
+        return await _sent(request, inference.encoded(await _results(inference)))
 
     async def _generate(self, request: Request, parts: _Parts) -> Answer:
         return _json(await self._generated(request, parts))
@@ -164,28 +171,9 @@ class OipApi:
     async def _generated(self, request: Request, parts: _Parts) -> dict[str, Any]:
         model = self._model(parts["model"], parts.get("version"))
         asked = generate.request_from(model, codec.read_json(b"".join(await self._body(request)), "the request"))
-        outputs = await self._run(model, asked)
+        inference = Inference(model, asked)
+        outputs = inference.outputs(await _results(inference))
         return generate.answer_from(model, asked, [output for output, _ in outputs])
-
-    async def _run(self, model: ServedModel, asked: InferRequest) -> list[tuple[OutputTensor, bool]]:
-        inputs = inputs_for(model, asked)
-        wanted = outputs_for(model, asked)
-        names = tuple(dict.fromkeys(spec.name for _, spec in wanted))
-        try:
-            async with asyncio.timeout(_timeout_s(asked)):
-                results = await model.infer(inputs, names)
-        except TimeoutError:
-            raise OipError("Request timeout expired", UNAVAILABLE) from None
-        outputs = []
-        for requested, spec in wanted:
-            array, datatype = results[spec.name], spec.datatype
-            if requested.classes:
-                batched = model.max_batch_size > 0
-                array = widened(array) if datatype == BF16 else array
-                array = classified(spec.name, array, requested.classes, spec.labels, is_batched=batched)
-                datatype = BYTES
-            outputs.append((OutputTensor(spec.name, datatype, array), requested.is_binary))
-        return outputs
 
     async def _body(self, request: Request) -> list[bytes]:
         """Unpacked."""
@@ -237,11 +225,13 @@ _Handler = Callable[[OipApi, Request, _Parts], Awaitable[Answer]]
 
 _MODEL: Final = r"/v2/models/(?P<model>[^/]+)"
 _VERSION: Final = _MODEL + r"(?:/versions/(?P<version>[^/]+))?"
+_INFER_END: Final = "/infer"
+_INFER: Final = re.compile(_VERSION + _INFER_END)
 _REPOSITORY: Final = r"/v2/repository(?:/(?!models/)[^/]+)?"
 _MEMORY: Final = r"/v2/(?P<kind>system|cuda)sharedmemory(?:/region/(?P<region>[^/]+))?"
 
 _TABLE: Final[tuple[tuple[str, dict[str, _Handler]], ...]] = (
-    (_VERSION + "/infer", {"POST": OipApi._infer}),
+    (_VERSION + _INFER_END, {"POST": OipApi._infer}),
     ("/v2/health/live", {"GET": OipApi._live}),
     ("/v2/health/ready", {"GET": OipApi._ready}),
     ("/v2/?", {"GET": OipApi._server}),
@@ -277,27 +267,21 @@ def _json(value: Any, status: int = 200) -> Answer:
     return Answer(status, [("content-type", JSON_TYPE)], [codec.write_json(value)])
 
 
-def _error(message: str, status: int) -> Answer:
-    return _json({"error": message}, status)
-
-
 def _memory(parts: _Parts) -> str:
     return "CUDA" if parts["kind"] == "cuda" else "system"
 
 
-def _timeout_s(asked: InferRequest) -> float | None:
-    """The caller's, in microseconds; 0 is none."""
-    timeout_us = asked.parameters.get("timeout", 0)
-    if type(timeout_us) is not int or timeout_us < 0:
-        raise OipError(f"parameter 'timeout' is {timeout_us!r}: a number of microseconds is allowed")
-    return timeout_us / 1e6 or None
+async def _results(inference: Inference) -> dict[str, Array]:
+    try:
+        async with asyncio.timeout(timeout_s(inference.asked)):
+            return await inference.model.infer(inference.inputs, inference.names)
+    except TimeoutError:
+        raise OipError(TIMED_OUT, UNAVAILABLE) from None
 
 
 async def _sent(request: Request, encoded: Encoded) -> Answer:
     """The answer to an inference, packed if its client likes that."""
-    headers = [("content-type", JSON_TYPE)]
-    if encoded.header_length is not None:
-        headers = [("content-type", BINARY_TYPE), (codec.HEADER_LENGTH, str(encoded.header_length))]
+    headers = headers_of(encoded)
     encoding = accepted(request.headers.get("accept-encoding", ""))
     buffers = encoded.buffers
     if encoding != IDENTITY and encoded.bytes >= WORTH_BYTES:

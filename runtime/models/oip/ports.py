@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from runtime.models.batching import Job
 from runtime.models.spec import ModelSpec
 from runtime.models.statistics import Statistics
 from runtime.models.tensors import Array, TensorSpec
@@ -41,6 +42,11 @@ class ServedModel(Protocol):
 
     @property
     def statistics(self) -> Statistics: ...
+
+    def submit(
+        self, inputs: dict[str, Array], done: Callable[[Job], None], outputs: Sequence[str] | None = None
+    ) -> Job:
+        """Calls `done` in the loop, later, with the outputs asked for or what is wrong. Raises ModelError."""
 
     async def infer(self, inputs: dict[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """The outputs asked for by name. Raises ModelError."""
