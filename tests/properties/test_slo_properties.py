@@ -11,13 +11,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision.choice import choose
 from provision.config import ProvisionConfig, parse
 from provision.decide import Decision, Memory, Seen, step
-from provision.launches import launches_now, needed_now
+from provision.experience import costs, late_shares, late_shares_long
+from provision.launches import launches_now, lifted_now, needed_now
 from provision.pace import Pace
-from provision.queues import advance, faded, fresh, late_shares
-from provision.shadow import MANNERS, ROWS, Shadow
-from provision.slo import choose
+from provision.queues import FADE_S, LATE, LONG_S, advance, faded, fresh
+from provision.shadow import MANNERS, ROWS, Shadow, heights_of
 from tests.support import launches as one_queue
 from tests.support.examples import examples
 
@@ -154,6 +155,21 @@ def test_what_there_is_is_reckoned_as_what_is_imagined(
 
 
 @few
+@given(paces, st.floats(0, 500), st.floats(0, 900), st.integers(0, 50), st.integers(0, 9), st.integers(0, 80))
+def test_nothing_is_launched_up_to_a_height_that_finds_nothing_to_do_even_in_the_largest_surge_remembered(
+    pace: Pace, inside: float, surge: float, ready: int, starting: int, height: int
+) -> None:
+    there, coming_s = float(ready + starting), starting * pace.launch_s / 2
+    more = lifted_now(pace, inside, surge, float(ready), there, coming_s, height)
+    assert more == int(one_queue.lifted(pace, inside, surge, float(ready), there, coming_s, float(height)))
+    left = inside - min(inside, ready * pace.slots) / 2 + surge - pace.rate * (ready * pace.launch_s + coming_s)
+    assert 0 <= more <= max(0.0, height - there)
+    assert more <= max(0, math.ceil(left / pace.slots + 1e-6))
+    if inside <= ready * pace.slots / 2:
+        assert more == 0, "not before half are busy"
+
+
+@few
 @given(paces, st.floats(0, 500), st.floats(0, 60), st.integers(0, 50))
 def test_more_instances_never_ask_for_more_launches(pace: Pace, inside: float, per_s: float, ready: int) -> None:
     def launched(there: float) -> float:
@@ -272,14 +288,19 @@ def test_more_that_came_late_in_the_past_never_lowers_the_floor(
     if not shadow.table:
         return
     table = np.frombuffer(shadow.table).reshape(ROWS, -1).copy()
-    table[3, : below * MANNERS] += more
+    table[LATE, : below * MANNERS] += more
     worse = shadow._replace(table=table.tobytes())
-    before, after = late_shares(shadow, 1.0)[0], late_shares(worse, 1.0)[0]
-    assert (after >= before - 1e-12).all()
+    assert (late_shares(worse, 1.0) >= late_shares(shadow, 1.0) - 1e-12).all()
+    before, after = of_floors(shadow, late_shares(shadow, 1.0)), of_floors(worse, late_shares(worse, 1.0))
     allowed = 1.0 - percentile
     for manner in range(MANNERS):
         enough = [np.flatnonzero(shares[:, manner] <= allowed) for shares in (before, after)]
         assert not len(enough[1]) or enough[1][0] >= enough[0][0]
+
+
+def of_floors(shadow: Shadow, shares: Any) -> Any:
+    """Those of the ways without a height, by floor and manner."""
+    return shares[: len(shadow.floors) * MANNERS].reshape(-1, MANNERS)
 
 
 @few
@@ -288,21 +309,41 @@ def test_a_higher_floor_never_counts_more_late_requests(pace: Pace, arrivals: li
     shadow = fresh(pace, 0, 40, START)
     for second, arrived in enumerate(arrivals):
         shadow = advance(shadow, pace, START + second, START + second + 1.0, float(arrived))
-    shares, costs = late_shares(shadow, 1.0)
-    assert (np.diff(shares, axis=0) <= 0.0).all()
-    assert (shares >= 0.0).all()
-    assert (shares <= 1.0).all()
-    assert (costs >= 0.0).all()
+    for shares in (late_shares(shadow, 1.0), late_shares_long(shadow, 1.0)):
+        assert (np.diff(of_floors(shadow, shares), axis=0) <= 0.0).all()
+        begin = len(shadow.floors) * MANNERS
+        for height in heights_of(shadow.floors):
+            end = begin + shadow.floors.index(height)
+            assert (np.diff(shares[begin:end]) <= 0.0).all()
+            begin = end
+        assert begin == len(shares)
+        assert (shares >= 0.0).all()
+        assert (shares <= 1.0).all()
+    assert (costs(shadow) >= 0.0).all()
+
+
+@few
+@given(paces, counts)
+def test_the_surge_is_the_most_that_came_in_a_launch_time(pace: Pace, arrivals: list[int]) -> None:
+    shadow = fresh(pace, 0, 40, START)
+    for second, arrived in enumerate(arrivals):
+        shadow = advance(shadow, pace, START + second, START + second + 1.0, float(arrived))
+    shadow = advance(shadow, pace, START + len(arrivals), START + len(arrivals) + 8.0, 1.0)
+    span = math.ceil(shadow.steps * shadow.size_s) + 1
+    most = max(sum(arrivals[at : at + span]) for at in range(len(arrivals)))
+    assert shadow.surge <= most + 1.0 + 1e-6
+    assert shadow.surge >= max(arrivals) * 0.5 * min(1.0, shadow.steps * shadow.size_s) or not shadow.table
 
 
 @few
 @given(st.floats(0, 5000), st.floats(0, 4000), st.floats(0, 4000))
 def test_the_past_fades_alike_in_one_piece_and_in_two(requests: float, first_s: float, then_s: float) -> None:
-    factor, weight_s = faded(requests, first_s + then_s)
-    first, its_weight_s = faded(requests, first_s)
-    second, last_weight_s = faded(requests * first, then_s)
-    assert math.isclose(factor, first * second, rel_tol=1e-9, abs_tol=1e-12)
-    assert math.isclose(weight_s, its_weight_s * second + last_weight_s, rel_tol=1e-6, abs_tol=1e-9)
+    for fade_s in (FADE_S, LONG_S):
+        factor, weight_s = faded(requests, first_s + then_s, fade_s)
+        first, its_weight_s = faded(requests, first_s, fade_s)
+        second, last_weight_s = faded(requests * first, then_s, fade_s)
+        assert math.isclose(factor, first * second, rel_tol=1e-9, abs_tol=1e-12)
+        assert math.isclose(weight_s, its_weight_s * second + last_weight_s, rel_tol=1e-6, abs_tol=1e-9)
 
 
 @fewer

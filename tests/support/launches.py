@@ -31,3 +31,11 @@ def launched(
 def needed(pace: Pace, inside: float, per_s: float, share: float = 1.0) -> float:
     in_reach = launches.answered_in_reach(pace, _one(share))
     return float(launches.needed(_one(inside), _one(per_s * pace.launch_s), in_reach)[0])
+
+
+def lifted(
+    pace: Pace, inside: float, surge: float, ready: float, there: float, coming_s: float, height: float
+) -> float:
+    remains = _one(left(pace, inside, surge / pace.launch_s, ready, coming_s))
+    found = launches.lifted(_one(inside), _one(ready * pace.slots), remains, _one(there), _one(height), pace.slots)
+    return 0.0 if found is None else float(found[0])

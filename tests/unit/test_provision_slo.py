@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
-from provision import slo
+from provision import choice
+from provision.choice import choose
 from provision.columns import Columns
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
+from provision.experience import costs, late_shares, late_shares_long, standing
 from provision.pace import Pace
-from provision.queues import advance, bucket_s, faded, fresh, late_shares, standing
-from provision.shadow import SHARES, STANDING, Shadow, SloMemory, Way, floors_between
-from provision.slo import by_slo, choose
+from provision.queues import FADE_S, advance, bucket_s, faded, fresh
+from provision.shadow import BY_RATE, MANNERS, STANDING, Shadow, SloMemory, Way, floors_between, heights_of
+from provision.slo import by_slo
 from provision.tracking import Standing
+from provision.traffic import Traffic
+from provision.ways import columns_of, heir_of
 from provision.windows import Gauge
 from provision.wishes import View
 from tests.support import launches as one_queue
@@ -121,6 +125,41 @@ def test_floors_go_by_ones_and_then_by_tenths() -> None:
     assert len(floors_between(0, 10_000, 10_000)) < 100
 
 
+def test_heights_go_by_thirds_each_with_the_floors_below_it() -> None:
+    assert heights_of(tuple(range(11))) == (1, 2, 3, 5, 7, 10)
+    assert heights_of(floors_between(0, 100, 40))[:6] == (1, 2, 3, 5, 7, 10), (
+        "more floors leave the lower ones as they are"
+    )
+    columns = columns_of((0, 1, 2, 3))
+    lifted = list(zip(columns.floor[columns.lifted :], columns.height[columns.lifted :], strict=True))
+    assert lifted == [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+
+
+def test_ways_that_are_imagined_later_begin_with_what_the_nearest_one_has_seen() -> None:
+    few, more = tuple(range(4)), tuple(range(8))
+    of_few, of_more = columns_of(few), columns_of(more)
+    for column, heir in enumerate(heir_of(more, few).tolist()):
+        assert of_few.floor[heir] == min(of_more.floor[column], 3)
+        assert of_few.height[heir] <= of_more.height[column]
+        if of_more.height[column] <= 3:
+            assert of_few.height[heir] == of_more.height[column], "what was there goes on"
+            assert of_few.share[heir] == of_more.share[column]
+
+
+def test_a_report_that_comes_between_two_looks_loses_no_request() -> None:
+    """A look is told of a second of which the end was not yet over at the report: it seems to begin a little later."""
+    shadow = advance(fresh(SECOND, 0, 40, START), SECOND, START, START + 1.5, 30.0)
+    shadow = advance(shadow, SECOND, START + 2.4, START + 3.4, 4.0)
+    shadow = advance(shadow, SECOND, START + 3.4, START + 9.0, 0.0)
+    assert shadow.requests == pytest.approx(34.0, rel=0.02)
+
+
+def test_what_was_told_before_a_time_that_nobody_has_seen_is_kept() -> None:
+    shadow = advance(fresh(SECOND, 0, 40, START), SECOND, START, START + 1.5, 30.0)
+    shadow = advance(shadow, SECOND, START + 600.0, START + 601.0, 0.0)
+    assert shadow.requests == pytest.approx(30.0, rel=0.02), "and nothing fades in it"
+
+
 def test_time_is_cut_finely_but_into_no_more_than_64_pieces_of_a_launch() -> None:
     assert bucket_s(SECOND) == 0.25
     assert bucket_s(Pace(0.2, 20.0, 10.0, 1)) == 0.5
@@ -131,7 +170,7 @@ def test_a_burst_is_late_with_few_and_in_time_with_enough() -> None:
     """60 requests of a second at once: with 14 all wait 4 s at most, with 8 those behind 36 wait longer."""
     shadow = advance(fresh(SECOND, 0, 100, START), SECOND, START, START + 0.25, 60.0)
     shadow = advance(shadow, SECOND, START + 0.25, START + 8.25, 0.0)
-    shares, _ = late_shares(shadow, 0.0)
+    shares = late_shares(shadow, 0.0)[: len(shadow.floors) * MANNERS].reshape(-1, MANNERS)
     lazy = STANDING - 1
     assert shares[14, lazy] == 0.0
     assert shares[8, lazy] == pytest.approx((60 - 8 * 4.5) / 60)
@@ -188,14 +227,15 @@ def test_as_few_as_would_have_been_enough_if_they_had_always_stood_are_known() -
     found = standing(shadow, 0.01)
     assert found is not None
     assert found[0] == 14
-    others = late_shares(shadow, 0.0)[1][12, STANDING]
+    others = costs(shadow)[12 * MANNERS + STANDING]
     assert found[1] == pytest.approx(others * 14 / shadow.floors[12]), "each is paid for all the time"
 
 
 def test_far_below_the_price_of_those_that_always_stand_the_safest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     shadow = lived([1.0, 1.0, 1.0, 12.0, 12.0, 1.0, 1.0, 1.0, 1.0, 6.0], each_s=60)
     safest = choose(shadow, 0.99, SECOND)
-    monkeypatch.setattr(slo, "STANDING_PART", 0.0)
+    monkeypatch.setattr(choice, "STANDING_PART", 0.0)
+    monkeypatch.setattr(choice, "PREMIUM", 0.0)
     cheapest = choose(shadow, 0.99, SECOND)
     stands = standing(shadow, 0.01)
     assert stands is not None
@@ -207,16 +247,47 @@ def test_far_below_the_price_of_those_that_always_stand_the_safest_is_taken(monk
     assert "always stand" not in cheapest.why
 
 
+def test_bursts_longer_than_a_launch_are_met_by_few_that_stand_and_more_as_soon_as_half_of_them_are_busy() -> None:
+    """8 s of 4 a second, then 24 s of 14, every 104 s. A launch takes 8 s, and 4 s may be waited."""
+    shadow = lived(([4.0, 14.0, 14.0, 14.0] + [0.0] * 9) * 10, each_s=8)
+    way = choose(shadow, 0.99, SECOND)
+    stands = standing(shadow, 0.01)
+    assert stands is not None
+    assert way.floor < 9 < stands[0] <= way.height
+    share, cost = of_way(shadow, way)
+    assert share <= 0.05, "the first burst, before anything was known, and what is remembered of it"
+    assert cost < 0.8 * stands[1]
+    assert way.why.startswith(f"floor {way.floor}, {way.height} as soon as half are busy: up to 0.")
+
+
+def test_safety_from_what_was_long_ago_is_bought_where_it_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two large bursts, and an hour of small ones."""
+    shadow = lived([20.0, 0.0, 0.0, 20.0] + [0.0, 0.0, 4.0] * 40, each_s=25)
+    way = choose(shadow, 0.99, SECOND)
+    monkeypatch.setattr(choice, "PREMIUM", 0.0)
+    monkeypatch.setattr(choice, "STANDING_PART", 0.0)
+    short = choose(shadow, 0.99, SECOND)
+    (share, cost), (share_short, cost_short) = of_way(shadow, way), of_way(shadow, short)
+    assert way.height > short.height
+    assert share < share_short
+    assert cost_short < cost <= 1.3 * 1.3 * cost_short
+
+
 def of_way(shadow: Shadow, way: Way) -> tuple[float, float]:
-    shares, costs = late_shares(shadow, 1.0)
-    column = shadow.floors.index(way.floor), way.rate * len(SHARES) + SHARES.index(way.share)
-    return float(shares[column]), float(costs[column])
+    """The long memory's share, and the cost."""
+    columns = columns_of(shadow.floors)
+    (column,) = [
+        index
+        for index, found in enumerate(zip(*(c.tolist() for c in columns[:-1]), strict=True))
+        if found == (way.floor, way.height, way.rate, way.share)
+    ]
+    return float(late_shares_long(shadow, 1.0)[column]), float(costs(shadow)[column])
 
 
 def test_those_that_always_stand_are_no_way_to_be_taken() -> None:
     """Traffic that never changes: as many as always stand would do, and launches are as good as never needed."""
     way = choose(lived([6.0], each_s=400), 0.99, SECOND)
-    assert way.share in SHARES
+    assert (way.rate, way.share) in BY_RATE
     assert way.floor <= 6
 
 
@@ -229,7 +300,7 @@ def test_a_large_burst_is_imagined_with_as_many_floors_as_it_needs() -> None:
     shadow = advance(fresh(SECOND, 0, 10_000, START), SECOND, START, START + 1.0, 2000.0)
     shadow = advance(shadow, SECOND, START + 1.0, START + 9.0, 0.0)
     assert shadow.floors[-1] >= 1000
-    assert late_shares(shadow, 0.0)[0][-1].max() == 0.0
+    assert late_shares(shadow, 0.0)[(len(shadow.floors) - 1) * MANNERS] == 0.0
 
 
 def test_who_is_idle_keeps_the_same_numbers() -> None:
@@ -240,9 +311,9 @@ def test_who_is_idle_keeps_the_same_numbers() -> None:
 
 
 def test_the_past_fades_slower_the_less_there_is_of_it() -> None:
-    assert faded(1e6, 300.0)[0] == pytest.approx(0.3679, abs=1e-4)
-    assert faded(400.0, 300.0)[0] == pytest.approx(0.5)
-    assert faded(10.0, 3000.0)[0] == pytest.approx(0.8)
+    assert faded(1e6, 300.0, FADE_S)[0] == pytest.approx(0.3679, abs=1e-4)
+    assert faded(400.0, 300.0, FADE_S)[0] == pytest.approx(0.5)
+    assert faded(10.0, 3000.0, FADE_S)[0] == pytest.approx(0.8)
 
 
 # -- decisions --------------------------------------------------------------------------------------------------------
@@ -283,7 +354,7 @@ def said_after_a_lull(recent: float) -> int:
     (policy,) = parse({"targetTrackingPolicies": [asked(metricTarget=10_000.0)]}).target_tracking_policies
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
     shadow = fresh(pace, 0, 100, START)._replace(requests=1000.0, recent=(recent,) * 32)
-    memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 2, 1.0, "")))
+    memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 0, 2, 1.0, "")))
     view = View(START, 1, 1, Columns(()), Gauge(), None, None, launch_s=20.0)
     return by_slo(policy, memory, Standing(1), view)[1].said
 
@@ -291,6 +362,31 @@ def said_after_a_lull(recent: float) -> int:
 def test_the_last_instance_stays_while_requests_come_though_none_is_in_work_when_somebody_looks() -> None:
     assert said_after_a_lull(recent=1.5) == 1
     assert said_after_a_lull(recent=0.0) == 0
+
+
+def said_with_a_height(
+    in_flight: int, ready: int, starting: int = 0, surge: float = 90.0, held: float = 0.0
+) -> tuple[int, str]:
+    """A floor of 4 and a height of 10, nobody waiting."""
+    (policy,) = parse({"targetTrackingPolicies": [asked()]}).target_tracking_policies
+    shadow = fresh(SECOND, 0, 100, START)._replace(requests=1000.0, surge=surge)
+    memory = SloMemory(shadow, 1000.0, 1000.0, held=held, held_at=START, chosen=(0.99, Way(4, 10, 2, 1.0, "why")))
+    traffic = Traffic(in_flight=in_flight, starting_at=(START,) * starting)
+    view = View(START, ready, 1, Columns(()), Gauge(), None, None, launch_s=8.0, traffic=traffic, starting=starting)
+    _, standing_now, why = by_slo(policy, memory, Standing(ready), view)
+    return standing_now.said, why[-1]
+
+
+def test_once_half_are_busy_the_height_is_launched_before_anybody_waits() -> None:
+    assert said_with_a_height(in_flight=2, ready=4)[0] == 4
+    assert said_with_a_height(in_flight=3, ready=4) == (10, "6 launches up to 10: over half are busy")
+    assert said_with_a_height(in_flight=3, ready=4, starting=6, held=10.0)[0] == 10, "not twice"
+    assert said_with_a_height(in_flight=3, ready=4, surge=30.0)[0] == 4, "four answer the largest surge there was"
+
+
+def test_what_would_be_launched_up_to_the_height_again_is_not_given_back() -> None:
+    assert said_with_a_height(in_flight=5, ready=10)[0] == 10
+    assert said_with_a_height(in_flight=2, ready=10)[0] == 4
 
 
 def of_batches(looks: int) -> list[Seen]:
