@@ -11,6 +11,7 @@ import argparse
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from loadtests.simulator.compare import FILES, HISTORY_S, TRACES, by_slo, static
@@ -132,7 +133,7 @@ def _poisson(chance: random.Random, rate: float, begin_s: float, end_s: float) -
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.simulator.unseen", description=__doc__)
     parser.add_argument("--days", action="store_true", help="the tidal days, which take minutes, instead of the hours")
-    parser.add_argument("--trace", metavar="FILE", help="a trace of your own instead")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="a trace of your own instead")
     options = parser.parse_args(arguments)
     wanted: list[tuple[Callable[[], Trace], Sequence[tuple[float, float, float]]]]
     if options.trace:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from loadtests.simulator import unseen
 from loadtests.simulator.compare import FILES, SCENARIOS, TRACES, by_slo, cheapest, slo
 from loadtests.simulator.formats import read_trace
 from loadtests.simulator.outcome import outcome
@@ -77,3 +78,13 @@ def test_a_trace_backwards_and_at_another_pace_keeps_its_requests() -> None:
     assert backwards(trace).arrivals_s[0] == 0.0
     assert paced(trace, 2.0).duration_s == pytest.approx(2 * trace.duration_s, abs=2.0)
     assert len(paced(trace, 0.5).arrivals_s) == 2 * len(trace.arrivals_s)
+
+
+def test_a_trace_of_ones_own_is_read_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one static number tried instead of all: what is read is what counts here."""
+    monkeypatch.setattr(unseen, "SETTINGS", ((0.2, 20.0, 10.0),))
+    monkeypatch.setattr(unseen, "static", lambda *_: tuned("1", 1.0, 100.0))
+    assert unseen.main(["--trace", str(TRACES / FILES["code"])]) == 0
+    assert FILES["code"] in capsys.readouterr().out
