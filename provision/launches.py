@@ -93,18 +93,20 @@ def needed(inside: Numbers, expected: Numbers, in_reach: Numbers) -> Numbers:
     return count
 
 
-def lifted(
-    inside: Numbers, slots: Numbers, left: Numbers, there: Numbers, height: Numbers, of_one: int
-) -> Numbers | None:
-    """Launches up to `height` where half of the `slots` are taken, as many as find something to do; None for no launch.
+def half_busy(inside: Numbers, slots: Numbers) -> npt.NDArray[np.bool_] | None:
+    """Where half of the slots are taken; None for nowhere."""
+    rising: npt.NDArray[np.bool_] = inside > slots * _HALF + _LEAST
+    return rising if rising.item(rising.argmax()) else None
+
+
+def lifted(rising: npt.NDArray[np.bool_], left: Numbers, there: Numbers, height: Numbers, of_one: int) -> Numbers:
+    """Launches up to `height` where half is busy (`rising`), as many as find something to do.
 
     `left`: as `left_at_ready`, with what a surge brings in one launch time for `expected`. `of_one`: slots of one.
     """
-    rising = inside > slots * _HALF + _LEAST
-    if not rising.item(rising.argmax()):
-        return None
     more = height - there
-    busy = left / of_one - _LEAST
+    busy = left / of_one
+    busy -= _LEAST
     np.minimum(more, np.ceil(busy, out=busy), out=more)
     more *= rising
     launched: Numbers = np.maximum(more, _NOTHING, out=more)

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from provision.launches import HALF_BUSY, Numbers, left_at_ready, lifted, useful
+from provision.launches import HALF_BUSY, Numbers, half_busy, left_at_ready, lifted, useful
 from provision.launches import needed as needed_of
 from provision.pace import Pace
 from provision.shadow import MANNERS, ONE_BY_ONE, RATES_S, ROWS, Shadow, floors_between
@@ -148,7 +148,7 @@ class _Run:
         self._recent = list((*([0.0] * keep), *shadow.recent)[-keep:])
         self._requests, self._seconds = shadow.requests, shadow.seconds
         self._requests_long, self._surge = shadow.requests_long, shadow.surge
-        self._factors = np.ones((ROWS - LATE, 1))
+        self._factors, self._factors_of = np.ones((ROWS - LATE, 1)), (1.0, 1.0)
 
     def _imagine(self, floors: tuple[int, ...]) -> None:
         self._floors = floors
@@ -250,10 +250,11 @@ class _Run:
     ) -> Numbers | None:
         """Launches up to the heights besides those by rate."""
         of = self._lifted
-        with_surge = left[of] + (self._surge - expected[of])
-        height = lifted(inside[of], slots[of], with_surge, there[of], self._height, self._pace.slots)
-        if height is None:
+        rising = half_busy(inside[of], slots[of]) if len(self._height) else None
+        if rising is None:
             return more
+        with_surge = left[of] + (self._surge - expected[of])
+        height = lifted(rising, with_surge, there[of], self._height, self._pace.slots)
         if more is None:
             more = np.zeros(len(self._floor))
         np.maximum(more[of], height, out=more[of])
@@ -305,14 +306,16 @@ class _Run:
     def _fade(self, seconds: float) -> None:
         table, factors = self._table, self._factors
         factor, weight_s = faded(self._requests, seconds, FADE_S)
-        self._requests *= factor
-        factors[:] = factor
-        factors[SQUARES - LATE, 0] = factor * factor
         long, _ = faded(self._requests_long, seconds, LONG_S)
+        self._requests *= factor
         self._requests_long *= long
         self._surge *= long
-        factors[LONG_LATE - LATE :] = long
-        factors[LONG_SQUARES - LATE, 0] = long * long
+        if self._factors_of != (factor, long):  # as they are nearly always while many requests come
+            self._factors_of = factor, long
+            factors[:] = factor
+            factors[SQUARES - LATE, 0] = factor * factor
+            factors[LONG_LATE - LATE :] = long
+            factors[LONG_SQUARES - LATE, 0] = long * long
         table[LATE:] *= factors
         table[COST] += table[READY] * weight_s
         self._seconds += seconds

@@ -37,5 +37,5 @@ def lifted(
     pace: Pace, inside: float, surge: float, ready: float, there: float, coming_s: float, height: float
 ) -> float:
     remains = _one(left(pace, inside, surge / pace.launch_s, ready, coming_s))
-    found = launches.lifted(_one(inside), _one(ready * pace.slots), remains, _one(there), _one(height), pace.slots)
-    return 0.0 if found is None else float(found[0])
+    rising = launches.half_busy(_one(inside), _one(ready * pace.slots))
+    return 0.0 if rising is None else float(launches.lifted(rising, remains, _one(there), _one(height), pace.slots)[0])

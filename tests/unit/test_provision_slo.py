@@ -154,6 +154,15 @@ def test_a_report_that_comes_between_two_looks_loses_no_request() -> None:
     assert shadow.requests == pytest.approx(34.0, rel=0.02)
 
 
+def test_where_only_one_number_is_allowed_there_is_no_height() -> None:
+    shadow = fresh(SECOND, 3, 3, START)
+    for second in range(60):
+        shadow = advance(shadow, SECOND, START + second, START + second + 1.0, 9.0)
+    assert heights_of(shadow.floors) == ()
+    way = choose(shadow, 0.99, SECOND)
+    assert (way.floor, way.height) == (3, 3)
+
+
 def test_what_was_told_before_a_time_that_nobody_has_seen_is_kept() -> None:
     shadow = advance(fresh(SECOND, 0, 40, START), SECOND, START, START + 1.5, 30.0)
     shadow = advance(shadow, SECOND, START + 600.0, START + 601.0, 0.0)
