@@ -2,15 +2,17 @@
 or, while that is away, by the word of the control plane.
 
 A lease that is not renewed is given up before anybody else may get its slots: first nothing new is sent to instances,
-then the process ends, and with it every connection to them. A thread sees to that, so that neither a loop that hangs
-nor a machine that was asleep goes on with slots that are others' by now.
+then the process ends, and with it every connection to them. The kernel sees to that by an alarm, so that a process that
+stood still does nothing more when it goes on; and a thread, as the alarm's clock stands while the machine sleeps.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +28,8 @@ EVERY_S_MAX: Final = 1.0
 LAST_SHARE: Final = 1 / 3  # of the lease is left for what is inside instances to end, once it seems lost
 ATTEMPT_SHARE: Final = 1 / 6  # of the lease; a renewal that is silent for longer is lost, and made anew
 WATCH_S: Final = 0.25  # a sleeping thread's clock stands while the machine sleeps, so it is not left to sleep for long
-EXIT_STATUS: Final = 75  # sysexits.h: try again
+EXIT_STATUS: Final = int(signal.SIGALRM)  # what ends the process is the handler itself, and that is its argument
+_ALARM_LEAST_S: Final = 1e-6  # 0 would be none
 
 
 def awake_or_asleep_s() -> float:
@@ -64,6 +67,7 @@ class Tenure:
         """Without `lessors` the store alone renews."""
         self.term = term
         self.lost = asyncio.Event()
+        self.extended: Callable[[], None] = lambda: None  # called when it lasts longer than before
         self._renewals = renewals
         self._lessors = lessors
         self._now = clock
@@ -130,6 +134,7 @@ class Tenure:
             log.warning("lease.not_renewed left_s=%.1f error=%r", self.left_s, error)
             return False
         self.term.renewed(sent_s, lessor_term)
+        self.extended()
         self._told_term = told_term
         return True
 
@@ -146,12 +151,27 @@ class Tenure:
             return
         if not self.term.vouched(sent_s, asked, word):
             log.warning("lease.word_of_an_earlier_term known=%d told=%d", self.term.lessor_term, word.term)
-        elif not self._is_store_away:
+            return
+        self.extended()
+        if not self._is_store_away:
             log.warning("lease.goes_on_by_word term=%d left_s=%.1f", word.term, self.left_s)
 
 
 def end_in_time(tenure: Tenure) -> None:
-    """End this process, whatever it is doing, when its lease ends."""
+    """End this process, whatever it is doing, when its lease ends.
+
+    The alarm's handler is the C library's `_exit`: it runs before anything else does when a stopped process goes on,
+    and needs neither the interpreter nor the loop. (By default a Pod's first process ignores the signal.)
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    libc.signal(int(signal.SIGALRM), ctypes.cast(libc._exit, ctypes.c_void_p))
+
+    def set_alarm() -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(tenure.left_s, _ALARM_LEAST_S))
+
+    tenure.extended = set_alarm
+    set_alarm()
 
     def watch() -> None:
         while (left_s := tenure.left_s) > 0:
