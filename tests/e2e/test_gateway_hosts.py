@@ -136,6 +136,7 @@ def test_a_gateway_that_hangs_ends_before_it_uses_what_others_have_got_and_one_t
     assert max(most) == 1
 
 
+@pytest.mark.long
 def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots_move_again_when_it_is_back(
     planes: ControlPlanes, gateways: list[DistantGateway]
 ) -> None:
