@@ -29,13 +29,6 @@ class RequestError(StokeError):
     status = 400
 
 
-class FunctionError(StokeError):
-    """The user's code: answered with `x-fc-error-type`."""
-
-    code = "UnhandledInvocationError"
-    status = 200
-
-
 class PlatformError(StokeError):
     """Ours, or a backend's: 5xx. 503 where trying again may help, as FC clients retry 500 and 502 by themselves."""
 

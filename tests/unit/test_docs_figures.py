@@ -1,0 +1,96 @@
+"""What the pages say in numbers and names is what the programs have: defaults, metrics, error codes."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane.settings import ControlPlaneSettings
+from runtime.gateway.settings import GatewaySettings
+from runtime.node.settings import NodeSettings
+from tests.support.metric_pages import every_family
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+METRICS = (ROOT / "docs" / "monitoring.md").read_text().partition("## Alerts")[0]
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+# Codes of what no client is answered: a node says them to the control plane.
+INSIDE = Path("runtime/node")
+
+
+def defaults(part: str) -> Iterator[tuple[str, float]]:
+    """The numbers that the part's table has, by setting."""
+    section = OPERATIONS.partition(f"## Settings of the {part}")[2].partition("\n## ")[0]
+    for names, values in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \|", section, re.M):
+        for name, value in zip(names.split(", "), values.split(", "), strict=False):
+            figure = re.fullmatch(r"([\d.]+) ?(KiB|MiB|GiB|)", value.strip())
+            if figure:
+                yield name.strip("`"), float(figure[1]) * UNITS[figure[2]]
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "figures_least"),
+    [
+        ("control plane", {name: each.default for name, each in ControlPlaneSettings.model_fields.items()}, 17),
+        ("gateway", {each.name: each.default for each in dataclasses.fields(GatewaySettings)}, 45),
+        ("node", {each.name: each.default for each in dataclasses.fields(NodeSettings)}, 18),
+    ],
+)
+def test_a_default_in_the_operations_page_is_the_one_in_force(
+    part: str, settings: dict[str, object], figures_least: int
+) -> None:
+    told = dict(defaults(part))
+    assert len(told) >= figures_least, "the table is read"
+    assert {name: settings[name] for name in told} == told
+
+
+def test_every_metric_is_in_the_page_and_the_page_has_no_other() -> None:
+    there = set(every_family())
+    written = set(re.findall(r"`((?:stoke|process)_\w+)`", METRICS))
+    assert there - written == set()
+    assert written - there == set()
+
+
+def test_a_metrics_labels_are_in_the_page() -> None:
+    rows = [line for line in METRICS.splitlines() if line.startswith("| `stoke_")]
+    missing = [
+        f"{name}: {labels - set(re.findall('[a-z]+', row))}"
+        for name, labels in every_family().items()
+        for row in rows
+        if f"`{name}`" in row and not labels <= set(re.findall("[a-z]+", row))
+    ]
+    assert missing == []
+
+
+def codes() -> Iterator[str]:
+    """FC's codes as the sources spell them."""
+    for path in [*ROOT.glob("control_plane/**/*.py"), *ROOT.glob("runtime/**/*.py")]:
+        if path.relative_to(ROOT).is_relative_to(INSIDE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="Refusal" | "Problem"), args=[_, ast.Constant(value=str(code)), *_]):
+                    yield code
+                case ast.Call(
+                    func=ast.Name(id="NotFound" | "AlreadyExists" | "NotEmpty" | "InUse" as what),
+                    args=[ast.Constant(value=str(noun)), *_],
+                ):
+                    yield noun + what
+                case ast.Call(func=ast.Name(id="not_found"), args=[ast.Constant(value=str(noun)), *_]):
+                    yield f"{noun}NotFound"
+                case ast.keyword(arg="code", value=ast.Constant(value=str(code))):
+                    yield code
+                case ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))):
+                    yield code
+
+
+def test_every_error_code_is_in_the_page_of_the_api() -> None:
+    page = (ROOT / "docs" / "http-api.md").read_text().partition("## Errors")[2]
+    found = set(codes())
+    assert len(found) > 30, "the sources are read"
+    assert sorted(code for code in found if f"`{code}`" not in page) == []
