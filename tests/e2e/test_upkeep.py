@@ -1,4 +1,4 @@
-"""What docs/backup.md tells to do: a copy of a Stoke that runs is a Stoke, and parts are replaced one by one for free."""
+"""What docs/backup.md tells to do: a copy of a running Stoke is a Stoke, and parts can be replaced one by one."""
 
 from __future__ import annotations
 

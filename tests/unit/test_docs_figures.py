@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -72,21 +71,12 @@ def codes() -> Iterator[str]:
     for path in [*ROOT.glob("control_plane/**/*.py"), *ROOT.glob("runtime/**/*.py")]:
         if path.relative_to(ROOT).is_relative_to(INSIDE):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(func=ast.Name(id="Refusal" | "Problem"), args=[_, ast.Constant(value=str(code)), *_]):
-                    yield code
-                case ast.Call(
-                    func=ast.Name(id="NotFound" | "AlreadyExists" | "NotEmpty" | "InUse" as what),
-                    args=[ast.Constant(value=str(noun)), *_],
-                ):
-                    yield noun + what
-                case ast.Call(func=ast.Name(id="not_found"), args=[ast.Constant(value=str(noun)), *_]):
-                    yield f"{noun}NotFound"
-                case ast.keyword(arg="code", value=ast.Constant(value=str(code))):
-                    yield code
-                case ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))):
-                    yield code
+        source = path.read_text()
+        yield from re.findall(r"\b(?:Refusal|Problem)\(\s*[^,()\"]+,\s*\"(\w+)\"", source)
+        yield from re.findall(r"\bSignatureRefused\(\s*\"(\w+)\"", source)
+        yield from re.findall(r"\bcode(?:: str)? ?= ?\"([A-Z]\w+)\"", source)
+        for kind, noun in re.findall(r"\b(NotFound|AlreadyExists|NotEmpty|InUse|not_found)\(\s*\"(\w+)\"", source):
+            yield noun + kind.replace("not_found", "NotFound")
 
 
 def test_every_error_code_is_in_the_page_of_the_api() -> None:

@@ -111,3 +111,14 @@ def test_the_model_yaml_with_every_field_is_one() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_of_load_is_in_the_page(shape: str) -> None:
     assert re.search(rf"^    {shape} ", (ROOT / "docs" / "load-testing.md").read_text(), re.M)
+
+
+def test_what_troubleshooting_quotes_is_said_by_the_programs() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    sources = [*ROOT.glob("control_plane/**/*.py"), *ROOT.glob("runtime/**/*.py"), *ROOT.glob("provision/**/*.py")]
+    said = "".join(path.read_text() for path in sources)
+    said = re.sub(r'"\s*\n\s*f?"', "", said)  # a text over several lines
+    quoted = [re.sub(r"\d+→\d+", "…", quote) for quote in re.findall(r'"([^"|]+)"', page)]
+    assert len(quoted) > 20
+    pieces = {piece.strip(" :") for quote in quoted for piece in quote.split("…")} - {""}
+    assert sorted(piece for piece in pieces if piece not in said) == []
