@@ -17,7 +17,7 @@ _RUNTIME: Final = re.compile(r"python3(\.\d+)?|custom(\.[a-z0-9]+)?|custom-conta
 _HANDLER: Final = re.compile(r"[A-Za-z_][\w./-]*\.[A-Za-z_]\w*")
 
 # Sent when the file does not say, so that a field taken out of the file goes back to its default on the next deploy.
-# The few that FC's API cannot put back (WITHOUT_DEFAULT) are pointed out instead.
+# Those without a default (FUNCTION_RESET, SERVICE_RESET) are given as null to what is there, which resets them.
 # memorySize: FC's old component puts 128 MB, in which no ONNX model loads; 512 is what FC 3.0 puts.
 FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "description": "",
@@ -32,7 +32,16 @@ FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "customRuntimeConfig": {},
     "instanceLifecycleConfig": {},
 }
-WITHOUT_DEFAULT: Final = ("cpu", "gpuMemorySize", "customContainerConfig", "customHealthCheckConfig")
+FUNCTION_RESET: Final = (
+    "cpu",
+    "gpuMemorySize",
+    "diskSize",
+    "instanceSoftConcurrency",
+    "customContainerConfig",
+    "customHealthCheckConfig",
+    "stoke",
+)
+SERVICE_RESET: Final = ("role", "logConfig", "nasConfig")
 
 
 def note_without_effect(value: dict[str, Any], path: FieldPath, problems: Problems) -> None:

@@ -77,7 +77,8 @@ class FakeFc:
             del self.items[path]
             return httpx.Response(204)
         if method == "PUT":
-            self.items[path] |= _stored(body)
+            kept = {key: value for key, value in self.items[path].items() if body.get(key, "") is not None}
+            self.items[path] = kept | _stored(body)  # null resets, as Stoke has it
         return _reply(self.items[path])
 
     def _collection(self, method: str, path: str, collection: str, body: dict[str, Any]) -> httpx.Response:
