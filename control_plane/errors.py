@@ -36,6 +36,18 @@ class PlatformError(StokeError):
     status = 500
 
 
+class AccessDenied(RequestError):
+    """Who asks may not, or has not shown who it is."""
+
+    code = "AccessDenied"
+    status = 403
+
+
+class MethodNotAllowed(RequestError):
+    code = "MethodNotAllowed"
+    status = 405
+
+
 class InvalidArgument(RequestError):
     """A field has a value that is not allowed. The message names the field, the value and what is allowed."""
 

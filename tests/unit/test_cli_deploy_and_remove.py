@@ -125,11 +125,15 @@ def test_a_field_without_a_default_that_is_taken_out_of_the_file_is_gone(
     of: str, field: str, value: Any, fc: FakeFc, client: Client
 ) -> None:
     plan = container_plan()
-    without = {k: v for k, v in getattr(plan, of).items() if k != field}
-    path = FUNCTION if of == "function" else SERVICE
-    deploy(client, replace(plan, **{of: {**without, field: value}}))
+
+    def with_fields(fields: dict[str, Any]) -> FunctionPlan:
+        return replace(plan, function=fields) if of == "function" else replace(plan, service=fields)
+
+    path, there = (FUNCTION, plan.function) if of == "function" else (SERVICE, plan.service)
+    without = {k: v for k, v in there.items() if k != field}
+    deploy(client, with_fields({**without, field: value}))
     assert fc.items[path][field] == value
-    deploy(client, replace(plan, **{of: without}))
+    deploy(client, with_fields(without))
     assert field not in fc.items[path]
 
 
