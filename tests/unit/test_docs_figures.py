@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.settings import ControlPlaneSettings
+from control_plane.stoke_fields import FunctionTraffic, TriggerTraffic
 from runtime.gateway.settings import GatewaySettings
 from runtime.node.settings import NodeSettings
 from tests.support.metric_pages import every_family
@@ -84,3 +85,12 @@ def test_every_error_code_is_in_the_page_of_the_api() -> None:
     found = set(codes())
     assert len(found) > 30, "the sources are read"
     assert sorted(code for code in found if f"`{code}`" not in page) == []
+
+
+@pytest.mark.parametrize("page", ["http-api.md", "s-yaml.md"])
+def test_stokes_own_settings_are_in_the_pages(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    names = [
+        info.alias or name for model in (FunctionTraffic, TriggerTraffic) for name, info in model.model_fields.items()
+    ]
+    assert [name for name in names if f"`{name}" not in text] == []

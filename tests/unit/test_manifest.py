@@ -47,7 +47,23 @@ def test_stokes_own_settings_of_a_function_are_read_in_either_edition_and_wrong_
         (plan,) = read(tmp_path, text).plans
         assert plan.function["stoke"] == {"importBeforeFork": False, "queueWaitSeconds": 2}
     wrong = MINIMAL.replace("handler: not-used", "stoke: {importBeforeForks: false}")
-    assert any("importBeforeForks" in line for line in problems(tmp_path, wrong))
+    assert any(line.endswith("function.stoke.importBeforeForks: unknown field") for line in problems(tmp_path, wrong))
+
+
+def test_stokes_own_settings_of_a_trigger_are_read_in_either_edition_and_wrong_ones_named(tmp_path: Path) -> None:
+    own = "stoke: {priority: 9, sessionAffinity: {type: Cookie, key: sid}}"
+    config = f"{{methods: [GET], {own}}}"
+    trigger = f"{{triggerName: http, triggerType: http, triggerConfig: {config}}}"
+    props = f"{{region: cn-local, functionName: fn, runtime: custom, triggers: [{trigger}]}}"
+    third = f"edition: 3.0.0\nname: app\nresources: {{one: {{component: fc3, props: {props}}}}}"
+    for text in (MINIMAL.replace("methods: [GET]", config[1:-1]), third):
+        (plan,) = read(tmp_path, text).plans
+        (made,) = plan.triggers
+        assert made["triggerConfig"]["stoke"] == {"priority": 9, "sessionAffinity": {"type": "Cookie", "key": "sid"}}
+    wrong = MINIMAL.replace("methods: [GET]", "methods: [GET], stoke: {priority: 10, sessions: 1}")
+    said = problems(tmp_path, wrong)
+    assert any("config.stoke.priority: 10 is not allowed" in line for line in said)
+    assert any("config.stoke.sessions: unknown field" in line for line in said)
 
 
 # -- files that are right -------------------------------------------------------------------------------------------
