@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import pytest
 
 from control_plane.settings import ControlPlaneSettings
 from control_plane.stoke_fields import FunctionTraffic, TriggerTraffic
+from loadtests.run import make_parser as load_parser
 from runtime.gateway.settings import GatewaySettings
+from runtime.node.__main__ import make_parser as node_parser
 from runtime.node.settings import NodeSettings
 from tests.support.metric_pages import every_family
 
@@ -94,3 +97,27 @@ def test_stokes_own_settings_are_in_the_pages(page: str) -> None:
         info.alias or name for model in (FunctionTraffic, TriggerTraffic) for name, info in model.model_fields.items()
     ]
     assert [name for name in names if f"`{name}" not in text] == []
+
+
+def spelled(parser: argparse.ArgumentParser) -> set[str]:
+    return {name for action in parser._actions for name in action.option_strings if name.startswith("--")} - {"--help"}
+
+
+def test_every_option_of_a_load_test_is_in_its_page_and_the_page_has_no_other() -> None:
+    page = (
+        (ROOT / "docs" / "load-testing.md").read_text().partition("## Load a function")[2].partition("## The report")[0]
+    )
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)) == spelled(load_parser())
+
+
+def test_every_option_of_a_node_is_in_the_operations_page_and_the_page_has_no_other() -> None:
+    section = OPERATIONS.partition("## Settings of the node")[2].partition("\n## ")[0]
+    by_their_setting = {"--data", "--socket", "--name"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section)) == spelled(node_parser()) - by_their_setting
+
+
+def test_a_setting_without_an_option_reads_no_variable() -> None:
+    section = OPERATIONS.partition("## Settings of the node")[2].partition("\n## ")[0]
+    said = set(re.findall(r"`(STOKE_\w+)`", section.partition("`STOKE_LOG_LEVEL`")[0]))
+    sources = "".join((ROOT / "runtime" / "node" / name).read_text() for name in ("__main__.py", "kind_options.py"))
+    assert said == set(re.findall(r"\"(STOKE_\w+)\"", sources)) - {"STOKE_LOG_LEVEL"}
