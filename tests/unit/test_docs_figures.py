@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from control_plane.fleet_views import InstanceView, PoolView
 from control_plane.settings import ControlPlaneSettings
 from control_plane.stoke_fields import FunctionTraffic, TriggerTraffic
 from loadtests.run import make_parser as load_parser
+from runtime.gateway.access_log import Record, line_of
 from runtime.gateway.settings import GatewaySettings
 from runtime.node.__main__ import make_parser as node_parser
 from runtime.node.settings import NodeSettings
+from runtime.node_contract import InstanceSample, NodeInfo
 from tests.support.metric_pages import every_family
 
 ROOT = Path(__file__).parents[2]
@@ -121,3 +126,25 @@ def test_a_setting_without_an_option_reads_no_variable() -> None:
     said = set(re.findall(r"`(STOKE_\w+)`", section.partition("`STOKE_LOG_LEVEL`")[0]))
     sources = "".join((ROOT / "runtime" / "node" / name).read_text() for name in ("__main__.py", "kind_options.py"))
     assert said == set(re.findall(r"\"(STOKE_\w+)\"", sources)) - {"STOKE_LOG_LEVEL"}
+
+
+@pytest.mark.parametrize(
+    ("route", "shown"),
+    [
+        ("status", (NodeInfo,)),
+        ("instances", (InstanceView, InstanceSample)),
+        ("nodes", (NodeInfo, PoolView)),
+    ],
+)
+def test_what_stokes_own_routes_tell_is_in_the_page_of_the_api(route: str, shown: tuple[type[Any], ...]) -> None:
+    page = (ROOT / "docs" / "http-api.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| `GET /stoke/v1/{route}` |"))
+    names = [each.name for kind in shown for each in dataclasses.fields(kind)]
+    # What a node tells of its cards is in `nodes` as `devices`.
+    assert [name for name in names if f'"{name}"' not in row and (route, name) != ("nodes", "gpus")] == []
+
+
+def test_every_key_of_the_access_log_is_in_its_page() -> None:
+    record = Record(0.0, "id", "s", "q", "1", "f", b"GET", b"/", 429, "C", 0.1, 0.1, True, "i", 1, 1, b"::1", b"00-1")
+    section = (ROOT / "docs" / "monitoring.md").read_text().partition("## Access log")[2].partition("\n## ")[0]
+    assert [key for key in json.loads(line_of(record)) if f"`{key}`" not in section] == []
