@@ -12,7 +12,7 @@ import typer
 
 from control_plane.cli.choosing import FunctionName, ServiceName
 from control_plane.cli.context import Session, command
-from control_plane.cli.manifest_parts import FUNCTION_RESET, SERVICE_RESET
+from control_plane.cli.manifest_parts import FUNCTION_UNSET, SERVICE_UNSET
 from control_plane.cli.output import Output
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _has_requirements(zipped: bytes) -> bool:
 def _deploy_service(client: Client, plan: FunctionPlan, output: Output) -> None:
     from control_plane.cli.client import API, service_path
 
-    update = dict.fromkeys(SERVICE_RESET) | {key: value for key, value in plan.service.items() if key != "serviceName"}
+    update = dict.fromkeys(SERVICE_UNSET) | {key: value for key, value in plan.service.items() if key != "serviceName"}
     _, created = client.put_or_create(service_path(plan.service_name), update, f"{API}/services", plan.service)
     output.progress(f"service {plan.service_name}: {_word(created)}")
 
@@ -115,7 +115,7 @@ def _deploy_function(client: Client, plan: FunctionPlan, zipped: bytes | None, o
     if created:
         client.post(f"{service_path(plan.service_name)}/functions", body)
     else:
-        client.put(path, dict.fromkeys(FUNCTION_RESET) | body)
+        client.put(path, dict.fromkeys(FUNCTION_UNSET) | body)
     size = f", {len(zipped) / 1024:.0f} KiB of code" if zipped is not None else ""
     output.progress(f"function {plan.service_name}/{plan.function_name}: {_word(created)}{size}")
     return created

@@ -16,8 +16,8 @@ RUNTIMES: Final = "python3, python3.x (as python3.11), custom, custom.debian10 a
 _RUNTIME: Final = re.compile(r"python3(\.\d+)?|custom(\.[a-z0-9]+)?|custom-container")
 _HANDLER: Final = re.compile(r"[A-Za-z_][\w./-]*\.[A-Za-z_]\w*")
 
-# Sent when the file does not say, so that a field taken out of the file goes back to its default on the next deploy.
-# Those without a default (FUNCTION_RESET, SERVICE_RESET) are given as null to what is there, which resets them.
+# Sent when the file does not say, so that a field taken out of the file goes back to its default on the next deploy;
+# as null, in updates alone, where the default is to have none (FUNCTION_UNSET, SERVICE_UNSET).
 # memorySize: FC's old component puts 128 MB, in which no ONNX model loads; 512 is what FC 3.0 puts.
 FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "description": "",
@@ -32,16 +32,18 @@ FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "customRuntimeConfig": {},
     "instanceLifecycleConfig": {},
 }
-FUNCTION_RESET: Final = (
+FUNCTION_UNSET: Final = (
     "cpu",
-    "gpuMemorySize",
     "diskSize",
+    "gpuMemorySize",
     "instanceSoftConcurrency",
     "customContainerConfig",
     "customHealthCheckConfig",
+    "customDNS",
+    "layers",
     "stoke",
 )
-SERVICE_RESET: Final = ("role", "logConfig", "nasConfig")
+SERVICE_UNSET: Final = ("role", "logConfig", "vpcConfig", "nasConfig", "ossMountConfig", "tracingConfig")
 
 
 def note_without_effect(value: dict[str, Any], path: FieldPath, problems: Problems) -> None:

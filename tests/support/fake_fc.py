@@ -77,8 +77,9 @@ class FakeFc:
             del self.items[path]
             return httpx.Response(204)
         if method == "PUT":
-            kept = {key: value for key, value in self.items[path].items() if body.get(key, "") is not None}
-            self.items[path] = kept | _stored(body)  # null resets, as Stoke has it
+            self.items[path] |= _stored(body)
+            for key in (key for key, value in body.items() if value is None):
+                self.items[path].pop(key, None)
         return _reply(self.items[path])
 
     def _collection(self, method: str, path: str, collection: str, body: dict[str, Any]) -> httpx.Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from control_plane.cli.client import Client
 from control_plane.cli.deploy import deploy_plans
 from control_plane.cli.failures import ServerError
 from control_plane.cli.manifest import load_manifest
-from control_plane.cli.manifest_fields import FUNCTION_1, NO_EFFECT, SERVICE_1
-from control_plane.cli.manifest_parts import FUNCTION_DEFAULTS, FUNCTION_RESET, SERVICE_RESET
 from control_plane.cli.output import Output
 from control_plane.cli.plans import FunctionPlan
 from control_plane.cli.remove import Removal, What, carry_out, look
@@ -107,49 +104,14 @@ def test_a_field_taken_out_of_the_file_goes_back_to_its_default(fc: FakeFc, clie
     assert (fc.items[FUNCTION]["timeout"], fc.items[FUNCTION]["environmentVariables"]) == (3, {})
 
 
-@pytest.mark.parametrize(
-    ("of", "field", "value"),
-    [
-        ("function", "cpu", 2),
-        ("function", "gpuMemorySize", 8192),
-        ("function", "diskSize", 512),
-        ("function", "instanceSoftConcurrency", 2),
-        ("function", "customHealthCheckConfig", {"httpGetUrl": "/health"}),
-        ("function", "stoke", {"requestsPerSecond": 5}),
-        ("service", "role", "acs:ram::1:role/r"),
-        ("service", "logConfig", {"project": "p", "logstore": "l"}),
-        ("service", "nasConfig", {"userId": 1, "groupId": 1, "mountPoints": []}),
-    ],
-)
-def test_a_field_without_a_default_that_is_taken_out_of_the_file_is_gone(
-    of: str, field: str, value: Any, fc: FakeFc, client: Client
-) -> None:
+def test_a_field_whose_default_is_to_have_none_goes_too(fc: FakeFc, client: Client) -> None:
     plan = container_plan()
-
-    def with_fields(fields: dict[str, Any]) -> FunctionPlan:
-        return replace(plan, function=fields) if of == "function" else replace(plan, service=fields)
-
-    path, there = (FUNCTION, plan.function) if of == "function" else (SERVICE, plan.service)
-    without = {k: v for k, v in there.items() if k != field}
-    deploy(client, with_fields({**without, field: value}))
-    assert fc.items[path][field] == value
-    deploy(client, with_fields(without))
-    assert field not in fc.items[path]
-
-
-def test_what_the_file_has_no_word_for_is_left_alone(fc: FakeFc, client: Client) -> None:
-    deploy(client, container_plan())
-    fc.items[FUNCTION]["disableOndemand"] = True
-    deploy(client, container_plan())
-    assert fc.items[FUNCTION]["disableOndemand"] is True
-
-
-def test_every_field_that_a_file_may_leave_out_goes_back() -> None:
-    """By its default, or as it has none; but for what is the function's own, is sent as code, or has no effect."""
-    required = {"name", "runtime", "handler", "codeUri", "ossBucket", "ossKey"}
-    assert FUNCTION_1 - required - NO_EFFECT.keys() == {*FUNCTION_DEFAULTS, *FUNCTION_RESET}
-    always_sent = {"name", "description", "internetAccess"}
-    assert SERVICE_1 - always_sent - NO_EFFECT.keys() == set(SERVICE_RESET)
+    more = {"cpu": 2.0, "gpuMemorySize": 4096, "customHealthCheckConfig": {"httpGetUrl": "/"}, "stoke": {"a": 1}}
+    service = {**plan.service, "vpcConfig": {"vpcId": "v"}, "nasConfig": {"userId": 1}}
+    deploy(client, FunctionPlan(plan.key, service, {**plan.function, **more}))
+    deploy(client, FunctionPlan(plan.key, plan.service, {k: v for k, v in plan.function.items() if k not in more}))
+    assert not set(more) & set(fc.items[FUNCTION])
+    assert not {"vpcConfig", "nasConfig"} & set(fc.items[SERVICE])
 
 
 def test_code_is_sent_as_base64_and_said_with_its_size(fc: FakeFc, client: Client, tmp_path: Path) -> None:
