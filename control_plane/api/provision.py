@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -16,17 +15,21 @@ from control_plane.prometheus import refused_urls
 from provision.config import ProvisionConfig, parse
 from provision.problems import ConfigError
 
-# How an edition of the API spells a config with what is to be told of it.
-Shown = Callable[[Context, QualifiedFunction, ProvisionConfig | None], dict[str, Any]]
-
 
 async def put(request: Request) -> Response:
-    return await put_shown(request, _shown)
+    at = context(request)
+    target = wire.qualified(request)
+    config = await stored(request, target)
+    return wire.reply(_shown(at, target, config), of=config)
 
 
 async def get(request: Request) -> Response:
     """With nothing configured: zeros, as clients that wait for instances to go poll this."""
-    return await get_shown(request, _shown)
+    at = context(request)
+    target = wire.qualified(request)
+    await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
+    config = await at.registry.get_provision(target)
+    return wire.reply(_shown(at, target, config), of=config or ProvisionConfig())
 
 
 async def list_all(request: Request) -> Response:
@@ -38,21 +41,7 @@ async def list_all(request: Request) -> Response:
     return wire.listing("provisionConfigs", page, [_shown(at, target, config) for target, config in page.items])
 
 
-async def put_shown(request: Request, shown: Shown) -> Response:
-    target = wire.qualified(request)
-    config = await _stored(request, target)
-    return wire.reply(shown(context(request), target, config), of=config)
-
-
-async def get_shown(request: Request, shown: Shown) -> Response:
-    at = context(request)
-    target = wire.qualified(request)
-    await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
-    config = await at.registry.get_provision(target)
-    return wire.reply(shown(at, target, config), of=config or ProvisionConfig())
-
-
-async def _stored(request: Request, target: QualifiedFunction) -> ProvisionConfig:
+async def stored(request: Request, target: QualifiedFunction) -> ProvisionConfig:
     """The config in the body, put in the place of the one there if that is the one the client has read.
 
     Raises:

@@ -24,12 +24,19 @@ _SCALING_LISTS: Final = {
 
 
 async def put(request: Request) -> Response:
-    return await provision.put_shown(request, _shown)
+    at = context(request)
+    target = wire.qualified(request)
+    config = await provision.stored(request, target)
+    return wire.reply(_shown(at, target, config), of=config)
 
 
 async def get(request: Request) -> Response:
     """With nothing configured: zeros and an empty `functionArn`, by which FC 3.0's tools know it."""
-    return await provision.get_shown(request, _shown)
+    at = context(request)
+    target = wire.qualified(request)
+    await at.registry.get_function(target.service_name, target.function_name, target.qualifier)
+    config = await at.registry.get_provision(target)
+    return wire.reply(_shown(at, target, config), of=config or ProvisionConfig())
 
 
 async def delete(request: Request) -> Response:

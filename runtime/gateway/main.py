@@ -87,7 +87,12 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     if settings.gateways > 1 and settings.sockets:
         work += [gateway.siblings.serve()]
     background = [loop.create_task(each) for each in work]
-    await _first_load(gateway.news.loaded, store)
+    # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
+    for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gateway.news.loaded.wait(), wait_s)
+        if gateway.news.loaded.is_set() or store.is_away:
+            break
     host, port = sock.getsockname()[:2]
     listener = (
         Listener(loop, server.connection, sock)
@@ -117,16 +122,6 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
         await tenure.leave()
     await store.close()
     log.info("stopped cut=%d", cut)
-
-
-async def _first_load(loaded: asyncio.Event, store: Store) -> None:
-    """Until the routes are known, or the store is away. Connects wait at the socket meanwhile, so a gateway that starts
-    again has an answer for each of them."""
-    for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(loaded.wait(), wait_s)
-        if loaded.is_set() or store.is_away:
-            return
 
 
 def _tenure(settings: GatewaySettings, store: Store) -> Tenure:

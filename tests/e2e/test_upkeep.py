@@ -83,8 +83,8 @@ def test_parts_that_are_stopped_one_by_one_come_back_and_no_request_that_was_beg
             stoke.kill_supervisor()
             stoke.up()
             load.await_more(20)
-        # A gateway that stops closes a connection on which no request has begun, which HTTP allows at any time: a client
-        # that sends at that very moment finds it closed, once, and sends anew.
+        # A gateway that stops closes connections on which no request has begun, as HTTP allows at any time: who sends
+        # at that very moment finds it closed, once, and sends anew.
         assert [failure for failure in load.failures if not failure.startswith(CLOSED)] == []
         assert sum(load.failures.values()) <= 2, "one of each client at most"
         eventually(lambda: {row["instance_id"] for row in stoke.ready("echo")} == before, "the same instances serve")
