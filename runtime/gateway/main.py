@@ -80,6 +80,8 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     store = Store(settings.store, with_leases=settings.shares, gateway_id=settings.id)
     tenure = _tenure(settings, store) if settings.lease_s else None
     gateway = Gateway(loop, settings, store.publish, store.publish_lease)
+    if tenure is not None:
+        gateway.metrics.lease = lambda: tenure.state
     server = Server(loop, gateway.handle, settings.server_limits)
     work = [store.follow(gateway.news), gateway.reporter.run(), gateway.async_invocations.run()]
     if settings.shares:

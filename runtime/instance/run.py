@@ -44,7 +44,7 @@ class Run:
         print(f"FC {name} Start RequestId: {request_id}", flush=True)  # noqa: T201
         self._end_line = f"FC {name} End RequestId: {request_id}"  # "" when it was said
 
-    def failed(self, error: Exception) -> HttpAnswer:
+    def failed(self, error: BaseException) -> HttpAnswer:
         """The function has raised `error`: its log says so. Gives what its caller is told."""
         traceback.print_exception(error)
         if self._end_line:

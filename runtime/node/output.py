@@ -37,16 +37,26 @@ def tail(folder: Path, bytes_max: int) -> bytes:
 
 
 def cut(folder: Path, bytes_max: int) -> bool:
-    """Start the file anew if it is over its limit. True when it was."""
+    """Start the file anew if it is over its limit. True when it was.
+
+    Raises OSError: its newest quarter could not be kept. The file is started anew all the same: on a disk that is full
+    it may be what fills it.
+    """
     path = folder / NAME
-    with suppress(FileNotFoundError):
-        if path.stat().st_size > bytes_max:
-            scratch = folder / f"{OLDER_NAME}.new"
-            scratch.write_bytes(_end(path, bytes_max // 4))
-            os.replace(scratch, folder / OLDER_NAME)
+    if _size(path) <= bytes_max:
+        return False
+    scratch = folder / f"{OLDER_NAME}.new"
+    try:
+        scratch.write_bytes(_end(path, bytes_max // 4))
+        os.replace(scratch, folder / OLDER_NAME)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
+    finally:
+        with suppress(FileNotFoundError):
             os.truncate(path, 0)
-            return True
-    return False
+    return True
 
 
 async def read(folder: Path, *, tail_bytes: int, follow: Callable[[], bool]) -> AsyncIterator[bytes]:

@@ -95,6 +95,14 @@ def has_its_store_back(gateway: DistantGateway) -> bool:
     return "lease.store_back" in log
 
 
+def is_led(planes: ControlPlanes) -> bool:
+    """While the store was away the leader's lease has run out there: whoever asks first takes it, and the other one
+    refuses what it is asked until it knows."""
+    status: int = planes.client.get(f"{planes.endpoint}/stoke/v1/instances").status_code
+    assert status in (200, 503)
+    return status == 200
+
+
 def await_all_slots(planes: ControlPlanes, gateway: DistantGateway, others: set[str]) -> None:
     load = Load(gateway.url(planes, "f"), 6, b"0.005")
     with load.running():
@@ -146,7 +154,9 @@ def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots
     planes.provision("f", 2)
     planes.await_current("f", 2)
     pids = [gateway.pid for gateway in gateways]
-    one, two = (Load(each.url(planes, "f"), 2, b"0.005") for each in gateways)
+    # One request at a time at each, so that each has a slot and none is on its way when the store goes: until that is
+    # back nobody's slots move, and a gateway that has none waits for one.
+    one, two = (Load(each.url(planes, "f"), 1, b"0.005") for each in gateways)
     with one.running(), two.running():
         one.await_more(50)
         two.await_more(50)
@@ -158,6 +168,7 @@ def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots
         planes.store.start()
         for each in gateways:
             eventually(partial(has_its_store_back, each), "it renews in the store again")
+        eventually(partial(is_led, planes), "a control plane leads again")
         planes.provision("f", 3)
         planes.await_current("f", 3)
         one.await_more(50)
