@@ -160,7 +160,7 @@ def _levels(levels: Iterable[Level]) -> Iterator[str]:
 def _lease(state: LeaseState | None) -> Iterator[str]:
     if state is None:
         return
-    yield from _family("stoke_gateway_lease_left_seconds", "gauge", "Until the gateway ends if nothing renews its lease.")
+    yield from _family("stoke_gateway_lease_left_seconds", "gauge", "Until the gateway ends if nothing renews it.")
     yield f"stoke_gateway_lease_left_seconds {state.left_s!r}"
     yield from _family("stoke_gateway_lease_held", "gauge", "Whether this is what has renewed the lease last.")
     for by, holds in (("store", not state.is_by_word), ("word", state.is_by_word)):
