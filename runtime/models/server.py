@@ -187,7 +187,7 @@ class _Plain:
             asked = json_api.read(pieces[0] if len(pieces) == 1 else b"".join(pieces), model.inputs)
             self._by_row = asked.by_row
             self._job = model.submit(asked.inputs, self._done)
-        except ModelError as error:
+        except Exception as error:
             self._refuse(error)
 
     def client_gone(self) -> None:
@@ -205,9 +205,13 @@ class _Plain:
             return
         assert job.results is not None, "a job without an error has results"
         exchange, way, results = self._exchange, self._way, job.results
-        if bf16 := self._server.model.bf16_outputs:
-            results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
-        body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
+        try:
+            if bf16 := self._server.model.bf16_outputs:
+                results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
+            body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
+        except Exception as error:  # the requests of the same batch are answered all the same
+            self._refuse(error)
+            return
         lines = self._server.marks.add(self._way.mark, request_id_of(exchange.request), failed=False)
         if exchange.keep_alive and not way.wants_log:
             exchange.write([_OK_JSON % (len(body), body)])
@@ -215,11 +219,14 @@ class _Plain:
         else:
             _answer(exchange, _with_log(Answer(200, list(_JSON), [body]), way, lines))
 
-    def _refuse(self, error: ModelError) -> None:
-        failed = error.status >= 500
-        lines = self._server.marks.add(self._way.mark, request_id_of(self._exchange.request), failed=failed)
-        headers = [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON] if failed else list(_JSON)
-        answer = Answer(error.status, headers, [json_api.error(str(error))])
+    def _refuse(self, error: Exception) -> None:
+        head = self._exchange.request
+        if isinstance(error, ModelError):
+            headers = [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON] if error.status >= 500 else list(_JSON)
+            answer = Answer(error.status, headers, [json_api.error(str(error))])
+        else:
+            answer = _mistake(head, error)
+        lines = self._server.marks.add(self._way.mark, request_id_of(head), failed=answer.status >= 500)
         _answer(self._exchange, _with_log(answer, self._way, lines))
 
 
@@ -238,7 +245,10 @@ class _Direct:
 
     def body_arrived(self) -> None:
         if self._exchange.complete:
-            self._cancel = self._direct(self._exchange.take_body(), self._reply)
+            try:
+                self._cancel = self._direct(self._exchange.take_body(), self._reply)
+            except Exception as error:
+                self._reply(error)
 
     def client_gone(self) -> None:
         if self._cancel is not None:

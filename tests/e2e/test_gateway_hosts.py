@@ -95,12 +95,12 @@ def has_its_store_back(gateway: DistantGateway) -> bool:
     return "lease.store_back" in log
 
 
-def is_led(planes: ControlPlanes) -> bool:
-    """While the store was away the leader's lease has run out there: whoever asks first takes it, and the other one
-    refuses what it is asked until it knows."""
-    status: int = planes.client.get(f"{planes.endpoint}/stoke/v1/instances").status_code
-    assert status in (200, 503)
-    return status == 200
+def is_provisioned(planes: ControlPlanes, target: int) -> bool:
+    """Asked until it is taken: while the store was away the leader's lease has run out there, so whoever looks first
+    takes it, and for a moment the other one refuses what it is asked."""
+    answer = planes.client.put(planes.endpoint + planes.provision_path("f"), json={"target": target})
+    assert answer.status_code in (200, 503), answer.text
+    return answer.status_code == 200
 
 
 def await_all_slots(planes: ControlPlanes, gateway: DistantGateway, others: set[str]) -> None:
@@ -168,8 +168,7 @@ def test_a_store_that_is_away_for_longer_than_a_lease_costs_no_request_and_slots
         planes.store.start()
         for each in gateways:
             eventually(partial(has_its_store_back, each), "it renews in the store again")
-        eventually(partial(is_led, planes), "a control plane leads again")
-        planes.provision("f", 3)
+        eventually(partial(is_provisioned, planes, 3), "a control plane leads again")
         planes.await_current("f", 3)
         one.await_more(50)
         two.await_more(50)
