@@ -25,7 +25,8 @@ class Loop:
     def run_in_executor(self, _: None, work: Callable[[bytes], None], data: bytes) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            done.set_result(work(data))
+            work(data)
+            done.set_result(None)
         except OSError as error:
             done.set_exception(error)
         return done
