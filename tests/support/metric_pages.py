@@ -17,6 +17,7 @@ from control_plane.model import QualifiedFunction
 from control_plane.ports import Registry
 from control_plane.testing import FakeFleet, instance_view
 from provision.config import ProvisionConfig
+from runtime.gateway.lease_term import LeaseState
 from runtime.gateway.metrics import OUTLIER, Level, Metrics
 from runtime.gateway.resolve import Names
 from runtime.gateway.siblings import merged
@@ -42,6 +43,7 @@ def gateways_page() -> str:
     metrics.throttled["s", "LATEST", "f"] += 1
     metrics.throttled["key", "LTAI1"] += 1
     metrics.ejected[("s", "LATEST", "f"), OUTLIER] += 1
+    metrics.lease = lambda: LeaseState(left_s=20.0, is_by_word=False, word_left_s=600.0)
     return merged({1: metrics.text([Level("s", "LATEST", "f", in_flight=1, queued=1)], 1.0, 1)})
 
 
