@@ -21,7 +21,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from control_plane.errors import InvalidArgument, NotFound
+from control_plane.errors import InvalidArgument, NotFound, Unavailable
 
 ZIP_BYTES_MAX: Final = 100 * 1024 * 1024
 UNPACKED_BYTES_MAX: Final = 1024 * 1024 * 1024
@@ -49,7 +49,10 @@ class FolderCodeStore:
         self._entries_max = entries_max
 
     async def put(self, zip_bytes: bytes) -> str:
-        return await asyncio.to_thread(self._put, zip_bytes)
+        try:
+            return await asyncio.to_thread(self._put, zip_bytes)
+        except OSError as error:  # a full disk, mostly: whoever deploys is to know that the code is not what is wrong
+            raise Unavailable(f"the code cannot be kept: {error.strerror or error}") from error
 
     async def get(self, sha256: str) -> bytes:
         if not _SHA256.fullmatch(sha256):

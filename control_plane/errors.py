@@ -29,18 +29,23 @@ class RequestError(StokeError):
     status = 400
 
 
-class FunctionError(StokeError):
-    """The user's code: answered with `x-fc-error-type`."""
-
-    code = "UnhandledInvocationError"
-    status = 200
-
-
 class PlatformError(StokeError):
     """Ours, or a backend's: 5xx. 503 where trying again may help, as FC clients retry 500 and 502 by themselves."""
 
     code = "InternalServerError"
     status = 500
+
+
+class AccessDenied(RequestError):
+    """Who asks may not, or has not shown who it is."""
+
+    code = "AccessDenied"
+    status = 403
+
+
+class MethodNotAllowed(RequestError):
+    code = "MethodNotAllowed"
+    status = 405
 
 
 class InvalidArgument(RequestError):

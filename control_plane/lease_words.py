@@ -15,20 +15,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_plane.api.edge import failed
-from control_plane.errors import InvalidArgument, RequestError, StokeError
+from control_plane.errors import AccessDenied, InvalidArgument, MethodNotAllowed, StokeError
 from runtime.leasing import LEASE_SEAL_HEADER, LEASE_WORD_BYTES_MAX, LEASE_WORD_PATH, LeaseQuestion, LeaseWord, seal
 
 Vouch = Callable[[LeaseQuestion], LeaseWord]
-
-
-class NotSealed(RequestError):
-    code = "AccessDenied"
-    status = 403
-
-
-class MethodRefused(RequestError):
-    code = "MethodNotAllowed"
-    status = 405
 
 
 class LeaseWords:
@@ -51,7 +41,7 @@ class LeaseWords:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] != "POST":
-            raise MethodRefused(f"{scope['method']} {LEASE_WORD_PATH}: POST is allowed")
+            raise MethodNotAllowed(f"{scope['method']} {LEASE_WORD_PATH}: POST is allowed")
         body = await _body(receive)
         try:
             question = LeaseQuestion.from_json(body)
@@ -59,7 +49,9 @@ class LeaseWords:
             raise InvalidArgument(f"the body {body[:100]!r}: a question about a lease is allowed") from error
         told = Headers(scope=scope).get(LEASE_SEAL_HEADER, "")
         if not hmac.compare_digest(told.encode(), seal(self._key, question, body).encode()):
-            raise NotSealed(f"{LEASE_SEAL_HEADER} {told[:100]!r}: the seal that this installation's secret.key makes")
+            raise AccessDenied(
+                f"{LEASE_SEAL_HEADER} {told[:100]!r}: the seal that this installation's secret.key makes is allowed"
+            )
         word = self._vouch(question)
         text = word.to_json().encode()
         return Response(text, 200, {LEASE_SEAL_HEADER: seal(self._key, word, text)}, media_type="application/json")

@@ -97,6 +97,7 @@ class CodeStore(Protocol):
 
         Raises:
             InvalidArgument: not a zip file, a path that leaves the folder, or over the size limit.
+            Unavailable: it cannot be kept, as the disk is full.
         """
 
     async def get(self, sha256: str) -> bytes:

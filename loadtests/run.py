@@ -55,8 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if report.outcome.total.failures and not options.allow_failures else 0
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Ends the program with code 2 and a message when an option is wrong."""
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtests.run", description="Load an HTTP trigger and report.")
     parser.add_argument("--endpoint", required=True, help="where Stoke listens: http://HOST:PORT")
     parser.add_argument(
@@ -67,6 +66,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--settle-s", type=float, default=0.0, help="watch on at most so long for the fleet to shrink")
     parser.add_argument("--allow-failures", action="store_true", help="exit with 0 even if requests failed")
     add_load_options(parser)
+    return parser
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Ends the program with code 2 and a message when an option is wrong."""
+    parser = make_parser()
     options = parser.parse_args(arguments)
     try:
         check_load_options(options)

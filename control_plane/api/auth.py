@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from control_plane.errors import RequestError
+from control_plane.errors import AccessDenied, RequestError
 from control_plane.ports import AccessKeys
 from runtime.access.admit import admit, admit_by_secret, replayed
 from runtime.access.roles import EVERYTHING, Access, need_of
@@ -105,11 +105,11 @@ def access_of(request: Request) -> Access | None:
 
 
 def check_service(request: Request, service: str) -> None:
-    """For operations that learn of the service from a body or an id. Raises RequestError (AccessDenied)."""
+    """For operations that learn of the service from a body or an id. Raises AccessDenied."""
     access = access_of(request)
     refusal = access.service_refusal(service) if access is not None else "the request is not signed"
     if refusal:
-        raise RequestError(refusal, code="AccessDenied", status=403)
+        raise AccessDenied(refusal)
 
 
 def checked(receive: Receive, body: BodyDigest) -> Receive:

@@ -17,7 +17,7 @@ from control_plane.api.auth import access_of, check_service
 from control_plane.api.context import Context, context
 from control_plane.api.functions import stored_code
 from control_plane.api.presigned import is_good
-from control_plane.errors import InvalidArgument, RequestError
+from control_plane.errors import AccessDenied, InvalidArgument
 from control_plane.listing import Query
 from control_plane.model import QualifiedFunction
 from runtime.contract import LATEST, InstanceState
@@ -133,7 +133,7 @@ async def code(request: Request) -> Response:
         expires, signature = asked.get("expires", ""), asked.get("signature", "")
         if not is_good(request.url.path, expires, signature, at.url_key, time.time()):
             message = "the URL is not signed, or was good until earlier: ask for the function's code again"
-            raise RequestError(message, code="AccessDenied", status=403)
+            raise AccessDenied(message)
     zip_bytes = await at.code.get(wire.path_name(request, "sha256"))
     return Response(zip_bytes, media_type="application/zip")
 

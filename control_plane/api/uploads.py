@@ -22,7 +22,7 @@ from starlette.responses import Response
 from control_plane.api import wire
 from control_plane.api.auth import UPLOADS
 from control_plane.api.context import Context, context
-from control_plane.errors import InvalidArgument, RequestError
+from control_plane.errors import AccessDenied, InvalidArgument
 
 BUCKET: Final = "stoke"
 GOOD_FOR_S: Final = 600
@@ -53,7 +53,7 @@ async def put(request: Request) -> Response:
     at, name = context(request), wire.path_name(request, "upload")
     if not _is_signed(request, at.url_key, name, time.time()):
         message = f"upload '{wire.shorten(name)}' is not signed by its token, or that ended: ask for another"
-        raise RequestError(message, code="AccessDenied", status=403)
+        raise AccessDenied(message)
     zip_bytes = await wire.read_body(request, at.limits.code_body_bytes_max)
     digest = request.headers.get("content-md5", "")
     md5 = base64.b64encode(hashlib.md5(zip_bytes, usedforsecurity=False).digest()).decode()

@@ -19,7 +19,7 @@ HEALTH_CHECK: Final = frozenset(
         "successThreshold",
     }
 )
-HTTP_CONFIG: Final = frozenset({"authType", "methods", "disableURLInternet", "authConfig", "corsConfig"})
+HTTP_CONFIG: Final = frozenset({"authType", "methods", "disableURLInternet", "authConfig", "corsConfig", "stoke"})
 LOG_CONFIG: Final = frozenset({"project", "logstore", "enableRequestMetrics", "enableInstanceMetrics", "logBeginRule"})
 
 # -- edition 1.0.0: component fc, FC 2.0 ---------------------------------------------------------------------------

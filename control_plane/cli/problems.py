@@ -113,4 +113,6 @@ def _pydantic_message(item: Any) -> str:
     rule = re.sub(r"^(Input|String|List|Value) should ", "must ", str(item["msg"]))
     if item["type"] == "missing":
         return "this field is required"
+    if item["type"] == "extra_forbidden":
+        return "unknown field"
     return f"{shown(item['input'])} is not allowed: {rule}"

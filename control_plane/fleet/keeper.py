@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from control_plane.errors import LaunchRefused, NoRoom, StokeError, Unavailable
+from control_plane.errors import NoRoom, PlatformError, StokeError, Unavailable
 from control_plane.fleet.backoff import Setbacks
 from control_plane.fleet.census import hindrance
 from control_plane.fleet.launch_times import LaunchTimes
@@ -171,10 +171,10 @@ class FleetKeeper:
         except NoRoom as error:
             self.pooling.ran_out(record.pool, self._clock.utc_s(), error.message)
             await self._ended(record.instance_id, InstanceState.STOPPED, error.message)
-        except LaunchRefused as error:
-            await self._ended(record.instance_id, InstanceState.FAILED, error.message)
         except Unavailable:
             pass  # `follow` learns on its return whether the launch had arrived
+        except StokeError as error:  # refused, or the backend could not: a full disk, say
+            await self._ended(record.instance_id, InstanceState.FAILED, error.message)
         finally:
             self._unconfirmed.discard(record.instance_id)
 
@@ -191,7 +191,7 @@ class FleetKeeper:
             try:
                 await self._backend.stop(instance_id, self._limits.stop_grace_s)
                 return
-            except Unavailable:
+            except PlatformError:  # away, or it could not just now
                 await self._clock.sleep(RECONNECT_S)
 
     async def repair(self) -> None:
@@ -208,7 +208,8 @@ class FleetKeeper:
         log.info("fleet.adopted instances=%d", len(self.table))
 
     async def follow(self) -> None:
-        """Follow the backend for ever; after each loss of connection compare everything anew."""
+        """Follow the backend for ever; after each loss of connection, and each failure of its own, compare everything
+        anew."""
         said = ""
         while True:
             try:
@@ -218,7 +219,7 @@ class FleetKeeper:
                 said = ""
                 async for status in events:
                     await self._heard(status)
-            except Unavailable as error:
+            except PlatformError as error:  # away, or it could not do what was asked meanwhile
                 log.log(logging.DEBUG if str(error) == said else logging.WARNING, "fleet.backend_away error=%s", error)
                 said = str(error)
             self.connected.clear()

@@ -90,6 +90,8 @@ class AccessLog:
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
+        self._taken_lines = 0  # that are being written
+        self._is_broken_off = False  # a line may have been written in part: the next ones begin behind a line end
         self._append(b"")
 
     def add(self, record: Record) -> None:
@@ -108,7 +110,10 @@ class AccessLog:
         if self._writing is not None:
             await asyncio.wait([self._writing])
         self._make_lines(len(self._records))
-        self._append(self._taken())
+        try:
+            self._append(self._taken())
+        except OSError as error:
+            log.error("access-log-unwritten path=%s error=%r", self._path, str(error))
 
     def _ring(self) -> None:
         self._make_lines(_BATCH)
@@ -125,6 +130,8 @@ class AccessLog:
         self._writing = None
         if not writing.cancelled() and (error := writing.exception()) is not None:
             log.error("access-log-unwritten path=%s error=%r", self._path, str(error))
+            self._dropped += self._taken_lines
+            self._is_broken_off = True
         if (self._records or self._lines) and self._timer is None:
             self._timer = self._loop.call_later(_EVERY_S, self._ring)
 
@@ -135,9 +142,14 @@ class AccessLog:
 
     def _taken(self) -> bytes:
         lines, self._lines = self._lines, []
+        self._taken_lines = len(lines)
         if self._dropped:
             lines.append(json.dumps({"time": _iso(time.time()), "dropped": self._dropped}))
+            self._taken_lines += self._dropped
             self._dropped = 0
+        if self._is_broken_off and lines:
+            lines[0] = f"\n{lines[0]}"
+            self._is_broken_off = False
         return "".join(f"{line}\n" for line in lines).encode()
 
     def _append(self, data: bytes) -> None:

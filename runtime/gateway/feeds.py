@@ -80,12 +80,17 @@ class Store:
                 log.info("feed-loaded position=%s", _shown(position))
                 await self._follow_from(position, listener)
                 log.warning("feed-gap")
+                continue
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("store-away error=%r", str(error))
                 self.is_away = True
-                await self._client.connection_pool.disconnect()
-                await asyncio.sleep(wait_s * (0.5 + back_off() / 2))
-                wait_s = min(wait_s * 2, _BACK_OFF_S_MAX)
+            except Exception:
+                # What cannot be read is passed over by reading everything: without its feed a gateway would go on for
+                # ever with what it knew, and nobody would notice.
+                log.exception("feed-broken")
+            await self._client.connection_pool.disconnect()
+            await asyncio.sleep(wait_s * (0.5 + back_off() / 2))
+            wait_s = min(wait_s * 2, _BACK_OFF_S_MAX)
 
     async def publish(self, report: UsageReport) -> bool:
         """Whether anybody listened. Raises OSError when the store is away; the report is lost then."""

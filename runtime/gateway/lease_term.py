@@ -6,7 +6,17 @@ sent. What makes a word safe, though nobody knows of it but two processes, is on
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from runtime.leasing import LeaseQuestion, LeaseWord
+
+
+class LeaseState(NamedTuple):
+    """What somebody who watches is told of a lease."""
+
+    left_s: float  # until the process ends, if nothing renews it
+    is_by_word: bool  # the control plane's word has renewed it last, as the store was away
+    word_left_s: float  # so long words would go on to renew it, if the store did not
 
 
 class LeaseTerm:
@@ -30,6 +40,10 @@ class LeaseTerm:
     def may_ask(self, now_s: float) -> bool:
         """Whether a word would count for anything."""
         return now_s <= self._written_s + self._away_s
+
+    def word_left_s(self, now_s: float) -> float:
+        """How long that stays so, if the store stays away."""
+        return max(0.0, self._written_s + self._away_s - now_s)
 
     def question(self, count: int) -> LeaseQuestion:
         return LeaseQuestion(self._gateway_id, count, self.lessor_term)

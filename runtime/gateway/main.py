@@ -23,6 +23,7 @@ from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.lease_term import LeaseTerm
 from runtime.gateway.lessor_line import LessorLine
+from runtime.gateway.loops import Loops
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
 from runtime.gateway.tenure import Tenure, end_in_time
 from runtime.gateway.tls import read_certificate, tls_listener
@@ -67,12 +68,12 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"stoke gateway: cannot listen: {error}\n")
         return 1
-    uvloop.run(serve(settings, sock, certificate))
-    return 0
+    return int(not uvloop.run(serve(settings, sock, certificate)))
 
 
-async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Certificate | None = None) -> None:
-    """Serve at the socket until SIGTERM or SIGINT, and a little longer. With a certificate, over TLS."""
+async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Certificate | None = None) -> bool:
+    """Serve at the socket until SIGTERM or SIGINT, and a little longer. With a certificate, over TLS. Gives whether it
+    ends because it was told to."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -80,13 +81,19 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     store = Store(settings.store, with_leases=settings.shares, gateway_id=settings.id)
     tenure = _tenure(settings, store) if settings.lease_s else None
     gateway = Gateway(loop, settings, store.publish, store.publish_lease)
+    if tenure is not None:
+        gateway.metrics.lease = lambda: tenure.state
     server = Server(loop, gateway.handle, settings.server_limits)
-    work = [store.follow(gateway.news), gateway.reporter.run(), gateway.async_invocations.run()]
+    work = {
+        "feed": store.follow(gateway.news),
+        "reports": gateway.reporter.run(),
+        "asynchronous": gateway.async_invocations.run(),
+    }
     if settings.shares:
-        work += [_share(gateway, tenure, stop)]
+        work["slots"] = _share(gateway, tenure, stop)
     if settings.gateways > 1 and settings.sockets:
-        work += [gateway.siblings.serve()]
-    background = [loop.create_task(each) for each in work]
+        work["figures"] = gateway.siblings.serve()
+    background = Loops(work, stop.set)
     # Connects wait at the socket meanwhile; a gateway that starts again has an answer for each of them.
     for wait_s in (_STORE_AWAY_S, _FIRST_LOAD_S):
         with contextlib.suppress(TimeoutError):
@@ -113,15 +120,14 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     drained = loop.create_task(gateway.async_invocations.drain(timeout_s))
     cut = await server.drain(timeout_s)
     await drained
-    for task in background:
-        task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
+    await background.close()
     with contextlib.suppress(asyncio.CancelledError):
         await gateway.close()
     if tenure is not None and not tenure.lost.is_set():
         await tenure.leave()
     await store.close()
     log.info("stopped cut=%d", cut)
+    return not background.has_died
 
 
 def _tenure(settings: GatewaySettings, store: Store) -> Tenure:

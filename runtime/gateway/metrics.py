@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from runtime.contract import VersionKey, version_key
+from runtime.gateway.lease_term import LeaseState
 from runtime.gateway.resolve import Names
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,6 +82,7 @@ class Metrics:
         self.refusals: Counter[str] = Counter()  # by FC's code, whatever was asked for
         self.throttled: Counter[tuple[str, ...]] = Counter()  # by whose rate limit: a bucket's name
         self.ejected: Counter[tuple[VersionKey, str]] = Counter()  # instances, by what for: outlier, unreachable
+        self.lease: Callable[[], LeaseState | None] = lambda: None  # asked for each text; None: there is none
 
     def series(self, names: Names) -> Series:
         """Made when it is first asked for."""
@@ -128,6 +130,7 @@ class Metrics:
                       ((f'{_version_labels(key)},reason="{reason}"', count)
                        for (key, reason), count in sorted(self.ejected.items()))),
             *_levels(levels),
+            *_lease(self.lease()),
             *_family("process_cpu_seconds_total", "counter", "Processor time of the gateway."),
             f"process_cpu_seconds_total {cpu_s!r}",
             *_family("process_resident_memory_bytes", "gauge", "Memory of the gateway."),
@@ -152,6 +155,20 @@ def _levels(levels: Iterable[Level]) -> Iterator[str]:
         yield from _family(name, "gauge", about)
         for labels, level in listed:
             yield f"{name}{{{labels}}} {getattr(level, field)}"
+
+
+def _lease(state: LeaseState | None) -> Iterator[str]:
+    if state is None:
+        return
+    yield from _family("stoke_gateway_lease_left_seconds", "gauge", "Until the gateway ends if nothing renews it.")
+    yield f"stoke_gateway_lease_left_seconds {state.left_s!r}"
+    yield from _family("stoke_gateway_lease_held", "gauge", "Whether this is what has renewed the lease last.")
+    for by, holds in (("store", not state.is_by_word), ("word", state.is_by_word)):
+        yield f'stoke_gateway_lease_held{{by="{by}"}} {int(holds)}'
+    yield from _family(
+        "stoke_gateway_lease_word_left_seconds", "gauge", "So long the control plane's word can hold the lease alone."
+    )
+    yield f"stoke_gateway_lease_word_left_seconds {state.word_left_s!r}"
 
 
 def _histogram(name: str, about: str, histograms: Iterable[tuple[Names, Histogram]]) -> Iterator[str]:

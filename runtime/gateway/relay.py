@@ -303,7 +303,9 @@ class Relay(ABC):
             if length is not None and status != 204:
                 parts.append(b"content-length: %d\r\n" % length)
         else:
-            if length is None and connection.ended and not connection.trailers:
+            if status != response.status and has_no_body(response.status):
+                length = 0  # a 304 tells the length of what it leaves out, which by another status is waited for
+            elif length is None and connection.ended and not connection.trailers:
                 length = sum(map(len, pieces))
             if length is not None:
                 parts.append(b"content-length: %d\r\n" % length)

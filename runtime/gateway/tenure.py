@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import math
 import os
 import signal
 import threading
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from runtime.gateway.lease_term import LeaseTerm
+from runtime.gateway.lease_term import LeaseState, LeaseTerm
 from runtime.leasing import LeaseQuestion, LeaseWord
 
 log = logging.getLogger(__name__)
@@ -72,12 +73,20 @@ class Tenure:
         self._lessors = lessors
         self._now = clock
         self._is_store_away = False
+        self._is_by_word = False
         self._told_term = -1  # the lessor's that was written last
 
     @property
     def left_s(self) -> float:
         """Until the process must have ended."""
         return max(0.0, self.term.ends_s - self._now())
+
+    @property
+    def state(self) -> LeaseState | None:
+        """None: it has not begun."""
+        if self.term.ends_s == math.inf:
+            return None
+        return LeaseState(self.left_s, self._is_by_word, self.term.word_left_s(self._now()))
 
     async def begin(self) -> None:
         """The first renewal, however long the store is away."""
@@ -116,11 +125,12 @@ class Tenure:
     async def _extend(self) -> None:
         """By the store; once that was away, by both at once, so that its silence takes no time from the other."""
         if self._is_store_away:
-            is_written, _ = await asyncio.gather(self._renew(), self._ask())
+            is_written, has_word = await asyncio.gather(self._renew(), self._ask())
         else:
             is_written = await self._renew()
-            if not is_written:
-                await self._ask()
+            has_word = not is_written and await self._ask()
+        if is_written or has_word:
+            self._is_by_word = not is_written
         if is_written and self._is_store_away:
             log.info("lease.store_back")
         self._is_store_away = not is_written
@@ -138,23 +148,25 @@ class Tenure:
         self._told_term = told_term
         return True
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> bool:
+        """Whether it got a word that counts."""
         sent_s = self._now()
         if self._lessors is None or not self.term.may_ask(sent_s):
-            return
+            return False
         asked = self.term.question(self.term.next_count())
         try:
             async with asyncio.timeout(self.term.lease_s * ATTEMPT_SHARE):
                 word = await self._lessors.ask(asked)
         except (OSError, TimeoutError) as error:
             log.warning("lease.no_word left_s=%.1f error=%r", self.left_s, error)
-            return
+            return False
         if not self.term.vouched(sent_s, asked, word):
             log.warning("lease.word_of_an_earlier_term known=%d told=%d", self.term.lessor_term, word.term)
-            return
+            return False
         self.extended()
         if not self._is_store_away:
             log.warning("lease.goes_on_by_word term=%d left_s=%.1f", word.term, self.left_s)
+        return True
 
 
 def end_in_time(tenure: Tenure) -> None:

@@ -69,6 +69,7 @@ class ClientConnection:
     __slots__ = (
         "_asker",
         "_body",
+        "_buffered",
         "_flows",
         "_head_only",
         "_held",
@@ -110,6 +111,7 @@ class ClientConnection:
         self._asker: Asker | None = None
         self._reading_paused = False
         self._writing_paused = False
+        self._buffered = False  # some of the request went to the transport, which may not have sent it yet
         self._last: Response | None = None  # the head before
         self._held = b""  # of a head that is not complete
         self._head_only = False
@@ -149,6 +151,7 @@ class ClientConnection:
             except OSError as error:
                 raise NotSent(str(error)) from error
             data = data[sent:]
+            self._buffered = bool(data)
         elif self.transport.is_closing():
             raise NotSent("the connection is closed")
         self._asker = asker
@@ -159,6 +162,7 @@ class ClientConnection:
             self.transport.write(data)
 
     def write(self, parts: list[bytes]) -> None:
+        self._buffered = True
         self.transport.writelines(parts)
 
     def take_body(self) -> list[bytes]:
@@ -174,7 +178,9 @@ class ClientConnection:
         self._asker = None
         if self._flows:
             self._leave()
-        if self._reusable and not self._writing_paused and not self.transport.is_closing():
+        # What is unsent of a request that was answered before all of it was read would come behind the next one's head.
+        is_sent = not (self._buffered and self.transport.get_write_buffer_size())
+        if self._reusable and is_sent and not self._writing_paused and not self.transport.is_closing():
             if self._reading_paused:
                 self.resume_reading()
             self.reused = True

@@ -18,7 +18,15 @@ from runtime.http import problems
 from runtime.http.chunked import BodyMalformed
 from runtime.http.exchange import Exchange, Problem
 from runtime.http.framing import CONTINUE
-from runtime.http.head import END, NO_REQUEST, HeadMalformed, Request, check_begin_of_request, parse_request
+from runtime.http.head import (
+    END,
+    NO_REQUEST,
+    HeadMalformed,
+    Request,
+    check_begin_of_request,
+    parse_request,
+    without_empty_lines,
+)
 from runtime.http.incoming import IncomingBody
 from runtime.http.last_head import LastHead
 
@@ -273,8 +281,8 @@ class ServerConnection:
 
     def _find_head(self, data: bytes) -> tuple[Request, bytes] | None:
         """The head that `data` begins with, and the data without empty lines before it; None: not all is there."""
-        while data.startswith(b"\r\n"):  # RFC 9112, section 2.2: some clients send one too many
-            data = data[2:]
+        if data.startswith(b"\r\n"):  # RFC 9112, section 2.2: some clients send one too many
+            data = without_empty_lines(data)
             self._looked_at = 0
         end = data.find(END, max(self._looked_at - len(END) + 1, 0)) + len(END)
         bytes_max = self._server.limits.head_bytes_max
@@ -327,6 +335,7 @@ class ServerConnection:
             self._incoming = None
             exchange.keep_alive = False
             exchange.problem = problem
+            exchange.request = NO_REQUEST  # what was noted with its head leads a good request on its way
 
     def _answer_instead(self, exchange: Exchange, problem: Problem) -> None:
         """The request, on its way already, will never be whole: whoever answers it is told that the client is gone."""

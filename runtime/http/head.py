@@ -23,6 +23,7 @@ _REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x5b\x5d-\
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
 _FIELD: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*+(" + _VALUE + rb")[ \t]*+\r\n")
 _FIELDS: Final = re.compile(rb"(?:" + TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*+")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?")
 # Longer numbers than a length can be would cost time to read (RFC 9110, section 8.6, warns of overflow).
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
@@ -169,6 +170,12 @@ def parse_trailers(raw: bytes) -> Headers:
         HeadMalformed: one of them is none.
     """
     return _fields(raw, 0)
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    """What is behind the empty lines that `data` begins with, however many: they are taken off together."""
+    found = _EMPTY_LINES.match(data)
+    return data if found is None else data[found.end() :]
 
 
 def check_begin_of_request(data: bytes, looked_at: int = 0) -> None:

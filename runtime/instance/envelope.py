@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +20,9 @@ _encoded: Final = msgspec.json.Encoder().encode
 _JSON: Final = "application/json"
 _OCTETS: Final = "application/octet-stream"
 _TEXT: Final = "text/plain; charset=utf-8"
+# What a header may be made of (RFC 9110, sections 5.1 and 5.5). A line end in a value would begin another header.
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class ResultError(Exception):
@@ -103,9 +107,19 @@ def _as_told(result: dict[str, Any]) -> HttpAnswer:
     body, content_type = _told_body(result)
     headers = [(str(name).lower(), str(v)) for name, value in told.items() for v in _each(value)]
     headers = [(name, value) for name, value in headers if name not in ("content-length", "transfer-encoding")]
+    for name, value in headers:
+        _check_header(name, value)
     if body and "content-type" not in {name for name, _ in headers}:
         headers.append(("content-type", content_type))
     return HttpAnswer(status, headers, body)
+
+
+def _check_header(name: str, value: str) -> None:
+    """Raises ResultError."""
+    if _NAME.fullmatch(name) is None:
+        raise ResultError(f"headers has the name {name!r}: letters, digits and !#$%&'*+-.^_`|~ are allowed")
+    if _VALUE.fullmatch(value) is None:
+        raise ResultError(f"header {name!r} has the value {value!r}: Latin-1 without control characters is allowed")
 
 
 def _told_body(result: dict[str, Any]) -> tuple[bytes, str]:

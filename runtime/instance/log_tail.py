@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from runtime.contract import HEADER_LOG_RESULT
 
@@ -68,11 +68,6 @@ class Tapped(io.TextIOWrapper):
         if written is not None:
             written.add(text)
         return super().write(text)
-
-
-def tap(stream: Any) -> Any:
-    """The same stream, tapped; the old one goes on working."""
-    return Tapped(stream.buffer, stream.encoding, stream.errors, line_buffering=True)
 
 
 def begin(concurrency: int) -> Tail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,7 @@ class PlainInstance:
         run = Run(request.headers, self._concurrency)
         try:
             found = await self._called(run.control_path, request)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # of a task that the function itself has cancelled, too
             found = run.failed(error)
         told = run.end()
         return HttpAnswer(found.status, [*found.headers, *told], found.body) if told else found

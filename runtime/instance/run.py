@@ -13,26 +13,18 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Final
 
-from runtime.contract import (
-    HEADER_CONTROL_PATH,
-    HEADER_LOG_TYPE,
-    HEADER_REQUEST_ID,
-    PATH_INITIALIZE,
-    PATH_PRE_STOP,
-)
+from runtime import marks
+from runtime.contract import HEADER_CONTROL_PATH, HEADER_LOG_TYPE, HEADER_REQUEST_ID
 from runtime.instance import log_tail, mistakes
 from runtime.instance.context import REQUEST_ID
 from runtime.instance.envelope import HttpAnswer
-
-_NAMES: Final = {PATH_INITIALIZE: "Initialize", PATH_PRE_STOP: "PreStop"}
 
 
 class Run:
     """From the request's head until its answer."""
 
-    __slots__ = ("_end_line", "control_path", "tail")
+    __slots__ = ("_has_ended", "_has_failed", "_name", "_request_id", "control_path", "tail")
 
     def __init__(self, headers: Mapping[str, str], concurrency: int) -> None:
         """Begins it, in this context. `concurrency`: how many runs there may be at once."""
@@ -40,21 +32,20 @@ class Run:
         request_id = headers.get(HEADER_REQUEST_ID, "-")
         REQUEST_ID.set(request_id)
         self.tail = log_tail.begin(concurrency) if HEADER_LOG_TYPE in headers else None
-        name = _NAMES.get(control_path, "Invoke")
-        print(f"FC {name} Start RequestId: {request_id}", flush=True)  # noqa: T201
-        self._end_line = f"FC {name} End RequestId: {request_id}"  # "" when it was said
+        self._name, self._request_id = marks.name_of(control_path), request_id
+        self._has_failed = self._has_ended = False
+        print(marks.start(self._name, request_id), flush=True)  # noqa: T201
 
-    def failed(self, error: Exception) -> HttpAnswer:
+    def failed(self, error: BaseException) -> HttpAnswer:
         """The function has raised `error`: its log says so. Gives what its caller is told."""
         traceback.print_exception(error)
-        if self._end_line:
-            self._end_line += ", Error: Unhandled function error"
+        self._has_failed = True
         return mistakes.answer(error, self.control_path)
 
     def end(self) -> Sequence[tuple[str, str]]:
         """What the answer's head says of the log. The second time does nothing."""
-        line, self._end_line = self._end_line, ""
-        if not line:
+        if self._has_ended:
             return ()
-        print(line, flush=True)  # noqa: T201
+        self._has_ended = True
+        print(marks.end(self._name, self._request_id, failed=self._has_failed), flush=True)  # noqa: T201
         return () if self.tail is None else (log_tail.header(self.tail),)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -16,7 +17,7 @@ import traceback
 from typing import Any, Final
 
 from runtime.contract import MODEL_HANDLER
-from runtime.instance import isolation, log_tail
+from runtime.instance import isolation, log_tail, printed
 from runtime.instance.asgi_server import DRAIN_S, Server
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
@@ -83,10 +84,8 @@ def _serve_model(config: InstanceConfig, pipe: ReadyPipe, prepared: Prepared) ->
 
 
 def _set_up_output(concurrency: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    if concurrency > 1:
-        sys.stdout, sys.stderr = log_tail.tap(sys.stdout), log_tail.tap(sys.stderr)
+    kind = log_tail.Tapped if concurrency > 1 else io.TextIOWrapper
+    sys.stdout, sys.stderr = printed.stream(1, kind), printed.stream(2, kind)
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(_add_request_id)
     line = logging.Formatter("%(asctime)s.%(msecs)03dZ %(request_id)s [%(levelname)s] %(message)s", "%Y-%m-%dT%H:%M:%S")

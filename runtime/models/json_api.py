@@ -22,6 +22,7 @@ _KEYS: Final = frozenset(("inputs", "instances", "signature_name"))
 _FLOATS: Final = "f"
 _INTEGERS: Final = "iu"
 _SHOWN_CHARS_MAX: Final = 60
+_AXES_MAX: Final = 32
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -48,6 +49,13 @@ def read(body: bytes, specs: Sequence[TensorSpec]) -> Asked:
     Raises:
         InvalidInput: it is not JSON of one of the two forms, or a value has another type than the tensor.
     """
+    try:
+        return _read(body, specs)
+    except RecursionError:  # by what looks at each list in turn: the decoder's own bound is not the lowest
+        raise InvalidInput("the body has lists or objects in each other, too deep to read") from None
+
+
+def _read(body: bytes, specs: Sequence[TensorSpec]) -> Asked:
     if len(body) >= json_floats.BYTES_MIN and (floats := json_floats.read(body, specs)) is not None:
         narrow = {spec.name: spec for spec in specs}
         return Asked({name: _narrowed(array, narrow[name]) for name, array in floats.items()}, by_row=False)
@@ -72,6 +80,9 @@ def write(results: Mapping[str, Array], *, by_row: bool, as_tensorflow: bool) ->
     """The answer. TensorFlow Serving leaves the name out where there is only one output; so do `predictions`.
 
     A NaN or an infinity in an output is null: JSON has no such numbers.
+
+    Raises:
+        InvalidInput: the outputs have no rows in common, so there are no `predictions` to make of them.
     """
     values = {name: array.tolist() for name, array in results.items()}
     if by_row:
@@ -90,6 +101,11 @@ def _rows(values: dict[str, Any]) -> list[Any]:
     if len(values) == 1:
         (only,) = values.values()
         return only if isinstance(only, list) else [only]
+    lengths = {len(value) if isinstance(value, list) else None for value in values.values()}
+    if len(lengths) != 1 or None in lengths:
+        raise InvalidInput(
+            "the outputs have different numbers of rows, of which 'instances' cannot be answered: 'inputs' can"
+        )
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
@@ -191,6 +207,8 @@ def _texts(value: Any, spec: TensorSpec) -> Array:
         return ()
 
     shape = shape_of(value)
+    if len(shape) > _AXES_MAX:
+        raise InvalidInput(f"input '{spec.name}' has {len(shape)} lists in each other: at most {_AXES_MAX} are allowed")
     array = np.empty(len(leaves), dtype=np.object_)
     array[:] = leaves
     return array.reshape(shape)

@@ -28,6 +28,7 @@ from runtime.http import instance_socket
 from runtime.http.exchange import Exchange
 from runtime.http.framing import CRLF, status_line
 from runtime.http.head import Request as Head
+from runtime.marks import HeldMarks, name_of
 from runtime.models import json_api
 from runtime.models.batching import Job
 from runtime.models.errors import ModelError
@@ -42,7 +43,6 @@ _JSON: Final = [("content-type", "application/json")]
 _OK_JSON: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 _UNHANDLED: Final = "UnhandledInvocationError"  # FC's word for a failure that is the function's own
 _JOINED_BYTES_MAX: Final = 65_536  # above it, pieces go out one by one: copying would cost more than it saves
-_MARKS_MAX: Final = 256  # lines of the log held back, at most
 
 
 class ModelServer:
@@ -59,7 +59,7 @@ class ModelServer:
         self._on_ready = on_ready
         self._warms_up = warms_up
         self._tasks: set[asyncio.Task[None]] = set()
-        self._marks: list[str] = []
+        self.marks = HeldMarks(lambda write: asyncio.get_running_loop().call_soon(write))
         self._model_paths = {
             f"/v1/models/{model.name}:predict",
             f"/v1/models/{model.name}/versions/{model.version}:predict",
@@ -72,7 +72,7 @@ class ModelServer:
         await (self.model.load() if self._warms_up else self.model.open())
         json_api.refuse_overflow()
         await instance_socket.serve(self.take, self._path, self._drain_s, stop, self._listens)
-        self.write_marks()
+        self.marks.write()
         log.info("model.ended %s", self._counted())
 
     def _listens(self) -> None:
@@ -111,45 +111,27 @@ class ModelServer:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def mark(self, name: str, request_id: str, *, failed: bool) -> str:
-        """Function Compute's two lines in the log, around a request: written together, as a model prints nothing in
-        between, and with those of other requests."""
-        error = ", Error: Unhandled function error" if failed else ""
-        lines = f"FC {name} Start RequestId: {request_id}\nFC {name} End RequestId: {request_id}{error}\n"
-        marks = self._marks
-        if not marks:
-            asyncio.get_running_loop().call_soon(self.write_marks)
-        marks.append(lines)
-        if len(marks) >= _MARKS_MAX:
-            self.write_marks()
-        return lines
-
-    def write_marks(self) -> None:
-        if self._marks:
-            print("".join(self._marks), end="", flush=True)  # noqa: T201
-            self._marks = []
-
     def _way(self, head: Head) -> _Way:
         headers = headers_of(head)
         control_path = headers.get(HEADER_CONTROL_PATH, "")
         raw_path, _, _ = head.target.partition(b"?")
         path = within(raw_path.decode("latin-1"), headers.get(HEADER_BASE_PATH, ""))
-        wants_log = HEADER_LOG_TYPE in headers
+        wants_log, mark = HEADER_LOG_TYPE in headers, name_of(control_path)
         if control_path == PATH_INITIALIZE:
-            return _Way(self._initialize, path, "Initialize", False, wants_log)
+            return _Way(self._initialize, path, mark, False, wants_log)
         if control_path == PATH_PRE_STOP:
-            return _Way(_nothing, path, "PreStop", False, wants_log)
+            return _Way(_nothing, path, mark, False, wants_log)
         is_http = control_path != PATH_INVOKE
         handler = self.routes.find(path) if is_http else None
         if handler is not None:
             direct = self.routes.direct(handler, head.method.decode("latin-1"), path, headers)
-            return _Way(handler, path, "Invoke", False, wants_log, direct)
+            return _Way(handler, path, mark, False, wants_log, direct)
         as_tensorflow = is_http and path in self._model_paths
         if is_http and not as_tensorflow and path not in ("/", "/predict", CONTROL_PATH_HTTP):
-            return _Way(self._not_found, path, "Invoke", False, wants_log)
+            return _Way(self._not_found, path, mark, False, wants_log)
         if head.method != b"POST":
-            return _Way(_wrong_method, path, "Invoke", False, wants_log)
-        return _Way(None, path, "Invoke", as_tensorflow, wants_log)
+            return _Way(_wrong_method, path, mark, False, wants_log)
+        return _Way(None, path, mark, as_tensorflow, wants_log)
 
     async def _initialize(self, request: Request) -> Answer:  # noqa: ARG002 - a handler's
         try:
@@ -205,13 +187,13 @@ class _Plain:
             asked = json_api.read(pieces[0] if len(pieces) == 1 else b"".join(pieces), model.inputs)
             self._by_row = asked.by_row
             self._job = model.submit(asked.inputs, self._done)
-        except ModelError as error:
+        except Exception as error:
             self._refuse(error)
 
     def client_gone(self) -> None:
         if self._job is not None:
             self._job.cancel()
-            self._server.mark("Invoke", request_id_of(self._exchange.request), failed=False)
+            self._server.marks.add(self._way.mark, request_id_of(self._exchange.request), failed=False)
 
     def client_paused(self) -> None: ...
 
@@ -223,21 +205,28 @@ class _Plain:
             return
         assert job.results is not None, "a job without an error has results"
         exchange, way, results = self._exchange, self._way, job.results
-        if bf16 := self._server.model.bf16_outputs:
-            results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
-        body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
-        lines = self._server.mark("Invoke", request_id_of(exchange.request), failed=False)
+        try:
+            if bf16 := self._server.model.bf16_outputs:
+                results = {name: widened(array) if name in bf16 else array for name, array in results.items()}
+            body = json_api.write(results, by_row=self._by_row, as_tensorflow=way.as_tensorflow)
+        except Exception as error:  # the requests of the same batch are answered all the same
+            self._refuse(error)
+            return
+        lines = self._server.marks.add(self._way.mark, request_id_of(exchange.request), failed=False)
         if exchange.keep_alive and not way.wants_log:
             exchange.write([_OK_JSON % (len(body), body)])
             exchange.finish()
         else:
             _answer(exchange, _with_log(Answer(200, list(_JSON), [body]), way, lines))
 
-    def _refuse(self, error: ModelError) -> None:
-        failed = error.status >= 500
-        lines = self._server.mark("Invoke", request_id_of(self._exchange.request), failed=failed)
-        headers = [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON] if failed else list(_JSON)
-        answer = Answer(error.status, headers, [json_api.error(str(error))])
+    def _refuse(self, error: Exception) -> None:
+        head = self._exchange.request
+        if isinstance(error, ModelError):
+            headers = [(HEADER_ERROR_TYPE, _UNHANDLED), *_JSON] if error.status >= 500 else list(_JSON)
+            answer = Answer(error.status, headers, [json_api.error(str(error))])
+        else:
+            answer = _mistake(head, error)
+        lines = self._server.marks.add(self._way.mark, request_id_of(head), failed=answer.status >= 500)
         _answer(self._exchange, _with_log(answer, self._way, lines))
 
 
@@ -256,12 +245,15 @@ class _Direct:
 
     def body_arrived(self) -> None:
         if self._exchange.complete:
-            self._cancel = self._direct(self._exchange.take_body(), self._reply)
+            try:
+                self._cancel = self._direct(self._exchange.take_body(), self._reply)
+            except Exception as error:
+                self._reply(error)
 
     def client_gone(self) -> None:
         if self._cancel is not None:
             self._cancel()
-            self._server.mark(self._way.mark, request_id_of(self._exchange.request), failed=False)
+            self._server.marks.add(self._way.mark, request_id_of(self._exchange.request), failed=False)
 
     def client_paused(self) -> None: ...
 
@@ -271,7 +263,7 @@ class _Direct:
         exchange = self._exchange
         if isinstance(answer, Exception):
             answer = _mistake(exchange.request, answer)
-        lines = self._server.mark(self._way.mark, request_id_of(exchange.request), failed=answer.status >= 500)
+        lines = self._server.marks.add(self._way.mark, request_id_of(exchange.request), failed=answer.status >= 500)
         _answer(exchange, _with_log(answer, self._way, lines))
 
 
@@ -314,13 +306,13 @@ class _Routed:
         try:
             answer = await self._handler(request)
         except asyncio.CancelledError:
-            self._server.mark(self._way.mark, request_id, failed=False)
+            self._server.marks.add(self._way.mark, request_id, failed=False)
             raise
         except Exception as error:
             answer = _mistake(head, error)
-        lines = self._server.mark(self._way.mark, request_id, failed=answer.status >= 500)
+        lines = self._server.marks.add(self._way.mark, request_id, failed=answer.status >= 500)
         if self._way.mark != "Invoke":
-            self._server.write_marks()  # who has the answer to a hook finds its lines in the log
+            self._server.marks.write()  # who has the answer to a hook finds its lines in the log
         _answer(exchange, _with_log(answer, self._way, lines))
 
 

@@ -47,7 +47,7 @@ def main() -> int:
 
 def settings_from(arguments: list[str]) -> NodeSettings:
     """Arguments, then `STOKE_…` variables, then defaults."""
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     count, memory_mib = parsed.simulated_gpu
     return NodeSettings(
         data=parsed.data.absolute(),
@@ -66,7 +66,7 @@ def settings_from(arguments: list[str]) -> NodeSettings:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stoke node", description="Launch and watch the instances of one machine.")
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")

@@ -27,6 +27,9 @@ _EXIT_STATUS_TIMEOUT_S: Final = 1.0
 # A child sees in /proc what the zygote was started with, so that is next to nothing: no secret of the node's.
 _ENVIRONMENT_KEPT: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", compiled.SWITCH)
 
+# A packet arrives without what came with it where the process has no number free for it (recvmsg(2), MSG_CTRUNC).
+NO_DESCRIPTORS: Final = "the node had no file descriptor free for the new process"
+
 
 class ForkError(Exception):
     """The zygote did not start, died, or could not fork; says what happened."""
@@ -46,6 +49,10 @@ class Zygote:
     reap: Callable[[], None]  # called once its socket is closed, without which it ends by itself
     socket: socket.socket
     ready: asyncio.Future[None]
+
+    @property
+    def is_dropped(self) -> bool:
+        return self.socket.fileno() < 0
 
 
 class Forks:
@@ -189,6 +196,8 @@ class Forks:
                 os.close(descriptor)
         elif "error" in message:
             forked.set_exception(ForkError(message["error"]))
+        elif not descriptors:
+            forked.set_exception(ForkError(NO_DESCRIPTORS))
         else:
             forked.set_result(self._child(message["pid"], descriptors[0], message["start_ticks"]))
 
@@ -205,7 +214,9 @@ class Forks:
         return Process(pid, pidfd, start_ticks, exit_status)
 
     def _drop(self, zygote: Zygote, error: ForkError) -> None:
-        """Without its socket a zygote ends by itself."""
+        """Without its socket a zygote ends by itself. Again does nothing: several may give up the same one."""
+        if zygote.is_dropped:
+            return
         if self._zygote is zygote:
             self._zygote = None
         asyncio.get_running_loop().remove_reader(zygote.socket)

@@ -198,7 +198,8 @@ class Instances:
     def _find_again(self, record: Record, place: Place) -> None:
         if record.boot != self._boot:
             record = replace(record, pid=0, state=InstanceState.FAILED, reason=reasons.MISSED, at_s=time.time())
-            records.save(place.folder, record)
+            with suppress(OSError):  # a full disk keeps no node from beginning; the next one comes to the same end
+                records.save(place.folder, record)
             self._add(record, place)
             return
         launcher = self._launcher(record.spec.runtime)

@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 NAME: Final = "output.log"
 OLDER_NAME: Final = "output.1.log"
@@ -37,16 +40,26 @@ def tail(folder: Path, bytes_max: int) -> bytes:
 
 
 def cut(folder: Path, bytes_max: int) -> bool:
-    """Start the file anew if it is over its limit. True when it was."""
+    """Start the file anew if it is over its limit. True when it was.
+
+    Raises OSError: its newest quarter could not be kept. The file is started anew all the same: on a disk that is full
+    it may be what fills it.
+    """
     path = folder / NAME
-    with suppress(FileNotFoundError):
-        if path.stat().st_size > bytes_max:
-            scratch = folder / f"{OLDER_NAME}.new"
-            scratch.write_bytes(_end(path, bytes_max // 4))
-            os.replace(scratch, folder / OLDER_NAME)
+    if _size(path) <= bytes_max:
+        return False
+    scratch = folder / f"{OLDER_NAME}.new"
+    try:
+        scratch.write_bytes(_end(path, bytes_max // 4))
+        os.replace(scratch, folder / OLDER_NAME)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
+    finally:
+        with suppress(FileNotFoundError):
             os.truncate(path, 0)
-            return True
-    return False
+    return True
 
 
 async def read(folder: Path, *, tail_bytes: int, follow: Callable[[], bool]) -> AsyncIterator[bytes]:
@@ -69,8 +82,12 @@ async def read(folder: Path, *, tail_bytes: int, follow: Callable[[], bool]) -> 
 
 def sweep(instances: Path, kept_max: int, known: set[str]) -> None:
     """Remove the folders of forgotten instances but for the newest `kept_max`."""
-    forgotten = [f for f in instances.iterdir() if f.is_dir() and f.name not in known]
-    forgotten.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    try:
+        forgotten = [f for f in instances.iterdir() if f.is_dir() and f.name not in known]
+        forgotten.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    except OSError as error:  # no descriptor is free, or somebody else removes them: the next sweep does it
+        log.warning("output.not_swept error=%r", error)
+        return
     for folder in forgotten[kept_max:]:
         shutil.rmtree(folder, ignore_errors=True)
 

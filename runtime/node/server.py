@@ -54,11 +54,33 @@ from runtime.node_contract import LaunchSpec, NodeInfo
 log = logging.getLogger(__name__)
 
 Arguments = dict[str, Any]
-Say = Callable[[dict[str, Any]], Awaitable[None]]
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _GRACE_S: Final = 10.0
 _TAIL_BYTES: Final = 64 * 1024
 _TAIL_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class _Gone(Exception):
+    """The client is, and with it the wish for an answer."""
+
+
+class _Client:
+    """One connection, as those who answer its requests have it."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def say(self, message: dict[str, Any]) -> None:
+        """Raises _Gone."""
+        try:
+            self._writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            await self._writer.drain()
+        except OSError as error:
+            raise _Gone from error
+
+    def drop(self) -> None:
+        """Close the connection, whatever else is asked on it."""
+        self._writer.transport.abort()
 
 
 class Server:
@@ -105,21 +127,20 @@ class Server:
         assert connection is not None
         self._connections.add(connection)
         tasks: set[asyncio.Task[None]] = set()
-
-        async def say(message: dict[str, Any]) -> None:
-            writer.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
-            await writer.drain()
-
+        client = _Client(writer)
         try:
             while line := await reader.readline():
                 if not tasks and shells.is_asked(line):
                     await self._shells.serve(line, reader, writer)
                     break
-                task = asyncio.create_task(self._answer(line, say))
+                task = asyncio.create_task(self._answer(line, client))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except ValueError:
-            await say(_failed(None, InvalidArgument(f"a request has at most {self._request_bytes_max} bytes")))
+            with contextlib.suppress(_Gone):
+                await client.say(
+                    _failed(None, InvalidArgument(f"a request has at most {self._request_bytes_max} bytes"))
+                )
         except (OSError, asyncio.CancelledError):
             pass  # the other side, or the node itself, is going: there is nobody to tell
         finally:
@@ -128,40 +149,41 @@ class Server:
             self._connections.discard(connection)
             writer.close()
 
-    async def _answer(self, line: bytes, say: Say) -> None:
+    async def _answer(self, line: bytes, client: _Client) -> None:
+        """Whatever happens, the client gets an answer: it waits for one."""
         number: Any = None
-        with contextlib.suppress(OSError):  # the client is gone, and with it the wish for an answer
+        with contextlib.suppress(_Gone):
             try:
                 request = _parse(line)
                 number = request.get("id")
-                await self._do(number, request, say)
+                await self._do(number, request, client)
             except CallError as error:
-                await say(_failed(number, error))
-            except OSError:
+                await client.say(_failed(number, error))
+            except _Gone:
                 raise
             except Exception as error:
                 log.exception("call.broken line=%r", line[:200])
-                await say(_failed(number, CallError(repr(error))))
+                await client.say(_failed(number, CallError(repr(error))))
 
-    async def _do(self, number: Any, request: Arguments, say: Say) -> None:
+    async def _do(self, number: Any, request: Arguments, client: _Client) -> None:
         op = request.get("op")
         if op == "watch":
-            await say({"id": number, "ok": True, "result": None})
-            await self._watch(say)
+            await client.say({"id": number, "ok": True, "result": None})
+            await self._watch(client)
         elif op == "logs":
             async for text in self._log_text(request):
-                await say({"id": number, "chunk": text})
-            await say({"id": number, "ok": True, "result": None})
+                await client.say({"id": number, "chunk": text})
+            await client.say({"id": number, "ok": True, "result": None})
         elif op in self._calls:
-            await say({"id": number, "ok": True, "result": await self._calls[op](request)})
+            await client.say({"id": number, "ok": True, "result": await self._calls[op](request)})
         else:
             allowed = ", ".join(sorted([*self._calls, "watch", "logs"]))
             raise InvalidArgument(f"op '{op}' is not known; allowed: {allowed}")
 
-    async def _watch(self, say: Say) -> None:
+    async def _watch(self, client: _Client) -> None:
         async for status in self._instances.watch():
-            await say({"event": _plain(status)})
-        raise ConnectionAbortedError("the watcher does not read")
+            await client.say({"event": _plain(status)})
+        client.drop()  # it does not read: it is to begin again with the current states
 
     async def _log_text(self, request: Arguments) -> AsyncIterator[str]:
         tail_bytes = int(_number(request, "tail_bytes", _TAIL_BYTES, _TAIL_BYTES_MAX))

@@ -26,7 +26,7 @@ from typing import Any, Final
 from runtime.node import cgroups, processes
 from runtime.node.ahead import LEAVING_S, Ahead, Waiting
 from runtime.node.cgroups import MemoryGroups
-from runtime.node.forks import ForkError, Forks, Refused, Zygote, reap_child, send, start_interpreter
+from runtime.node.forks import NO_DESCRIPTORS, ForkError, Forks, Refused, Zygote, reap_child, send, start_interpreter
 from runtime.node.process import Process
 
 log = logging.getLogger(__name__)
@@ -114,8 +114,11 @@ class FunctionForks(Forks):
                 await self.seek_spare()
 
     def _made_ahead(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        if not message["ahead"]:
-            log.warning("zygote.not_ahead function=%s error=%s", "/".join(self._template.key[:3]), message["error"])
+        if not message["ahead"] or len(descriptors) < 2:
+            for descriptor in descriptors:  # without the other end of its socket the fork ends
+                os.close(descriptor)
+            error = message.get("error", NO_DESCRIPTORS)
+            log.warning("zygote.not_ahead function=%s error=%s", "/".join(self._template.key[:3]), error)
             self._ahead.made(None)
             return
         pidfd, orders = descriptors
@@ -165,6 +168,8 @@ class FunctionForks(Forks):
 
     def _drop(self, zygote: Zygote, error: ForkError) -> None:
         """Forks that wait do not outlive their zygote."""
+        if zygote.is_dropped:
+            return
         if self._asking is not None:
             self._asking.cancel()
         self._ahead.close()

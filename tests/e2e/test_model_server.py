@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pytest
 
 from runtime.instance.models import routes
+from runtime.models import json_api
 from runtime.models.model import Model
+from runtime.models.oip import codec
 from runtime.models.server import ModelServer
 from runtime.models.session import Opened
 from runtime.models.spec import parse_spec
@@ -25,6 +28,12 @@ from runtime.models.tensors import TensorSpec
 WAIT_S: Final = 10.0
 RUN_S: Final = 0.003  # more than a change of threads
 WIDTH: Final = 30_000
+ROW: Final = [[1.0] * WIDTH]
+TENSOR: Final = {"name": "x", "shape": [1, WIDTH], "datatype": "FP32", "data": ROW}
+BODIES: Final = {
+    json_api: json.dumps({"inputs": {"x": ROW}}).encode(),
+    codec: json.dumps({"inputs": [TENSOR]}).encode(),
+}
 
 
 class Doubling:
@@ -57,10 +66,15 @@ class Asking:
         self._writer.write("\r\n".join(lines).encode() + body)
 
     async def answer(self) -> bytes:
+        status, body = await self.reply()
+        assert status == 200, body
+        return body
+
+    async def reply(self) -> tuple[int, bytes]:
         async with asyncio.timeout(WAIT_S):
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-            assert head.startswith(b"http/1.1 200 "), head
-            return await self._reader.readexactly(int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]))
+            length = int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0])
+            return int(head.split(b" ")[1]), await self._reader.readexactly(length)
 
     async def plain(self, number: float) -> list[float]:
         self.send("/", json.dumps({"inputs": {"x": [[number] * WIDTH]}}).encode())
@@ -108,3 +122,18 @@ async def test_small_and_large_bodies_of_both_protocols_are_answered_one_by_one_
         found = list(await asyncio.gather(one.binary(7), other.plain(1)))
         assert found == [[14.0] * WIDTH, [2.0] * WIDTH]
         assert not any(session.in_loop), "runs of some milliseconds hold nobody up"
+
+
+async def test_a_mistake_of_ours_fails_its_own_request_and_the_connection_serves_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a mistake")
+
+    async with serving(tmp_path) as (_, one, _):
+        for module, name in ((json_api, "write"), (json_api, "read"), (codec, "encode"), (codec, "decode")):
+            with monkeypatch.context() as patch:
+                patch.setattr(module, name, mistaken)
+                one.send("/" if module is json_api else "/v2/models/m/infer", BODIES[module])
+                assert (await one.reply())[0] == 500
+        assert await one.plain(1) == [2.0] * WIDTH

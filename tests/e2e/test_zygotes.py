@@ -15,6 +15,7 @@ import pytest
 
 from runtime.contract import InstanceState
 from runtime.node import processes
+from runtime.node.forks import ForkError, Forks
 from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support.node import DEADLINE_S, NodeProcess, eventually, http
 
@@ -139,6 +140,19 @@ async def test_a_zygote_that_was_killed_costs_no_launch_and_its_children_live(no
     assert (await asked(status))["imported_by"] == made["pid"]
     await node.client.stop(child.instance_id, 1.0)
     await node.until(child.instance_id, STOPPED)
+
+
+async def test_a_zygote_that_hangs_is_given_up_by_all_who_wait_for_it() -> None:
+    forks = Forks(start_timeout_s=DEADLINE_S, fork_timeout_s=0.2)
+    await forks.prepare()
+    hangs = forks.pid
+    os.kill(hangs, signal.SIGSTOP)
+    waiting = (forks.fork({"instance_id": "i"}, 1, 1) for _ in range(3))
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ForkError] * 3
+    assert forks.pid == 0  # the next launch has another
+    os.kill(hangs, signal.SIGKILL)
+    await eventually(lambda: processes.read_stat(hangs) is None, "it is waited for")
 
 
 async def test_the_exit_code_of_an_instance_that_dies_is_told_by_the_functions_zygote(node: NodeProcess) -> None:

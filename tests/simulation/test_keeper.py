@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from control_plane.backends.fake import Behaviour, FakeBackend
-from control_plane.errors import Unavailable
+from control_plane.errors import PlatformError, Unavailable
 from control_plane.fleet.keeper import FleetKeeper, Limits
 from control_plane.fleet.plan import Want
 from control_plane.fleet.records import MemoryRecordStore
 from control_plane.fleet.usage import UsageBook
 from runtime.contract import InstanceRecord, InstanceState, UsageReport
-from runtime.node_contract import LaunchSpec
+from runtime.node_contract import InstanceStatus, LaunchSpec
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 KEY = ("svc", "LATEST", "f")
@@ -34,6 +34,28 @@ class BrokenStore(MemoryRecordStore):
         if self.away:
             raise Unavailable("the store is away")
         await super().put(records)
+
+
+class FullBackend(FakeBackend):
+    """One whose disk may be full: it answers, and cannot do what it is asked."""
+
+    is_full = False
+
+    def _check(self) -> None:
+        if self.is_full:
+            raise PlatformError("the node answered InternalError: the disk is full")
+
+    async def launch(self, spec: LaunchSpec) -> None:
+        self._check()
+        await super().launch(spec)
+
+    async def stop(self, instance_id: str, grace_s: float) -> None:
+        self._check()
+        await super().stop(instance_id, grace_s)
+
+    async def list(self) -> Sequence[InstanceStatus]:
+        self._check()
+        return await super().list()
 
 
 class Stage:
@@ -285,3 +307,40 @@ async def test_the_launch_time_is_measured_and_known_again_after_a_restart() -> 
     await first.crash()
     second = await Stage(first.backend, first.store).begin()
     assert second.keeper.launch_times.seconds_of(KEY) == pytest.approx(2.5, abs=0.1)
+
+
+@in_virtual_time
+async def test_a_launch_that_the_backend_could_not_carry_out_has_failed_and_is_tried_again() -> None:
+    backend = FullBackend()
+    stage = await Stage(backend).begin()
+    backend.is_full = True
+    await stage.settle(1)
+    await until(lambda: not stage.states())
+    assert "the disk is full" in stage.keeper.current_error(KEY)
+    backend.is_full = False
+    while "READY" not in stage.states().values():
+        await stage.settle(1)
+        await asyncio.sleep(0.1)
+
+
+@in_virtual_time
+async def test_a_drain_and_the_following_go_on_after_the_backend_could_not_do_what_was_asked() -> None:
+    backend = FullBackend()
+    stage = await Stage(backend).begin()
+    await stage.settle(1)
+    await until(lambda: stage.states() == {"i1": "READY"})
+    backend.is_full = True
+    await stage.settle(0)
+    stage.hear(drained=["i1"])
+    await asyncio.sleep(5.0)
+    assert stage.states() == {"i1": "DRAINING"}
+    backend.is_full = False
+    await until(lambda: not stage.states())
+    assert stage.following is not None
+    assert not stage.following.done()
+    stage.following.cancel()
+    backend.is_full = True
+    stage.following = asyncio.create_task(stage.keeper.follow())
+    await asyncio.sleep(5.0)
+    backend.is_full = False
+    assert not stage.following.done()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.code_store import FolderCodeStore, crc64
-from control_plane.errors import InvalidArgument, NotFound
+from control_plane.errors import InvalidArgument, NotFound, Unavailable
 
 
 def packed(*entries: tuple[str, str | bytes], mode: int = 0o100644) -> bytes:
@@ -184,3 +184,9 @@ def _crc64_by_table(data: bytes) -> int:
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     return crc ^ 0xFFFFFFFFFFFFFFFF
+
+
+async def test_code_that_cannot_be_written_is_not_taken_for_bad_code(tmp_path: Path) -> None:
+    (tmp_path / "code").write_text("no folder")
+    with pytest.raises(Unavailable, match="the code cannot be kept: "):
+        await FolderCodeStore(tmp_path / "code").put(packed(("app.py", "")))

@@ -56,15 +56,3 @@ def test_what_is_left_out_of_a_code_package_is_in_the_page() -> None:
     page = (DOCS / "s-yaml.md").read_text()
     left_out = {*SKIPPED_FOLDERS, *SKIPPED_FILES, *(f"*{suffix}" for suffix in SKIPPED_SUFFIXES)}
     assert [name for name in left_out if f"`{name}`" not in page] == []
-
-
-def test_the_pages_lead_only_to_pages_that_exist() -> None:
-    root = DOCS.parent
-    pages = [root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")]
-    broken = [
-        f"{page.relative_to(root)} → {link}"
-        for page in pages
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
-        if not (page.parent / link).exists()
-    ]
-    assert broken == []

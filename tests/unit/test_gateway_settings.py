@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-
 import pytest
 
 from runtime.gateway.settings import GatewaySettings, read_settings, split_address
@@ -56,19 +53,3 @@ def test_an_address_is_a_host_and_a_port() -> None:
 def test_the_servers_limits_are_the_settings() -> None:
     settings = GatewaySettings(listen="localhost:1", store="redis://", control_plane="unix:/c", head_bytes_max=2048)
     assert settings.server_limits.head_bytes_max == 2048
-
-
-def test_the_limits_are_in_the_docs_with_their_defaults() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "design" / "01-invocation.md").read_text()
-    told_elsewhere = {"listen", "listen_fd", "store", "control_plane", "data", "id", "access_log", "sockets"}
-    told_elsewhere |= {"tls_certificate", "tls_key", "otlp_endpoint"}
-    missing = [
-        each.name
-        for each in dataclasses.fields(GatewaySettings)
-        if each.name not in told_elsewhere and f"| `{each.name}` | {shown(each.default)} |" not in page
-    ]
-    assert missing == []
-
-
-def shown(default: object) -> str:
-    return str(default) if isinstance(default, int) else f"{default:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections.abc import Iterator
@@ -173,3 +174,14 @@ async def test_a_conversation_fails_by_what_it_raises_unless_its_client_left(err
 async def test_hooks_are_marked_by_their_names(path: str, name: str) -> None:
     told = await served(good_app, {**HEADERS, "x-fc-control-path": path})
     assert told.log == [f"FC {name} Start RequestId: r-1", "at work", f"FC {name} End RequestId: r-1"]
+
+
+async def test_a_handler_that_waits_for_a_task_it_has_cancelled_fails_as_by_any_exception() -> None:
+    async def handler(event: Any, context: Any) -> None:
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    told = await handled(handler, HEADERS)
+    assert (told.status, told.headers["x-fc-error-type"]) == (200, "UnhandledInvocationError")
+    assert told.log[-1] == FAILED

@@ -194,3 +194,20 @@ def test_what_is_wrong_at_the_end_of_a_large_input_is_refused_as_in_a_small_one(
 def test_a_large_input_of_another_shape_is_read_for_the_model_to_refuse() -> None:
     numbers = np.zeros((3, 4096)).tolist()
     assert json_api.read(json.dumps({"inputs": {"image": numbers}}).encode(), (LARGE,)).inputs["image"].ndim == 2
+
+
+@pytest.mark.parametrize("leaf", ['"a"', "NaN", "1"])
+@pytest.mark.parametrize("spec", [TEXT, IMAGE])
+@pytest.mark.parametrize("lists", [65, 900, 980, 2000])
+def test_lists_in_each_other_are_refused_however_deep(spec: TensorSpec, lists: int, leaf: str) -> None:
+    for begin, end in (('{"inputs":', "}"), ('{"instances":[', "]}"), ("", "")):
+        refused(f"{begin}{'[' * lists}{leaf}{']' * lists}{end}".encode(), spec)
+    assert "33 lists in each other: at most 32" in refused(f'{{"inputs":{"[" * 33}"a"{"]" * 33}}}'.encode(), TEXT)
+
+
+@pytest.mark.parametrize("other", [np.zeros(3), np.float32(1.0)])
+def test_outputs_without_rows_in_common_cannot_be_predictions(other: Any) -> None:
+    results = {"a": np.zeros(2), "b": other}
+    with pytest.raises(InvalidInput, match="the outputs have different numbers of rows"):
+        json_api.write(results, by_row=True, as_tensorflow=False)
+    assert json.loads(json_api.write(results, by_row=False, as_tensorflow=False))["outputs"]["a"] == [0.0, 0.0]

@@ -209,6 +209,16 @@ def test_an_output_over_its_limit_keeps_its_newest_quarter(tmp_path: Path) -> No
     assert (tmp_path / output.NAME).read_bytes() == b""
 
 
+def test_an_output_that_cannot_be_kept_in_part_is_started_anew_all_the_same(tmp_path: Path) -> None:
+    """As on a full disk, which it may be what fills."""
+    (tmp_path / output.NAME).write_bytes(b"x" * 101)
+    (tmp_path / output.OLDER_NAME).mkdir()  # nothing can be put in its place
+    with pytest.raises(OSError, match=output.OLDER_NAME):
+        output.cut(tmp_path, 100)
+    assert (tmp_path / output.NAME).stat().st_size == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [output.OLDER_NAME, output.NAME]
+
+
 def test_the_tail_goes_back_into_what_was_cut_off(tmp_path: Path) -> None:
     (tmp_path / output.OLDER_NAME).write_bytes(b"older ")
     (tmp_path / output.NAME).write_bytes(b"newer")

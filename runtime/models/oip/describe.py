@@ -29,6 +29,22 @@ _NO_POLICY: Final = {
     "allow_timeout_override": False,
     "max_queue_size": 0,
 }
+_DYNAMIC_BATCHING: Final = {
+    "preferred_batch_size": [],
+    "max_queue_delay_microseconds": 0,
+    "preserve_ordering": False,
+    "priority_levels": 0,
+    "default_priority_level": 0,
+    "default_queue_policy": _NO_POLICY,
+    "priority_queue_policy": {},
+}
+_OPTIMIZATION: Final = {
+    "priority": "PRIORITY_DEFAULT",
+    "input_pinned_memory": {"enable": True},
+    "output_pinned_memory": {"enable": True},
+    "gather_kernel_buffer_threshold": 0,
+    "eager_batching": False,
+}
 
 
 def server_metadata(version: str) -> dict[str, Any]:
@@ -52,77 +68,65 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 def model_config(model: ServedModel) -> dict[str, Any]:
     """Triton's ModelConfig with its defaults: the batch axis is not among the dims."""
     batched = model.max_batch_size > 0
-    on_cpu = model.provider in ("", CPU)
-    config: dict[str, Any] = {
+    return {
         "name": model.name,
         "platform": model.platform,
         "backend": "onnxruntime",
         "runtime": "",
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": model.max_batch_size,
-        "input": [
-            {
-                "name": spec.name,
-                "data_type": _config_type(spec),
-                "format": "FORMAT_NONE",
-                "dims": _dims(spec, batched),
-                "is_shape_tensor": False,
-                "allow_ragged_batch": False,
-                "optional": False,
-                "is_non_linear_format_io": False,
-            }
-            for spec in model.inputs
-        ],
-        "output": [
-            {
-                "name": spec.name,
-                "data_type": _config_type(spec),
-                "dims": _dims(spec, batched),
-                "label_filename": "",
-                "is_shape_tensor": False,
-                "is_non_linear_format_io": False,
-            }
-            for spec in model.outputs
-        ],
+        "input": [_input(spec, batched) for spec in model.inputs],
+        "output": [_output(spec, batched) for spec in model.outputs],
         "batch_input": [],
         "batch_output": [],
-        "optimization": {
-            "priority": "PRIORITY_DEFAULT",
-            "input_pinned_memory": {"enable": True},
-            "output_pinned_memory": {"enable": True},
-            "gather_kernel_buffer_threshold": 0,
-            "eager_batching": False,
-        },
-        "instance_group": [
-            {
-                "name": f"{model.name}_0",
-                "kind": "KIND_CPU" if on_cpu else "KIND_GPU",
-                "count": model.spec.instances_per_device,
-                "gpus": [] if on_cpu else [0],
-                "secondary_devices": [],
-                "profile": [],
-                "passive": False,
-                "host_policy": "",
-            }
-        ],
+        "optimization": _OPTIMIZATION,
+        "instance_group": [_instance_group(model)],
         "default_model_filename": MODEL_FILE,
         "cc_model_filenames": {},
         "metric_tags": {},
         "parameters": {},
         "model_warmup": [],
         "model_transaction_policy": {"decoupled": False},
+        **({"dynamic_batching": _DYNAMIC_BATCHING} if batched else {}),
     }
-    if batched:
-        config["dynamic_batching"] = {
-            "preferred_batch_size": [],
-            "max_queue_delay_microseconds": 0,
-            "preserve_ordering": False,
-            "priority_levels": 0,
-            "default_priority_level": 0,
-            "default_queue_policy": _NO_POLICY,
-            "priority_queue_policy": {},
-        }
-    return config
+
+
+def _input(spec: TensorSpec, batched: bool) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "data_type": _config_type(spec),
+        "format": "FORMAT_NONE",
+        "dims": _dims(spec, batched),
+        "is_shape_tensor": False,
+        "allow_ragged_batch": False,
+        "optional": False,
+        "is_non_linear_format_io": False,
+    }
+
+
+def _output(spec: TensorSpec, batched: bool) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "data_type": _config_type(spec),
+        "dims": _dims(spec, batched),
+        "label_filename": "",
+        "is_shape_tensor": False,
+        "is_non_linear_format_io": False,
+    }
+
+
+def _instance_group(model: ServedModel) -> dict[str, Any]:
+    on_cpu = model.provider in ("", CPU)
+    return {
+        "name": f"{model.name}_0",
+        "kind": "KIND_CPU" if on_cpu else "KIND_GPU",
+        "count": model.spec.instances_per_device,
+        "gpus": [] if on_cpu else [0],
+        "secondary_devices": [],
+        "profile": [],
+        "passive": False,
+        "host_policy": "",
+    }
 
 
 def _config_type(spec: TensorSpec) -> str:
