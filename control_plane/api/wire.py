@@ -36,7 +36,17 @@ def service_and_qualifier(request: Request) -> tuple[str, str]:
 
 
 def service_name(request: Request) -> str:
-    return service_and_qualifier(request)[0]
+    """For what no version has. A qualifier there would be of something else than what is about to change.
+
+    Raises:
+        InvalidArgument: it is given, and is not LATEST.
+    """
+    name, qualifier = service_and_qualifier(request)
+    if qualifier != LATEST:
+        raise InvalidArgument(
+            f"qualifier is '{shorten(qualifier)}': must be {LATEST} or left out, as this is of no version"
+        )
+    return name
 
 
 def path_name(request: Request, what: str) -> str:
