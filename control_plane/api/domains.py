@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import fc3, wire
-from control_plane.api.context import Context, context, updated
+from control_plane.api.context import Context, context, deleted, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import CustomDomain
 from control_plane.registry.keys import fc3_name, fc3_split
@@ -29,14 +29,14 @@ async def create(request: Request) -> Response:
 
 async def get(request: Request) -> Response:
     at = context(request)
-    return _reply(request, at, await at.registry.get_domain(wire.path_name(request, "domain")))
+    return _reply(request, at, await at.registry.get_domain(_name(request)))
 
 
 async def update(request: Request) -> Response:
     """Only the keys that are given change; `routeConfig` counts as one key."""
     at = context(request)
     given = await _given(request)
-    name = wire.path_name(request, "domain")
+    name = _name(request)
 
     async def attempt() -> CustomDomain:
         stored = await at.registry.get_domain(name)
@@ -48,14 +48,20 @@ async def update(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    await context(request).registry.delete_domain(wire.path_name(request, "domain"))
-    return wire.no_content()
+    registry, name = context(request).registry, _name(request)
+    return await deleted(
+        request, lambda: registry.get_domain(name), lambda stored: registry.delete_domain(name, based_on=stored)
+    )
 
 
 async def list_all(request: Request) -> Response:
     at = context(request)
     page = await at.registry.list_domains(wire.list_query(request))
     return wire.listing("customDomains", page, [_shown(request, at, domain) for domain in page.items])
+
+
+def _name(request: Request) -> str:
+    return wire.path_name(request, "domain").lower()
 
 
 async def _given(request: Request) -> dict[str, Any]:

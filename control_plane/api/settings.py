@@ -17,7 +17,7 @@ from control_plane.api.auth import check_service
 from control_plane.api.context import Context, Operation, context
 from control_plane.errors import InvalidArgument, RequestError
 from control_plane.listing import Query, filtered
-from control_plane.model import Count, Noun, QualifiedFunction, Setting
+from control_plane.model import Count, Noun, QualifiedFunction, Setting, Switch
 from control_plane.registry.keys import fc3_split, provision_name
 from runtime.async_invocation import destinations
 
@@ -45,8 +45,8 @@ class AsyncInvokeConfig(Noun):
     destination_config: DestinationConfig | None = None
     max_async_event_age_in_seconds: Count | None = Field(default=None, ge=1, le=2_592_000)
     max_async_retry_attempts: Count | None = Field(default=None, ge=0, le=8)
-    stateful_invocation: Annotated[bool, Field(strict=True)] | None = None
-    async_task: Annotated[bool, Field(strict=True)] | None = None
+    stateful_invocation: Switch | None = None
+    async_task: Switch | None = None
 
 
 MODELS: Final[dict[Setting, type[Noun]]] = {

@@ -42,9 +42,9 @@ class Domains(RegistryBase):
 
         return await self._change(plan)
 
-    async def delete_domain(self, name: str) -> None:
+    async def delete_domain(self, name: str, *, based_on: CustomDomain | None = None) -> None:
         async def plan(transaction: Transaction) -> None:
-            await _find(transaction, name)
+            check_unchanged(f"domain name '{name}'", await _find(transaction, name), based_on)
             transaction.remove(keys.domain(name))
             transaction.strike(keys.DOMAINS, name)
             transaction.route(domain_field(name), None)

@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 from control_plane.autoscale import Pace
 from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST
-from control_plane.ports import Reading
 from provision.config import ProvisionConfig, parse
-from provision.decide import Memory
+from provision.decide import Memory, Reading
 from runtime.contract import FunctionUsage, UsageReport
 from tests.simulation.scene import NAME, POLICY, Scene, deployed, ready, until
 from tests.support.virtual_time import in_virtual_time
