@@ -12,7 +12,7 @@ import typer
 
 from control_plane.cli.choosing import FunctionName, ServiceName
 from control_plane.cli.context import Session, command
-from control_plane.cli.manifest_parts import WITHOUT_DEFAULT
+from control_plane.cli.manifest_parts import FUNCTION_UNSET, SERVICE_UNSET
 from control_plane.cli.output import Output
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _has_requirements(zipped: bytes) -> bool:
 def _deploy_service(client: Client, plan: FunctionPlan, output: Output) -> None:
     from control_plane.cli.client import API, service_path
 
-    update = {key: value for key, value in plan.service.items() if key != "serviceName"}
+    update = dict.fromkeys(SERVICE_UNSET) | {key: value for key, value in plan.service.items() if key != "serviceName"}
     _, created = client.put_or_create(service_path(plan.service_name), update, f"{API}/services", plan.service)
     output.progress(f"service {plan.service_name}: {_word(created)}")
 
@@ -112,15 +112,12 @@ def _deploy_function(client: Client, plan: FunctionPlan, zipped: bytes | None, o
         body["code"] = {"zipFile": base64.b64encode(zipped).decode()}
     path = function_path(plan.service_name, plan.function_name)
     created = client.get_or_none(path) is None  # asked first, so that code is sent but once
-    reply = client.post(f"{service_path(plan.service_name)}/functions", body) if created else client.put(path, body)
+    if created:
+        client.post(f"{service_path(plan.service_name)}/functions", body)
+    else:
+        client.put(path, dict.fromkeys(FUNCTION_UNSET) | body)
     size = f", {len(zipped) / 1024:.0f} KiB of code" if zipped is not None else ""
     output.progress(f"function {plan.service_name}/{plan.function_name}: {_word(created)}{size}")
-    for name in WITHOUT_DEFAULT:
-        if not created and body.get(name) is None and reply.get(name):
-            output.progress(
-                f"note: {name} of {plan.service_name}/{plan.function_name} is not in the file but stays deployed: "
-                "FC's API cannot take it back; to be rid of it, remove the function and deploy it again"
-            )
     return created
 
 

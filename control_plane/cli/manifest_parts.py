@@ -16,8 +16,8 @@ RUNTIMES: Final = "python3, python3.x (as python3.11), custom, custom.debian10 a
 _RUNTIME: Final = re.compile(r"python3(\.\d+)?|custom(\.[a-z0-9]+)?|custom-container")
 _HANDLER: Final = re.compile(r"[A-Za-z_][\w./-]*\.[A-Za-z_]\w*")
 
-# Sent when the file does not say, so that a field taken out of the file goes back to its default on the next deploy.
-# The few that FC's API cannot put back (WITHOUT_DEFAULT) are pointed out instead.
+# Sent when the file does not say, so that a field taken out of the file goes back to its default on the next deploy;
+# as null, in updates alone, where the default is to have none (FUNCTION_UNSET, SERVICE_UNSET).
 # memorySize: FC's old component puts 128 MB, in which no ONNX model loads; 512 is what FC 3.0 puts.
 FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "description": "",
@@ -32,7 +32,18 @@ FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "customRuntimeConfig": {},
     "instanceLifecycleConfig": {},
 }
-WITHOUT_DEFAULT: Final = ("cpu", "gpuMemorySize", "customContainerConfig", "customHealthCheckConfig")
+FUNCTION_UNSET: Final = (
+    "cpu",
+    "diskSize",
+    "gpuMemorySize",
+    "instanceSoftConcurrency",
+    "customContainerConfig",
+    "customHealthCheckConfig",
+    "customDNS",
+    "layers",
+    "stoke",
+)
+SERVICE_UNSET: Final = ("role", "logConfig", "vpcConfig", "nasConfig", "ossMountConfig", "tracingConfig")
 
 
 def note_without_effect(value: dict[str, Any], path: FieldPath, problems: Problems) -> None:

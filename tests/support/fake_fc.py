@@ -78,6 +78,8 @@ class FakeFc:
             return httpx.Response(204)
         if method == "PUT":
             self.items[path] |= _stored(body)
+            for key in (key for key, value in body.items() if value is None):
+                self.items[path].pop(key, None)
         return _reply(self.items[path])
 
     def _collection(self, method: str, path: str, collection: str, body: dict[str, Any]) -> httpx.Response:

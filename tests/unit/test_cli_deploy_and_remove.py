@@ -104,14 +104,14 @@ def test_a_field_taken_out_of_the_file_goes_back_to_its_default(fc: FakeFc, clie
     assert (fc.items[FUNCTION]["timeout"], fc.items[FUNCTION]["environmentVariables"]) == (3, {})
 
 
-def test_a_field_that_cannot_be_taken_back_is_pointed_out(fc: FakeFc, client: Client) -> None:
+def test_a_field_whose_default_is_to_have_none_goes_too(fc: FakeFc, client: Client) -> None:
     plan = container_plan()
-    deploy(client, plan)
-    _, said = deploy(
-        client, FunctionPlan(plan.key, plan.service, {k: v for k, v in plan.function.items() if k != "cpu"})
-    )
-    assert "note: cpu of gpu-best-practice-service/gpu-moderation is not in the file but stays deployed" in said
-    assert "gpuMemorySize" not in said
+    more = {"cpu": 2.0, "gpuMemorySize": 4096, "customHealthCheckConfig": {"httpGetUrl": "/"}, "stoke": {"a": 1}}
+    service = {**plan.service, "vpcConfig": {"vpcId": "v"}, "nasConfig": {"userId": 1}}
+    deploy(client, FunctionPlan(plan.key, service, {**plan.function, **more}))
+    deploy(client, FunctionPlan(plan.key, plan.service, {k: v for k, v in plan.function.items() if k not in more}))
+    assert not set(more) & set(fc.items[FUNCTION])
+    assert not {"vpcConfig", "nasConfig"} & set(fc.items[SERVICE])
 
 
 def test_code_is_sent_as_base64_and_said_with_its_size(fc: FakeFc, client: Client, tmp_path: Path) -> None:

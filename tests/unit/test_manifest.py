@@ -380,3 +380,16 @@ def test_a_function_is_chosen_by_its_name_or_by_its_key() -> None:
     assert len(select_plans(plans, "samples", None)) == 3
     with pytest.raises(BadInput, match=r"no function \*/digit in the file; there: samples/digits"):
         select_plans(plans, None, "digit")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("{name: http, type: http, qualifier: prod, config: {methods: [GET]}}", "the name http"),
+        ("{name: other, type: http, config: {methods: [GET]}}", "the qualifier LATEST"),
+    ],
+)
+def test_two_triggers_of_a_function_differ_in_name_and_qualifier(tmp_path: Path, more: str, says: str) -> None:
+    text = MINIMAL.replace("methods: [GET]}}]", f"methods: [GET]}}}}, {more}]")
+    (problem,) = problems(tmp_path, text)
+    assert problem == f"10: services.one.props.triggers[1]: another trigger has {says}: must be another one"
