@@ -31,8 +31,10 @@ _SHOWN_CHARS_MAX: Final = 80  # of a wrong value, in a message
 
 
 def service_and_qualifier(request: Request) -> tuple[str, str]:
-    """`svc.qualifier` in the path (2016-08-15) or `?qualifier=` (2021-04-06); LATEST when there is neither."""
-    name, _, qualifier = str(request.path_params["service"]).partition(".")
+    """`svc.qualifier` in the path (2016-08-15) or `?qualifier=` (2021-04-06, and 2023-03-30, whose one name of a
+    function has no qualifier in it); LATEST when there is neither."""
+    given = str(request.path_params["service"])
+    name, _, qualifier = (given, "", "") if "name" in request.path_params else given.partition(".")
     return name, qualifier or request.query_params.get("qualifier") or LATEST
 
 

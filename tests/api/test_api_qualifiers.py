@@ -60,3 +60,14 @@ async def test_a_function_of_fc_3_is_not_changed_by_an_alias(api: Api, method: s
     await api.made("POST", "/functions", FUNCTION)
     assert (await api.refused(method, "/functions/f?qualifier=prod", body))[:2] == (400, "InvalidArgument")
     assert (await api.made("GET", "/functions/f"))["timeout"] == 3
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("name", ["f.prod", "s.prod$f"])
+async def test_a_name_of_fc_3_has_no_qualifier_in_it(api: Api, method: str, name: str) -> None:
+    await api.function()
+    await api.made("POST", "/services/s/versions", {})
+    await api.made("POST", "/services/s/aliases", {"aliasName": "prod", "versionId": "1"})
+    api.version = API_VERSION_3
+    refused = await api.refused(method, f"/functions/{name}", {} if method == "PUT" else None)
+    assert refused == (404, "FunctionNotFound", f"function '{name}' does not exist")
