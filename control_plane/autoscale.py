@@ -158,6 +158,8 @@ class Autoscaler:
                 raise
             except StokeError as error:  # one function's trouble is not another's
                 log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
+            except Exception:  # nor is an error of ours about one
+                log.exception("autoscale.function_failed function=%s", "/".join(key))
         await self._memories.save(now, changed, lambda name: self._world.provisioned[name].memory.to_json())
 
     async def _tick_one(self, key: VersionKey, now: float, *, whole: bool) -> set[QualifiedFunction]:

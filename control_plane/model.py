@@ -36,6 +36,8 @@ VersionId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")]
 
 
 Count = Annotated[int, Field(strict=True)]  # a JSON number: neither true nor "1" is one
+Number = Annotated[float, Field(strict=True)]  # the same, with a fraction perhaps
+Switch = Annotated[bool, Field(strict=True)]  # true or false: neither "no" nor 0
 
 
 class Noun(BaseModel):
@@ -48,7 +50,7 @@ class Service(Noun):
     service_name: ServiceName
     service_id: str = ""
     description: str | None = None
-    internet_access: bool | None = True
+    internet_access: Switch | None = True
     role: str | None = None
     log_config: dict[str, Any] | None = None
     tags: dict[str, str] = Field(default_factory=dict)
@@ -100,7 +102,7 @@ class Function(Noun):
     handler: str = ""
     description: str | None = None
     memory_size: Count = Field(default=512, ge=64, le=1_048_576)  # MB
-    cpu: float | None = Field(default=None, ge=0.05, le=256)  # vCPU
+    cpu: Number | None = Field(default=None, ge=0.05, le=256)  # vCPU
     disk_size: Count | None = None  # MB
     timeout: Count = Field(default=3, ge=1, le=86_400)  # s
     instance_type: str | None = "e1"
@@ -115,7 +117,7 @@ class Function(Noun):
     initialization_timeout: Count | None = Field(default=3, ge=1, le=300)  # s
     instance_lifecycle_config: InstanceLifecycleConfig | None = None
     environment_variables: dict[str, str] | None = None
-    disable_ondemand: bool | None = None  # only provisioned instances serve it
+    disable_ondemand: Switch | None = None  # only provisioned instances serve it
     invocation_restriction: dict[str, Any] | None = None  # {"disable": true, "reason", …}: no request enters
     code_sha256: str = ""
     code_size: int = 0  # bytes
@@ -168,7 +170,7 @@ class Alias(Noun):
     alias_name: AliasName
     version_id: VersionId
     description: str | None = None
-    additional_version_weight: dict[VersionId, Annotated[float, Field(ge=0.0, le=1.0)]] | None = None
+    additional_version_weight: dict[VersionId, Annotated[Number, Field(ge=0.0, le=1.0)]] | None = None
     resolve_policy: str | None = None
     route_policy: dict[str, Any] | None = None
     created_time: str = ""
@@ -179,7 +181,7 @@ class HttpTriggerConfig(Noun):
     auth_type: Literal["anonymous", "function", "jwt"] = "function"
     auth_config: dict[str, Any] | str | None = None  # of jwt; a string of JSON in FC 3.0, and given back as it came
     methods: list[Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]] = Field(min_length=1)
-    disable_url_internet: bool = Field(default=False, alias="disableURLInternet")
+    disable_url_internet: Switch = Field(default=False, alias="disableURLInternet")
 
     @model_validator(mode="after")
     def _check_traffic(self) -> Self:

@@ -27,6 +27,7 @@ from control_plane.gateways import Gateways
 from control_plane.options import Options, parse
 from control_plane.parts import Part
 from runtime import short_folder, store
+from runtime.processes import host_id, start_time
 
 log = logging.getLogger("stoke")
 
@@ -177,6 +178,8 @@ class Supervisor:
             "control_plane_socket": str(control_plane),
             "node_socket": str(node),
             "pid": os.getpid(),
+            "start_time": start_time(os.getpid()),
+            "host": host_id(),
             **self._tls(),
             "gateways": self.options.gateways,
         }

@@ -94,14 +94,17 @@ def _item(field: Field, value: str, item: str) -> str:
     match = _ITEM.fullmatch(item)
     if match is None or (match["first"] == "*" and match["last"]):
         raise _refused(field, value)
-    first = "*" if match["first"] == "*" else str(_number(field, value, match["first"]) + field.shift)
-    last = "" if match["last"] is None else str(_number(field, value, match["last"]) + field.shift)
-    if last and int(first) > int(last):
+    first = field.low if match["first"] == "*" else _number(field, value, match["first"])
+    last = None if match["last"] is None else _number(field, value, match["last"])
+    if last is not None and first > last:
         raise ValueError(f"{field.name} is {value}: a range must not run backwards; write it as two, with a comma")
     step = match["step"]
     if step is not None and not 1 <= int(step) <= field.high:
         raise ValueError(f"{field.name} is {value}: a step must be from 1 to {field.high}")
-    return first + (f"-{last}" if last else "") + (f"/{int(step)}" if step else "")
+    if step is not None and int(step) > (field.high if last is None else last) - first:
+        return str(first + field.shift)  # the step leads out of the range, which CronTrigger refuses
+    shown = "*" if match["first"] == "*" else str(first + field.shift)
+    return shown + (f"-{last + field.shift}" if last is not None else "") + (f"/{int(step)}" if step else "")
 
 
 def _number(field: Field, value: str, text: str) -> int:

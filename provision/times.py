@@ -2,6 +2,9 @@
 
 A local time that does not exist (the clock jumps forward over it) lies at the moment of the jump; one that exists twice
 (the clock is set back) lies at its first occurrence. So a later local time never lies earlier in UTC.
+
+All of it lies from 1970 to the end of 9999: what was before is long ago and what is after never comes, and every time
+can be counted on from, and shown, without leaving the calendar.
 """
 
 from __future__ import annotations
@@ -13,6 +16,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 CACHE_SIZE: Final = 1024  # texts remembered by each of the parsers; a config has at most a few hundred
+
+FIRST_S: Final = 0.0  # 1970-01-01T00:00:00Z
+LAST_S: Final = 253_402_300_799.0  # 9999-12-31T23:59:59Z
+_DAY_S: Final = 86_400
+_FIRST_WALL_S: Final = int(datetime.min.replace(tzinfo=UTC).timestamp()) + _DAY_S
+_LAST_WALL_S: Final = int(LAST_S) - _DAY_S
 
 _TIME: Final = re.compile(
     r"(?P<wall>\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?P<fraction>\.\d{1,9})?(?P<offset>Z|[+-]\d{2}:\d{2})?",
@@ -53,8 +62,12 @@ def parse_time(text: str, zone_name: str | None, *, offset_required: bool = True
     if offset is None:
         if offset_required and zone_name is None:
             raise ValueError(f"must end in Z (UTC), like {_example(None)}, unless timeZone is given")
-        return utc_of_local(seconds, parse_zone(zone_name)) + fraction
-    return seconds - _offset_s(offset) + fraction
+        return _in_calendar(utc_of_local(seconds, parse_zone(zone_name)) + fraction)
+    return _in_calendar(seconds - _offset_s(offset) + fraction)
+
+
+def _in_calendar(at_s: float) -> float:
+    return min(max(at_s, FIRST_S), LAST_S)
 
 
 def _example(zone_name: str | None) -> str:
@@ -105,4 +118,5 @@ def _whole_seconds(offset: timedelta | None) -> int:
 
 
 def _calendar(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    """A day off the calendar's end, so that it exists in every zone; offsets change at neither end."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST_WALL_S), _LAST_WALL_S), UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -9,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api import fc3, wire
-from control_plane.api.context import Context, context, updated
-from control_plane.errors import InvalidArgument
+from control_plane.api.context import Context, context, deleted, updated
+from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import CustomDomain
+from control_plane.ports import Registry
 from control_plane.registry.keys import fc3_name, fc3_split
+from runtime.contract import LATEST
 
 READ_ONLY: Final = frozenset({"accountId", "apiVersion", "createdTime", "lastModifiedTime", "subdomainCount"})
 
@@ -24,38 +27,44 @@ async def create(request: Request) -> Response:
     own = urlsplit(at.settings.public_url).hostname
     if domain.domain_name == own:
         raise InvalidArgument(f"domainName is '{own}': must be another name than the endpoint's")
-    return _reply(request, at, await at.registry.create_domain(domain))
+    return _reply(request, at, await _stored(request, domain, at.registry.create_domain(domain)))
 
 
 async def get(request: Request) -> Response:
     at = context(request)
-    return _reply(request, at, await at.registry.get_domain(wire.path_name(request, "domain")))
+    return _reply(request, at, await at.registry.get_domain(_name(request)))
 
 
 async def update(request: Request) -> Response:
     """Only the keys that are given change; `routeConfig` counts as one key."""
     at = context(request)
     given = await _given(request)
-    name = wire.path_name(request, "domain")
+    name = _name(request)
 
     async def attempt() -> CustomDomain:
         stored = await at.registry.get_domain(name)
         wire.check_match(request, stored)
         new = wire.merge(stored, given, read_only=READ_ONLY, domainName=name)
-        return await at.registry.update_domain(new, based_on=stored)
+        return await _stored(request, new, at.registry.update_domain(new, based_on=stored))
 
     return _reply(request, at, await updated(attempt))
 
 
 async def delete(request: Request) -> Response:
-    await context(request).registry.delete_domain(wire.path_name(request, "domain"))
-    return wire.no_content()
+    registry, name = context(request).registry, _name(request)
+    return await deleted(
+        request, lambda: registry.get_domain(name), lambda stored: registry.delete_domain(name, based_on=stored)
+    )
 
 
 async def list_all(request: Request) -> Response:
     at = context(request)
     page = await at.registry.list_domains(wire.list_query(request))
     return wire.listing("customDomains", page, [_shown(request, at, domain) for domain in page.items])
+
+
+def _name(request: Request) -> str:
+    return wire.path_name(request, "domain").lower()
 
 
 async def _given(request: Request) -> dict[str, Any]:
@@ -75,6 +84,26 @@ async def _given(request: Request) -> dict[str, Any]:
         if fc3.is_asked(request) and isinstance(route.get("functionName"), str):
             route["serviceName"], route["functionName"] = fc3_split(route["functionName"])
     return given
+
+
+async def _stored(request: Request, domain: CustomDomain, writing: Awaitable[CustomDomain]) -> CustomDomain:
+    """What is written; where a function of a route is missing, FC 3.0's clients are told of it by its one name."""
+    try:
+        return await writing
+    except NotFound as error:
+        if not fc3.is_asked(request) or error.code not in ("ServiceNotFound", "FunctionNotFound"):
+            raise
+        name = await _missing(context(request).registry, domain)
+        raise NotFound("Function", f"function '{name}' does not exist") from error
+
+
+async def _missing(registry: Registry, domain: CustomDomain) -> str:
+    for route in domain.route_config.routes:
+        try:
+            await registry.get_function(route.service_name, route.function_name, route.qualifier or LATEST)
+        except NotFound:
+            return fc3_name(route.service_name, route.function_name)
+    return ""  # it has come meanwhile
 
 
 def _reply(request: Request, at: Context, domain: CustomDomain) -> Response:

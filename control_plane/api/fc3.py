@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control_plane.api.context import ApiSettings, Operation
-from control_plane.errors import NotFound
+from control_plane.errors import NotFound, RequestError
 from control_plane.registry.keys import fc3_name, fc3_split
-from runtime.contract import API_VERSION_3
+from runtime.contract import API_VERSION_3, LATEST
 
 PREFIX: Final = f"/{API_VERSION_3}/"
 
@@ -36,9 +36,24 @@ def of_function(operation: Operation) -> Operation:
         except NotFound as error:
             if error.code in ("ServiceNotFound", "FunctionNotFound"):
                 raise NotFound("Function", f"function '{name}' does not exist") from error
+            error.message = _without_services(error.message, request, name)
+            raise
+        except RequestError as error:
+            error.message = _without_services(error.message, request, name)
             raise
 
     return answer
+
+
+def _without_services(message: str, request: Request, name: str) -> str:
+    service, function = fc3_split(name)
+    qualifier = request.query_params.get("qualifier") or LATEST
+    return (
+        message.replace(f"'{service}.{qualifier}/{function}'", f"'{name}/{qualifier}'")
+        .replace(f"in function '{function}' of service '{service}'", f"in function '{name}'")
+        .replace(f" of service '{service}'", "")
+        .replace(f"service '{service}'", f"function '{name}'")
+    )
 
 
 def function_arn(settings: ApiSettings, service: str, function: str, qualifier: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 import time
 from typing import Any, Final
 
@@ -139,7 +140,8 @@ async def _decoded(text: Any) -> bytes:
 
 
 def check(function: Function) -> None:
-    """What one field asks of another."""
+    """What one field asks of another, and a process of both."""
+    _check_process(function)
     runtime = function.runtime
     if runtime == "custom-container" and not _image(function):
         raise InvalidArgument("customContainerConfig.image is missing: runtime custom-container needs one")
@@ -157,6 +159,27 @@ def check(function: Function) -> None:
         raise InvalidArgument(
             f"instanceSoftConcurrency is {soft}: must be from 1 to instanceConcurrency, {function.instance_concurrency}"
         )
+
+
+def _check_process(function: Function) -> None:
+    """What the kernel takes for a process's environment and arguments."""
+    for name, value in (function.environment_variables or {}).items():
+        if not name or "=" in name or "\0" in name:
+            raise InvalidArgument(
+                f"environmentVariables has the name {_shown_text(name)}: "
+                "must have at least one character, and neither = nor NUL"
+            )
+        if "\0" in value:
+            raise InvalidArgument(f"environmentVariables.{name} is {_shown_text(value)}: must have no NUL")
+    custom = function.custom_runtime_config
+    for field, words in (("command", custom and custom.command), ("args", custom and custom.args)):
+        for word in words or ():
+            if "\0" in word:
+                raise InvalidArgument(f"customRuntimeConfig.{field} has {_shown_text(word)}: must have no NUL")
+
+
+def _shown_text(text: str) -> str:
+    return wire.shorten(json.dumps(text, ensure_ascii=False))
 
 
 async def equip(at: Context, function: Function) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.requests import Request
@@ -24,15 +25,19 @@ async def create(request: Request) -> Response:
     at = context(request)
     given = await wire.read_object(request, at.limits.code_body_bytes_max)
     name = given.get("functionName")
-    if not isinstance(name, str) or not name:
+    if name is None:
         raise InvalidArgument("functionName is missing: it is required")
+    if not isinstance(name, str) or not name:
+        shown = wire.shorten(json.dumps(name, ensure_ascii=False))
+        raise InvalidArgument(f"functionName is {shown}: must be a string with at least one character")
     service, function = fc3_split(name)
     check_service(request, service)
     code = await functions.stored_code(at, given)
     body, of_service = shapes3.to_records(given)
     known = {"serviceName": service, "functionName": function}
-    new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
-    functions.check(new)
+    with _own_words(given):
+        new = wire.build(Function, body, read_only=functions.READ_ONLY, **known, **code)
+        functions.check(new)
     new = registry_auth.taken(new, None, at.box.seal)
     await functions.equip(at, new)
     try:
@@ -59,8 +64,9 @@ async def update(request: Request) -> Response:
         stored = await at.registry.get_function(service, name)
         wire.check_match(request, stored)
         known = {"serviceName": service, "functionName": name}
-        new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
-        functions.check(new)
+        with _own_words(given):
+            new = wire.merge(stored, body, read_only=functions.READ_ONLY, **known, **code)
+            functions.check(new)
         new = registry_auth.taken(new, stored, at.box.seal)
         if code:
             await functions.equip(at, new)
@@ -131,6 +137,15 @@ async def _shown_with(at: Context, function: Function, owner: Service) -> dict[s
     return shapes3.shown(function, owner, _name(function), arn) | shapes3.progress(
         function, await at.environments.of(function)
     )
+
+
+@contextmanager
+def _own_words(given: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except InvalidArgument as error:
+        error.message = shapes3.in_own_words(error.message, given)
+        raise
 
 
 def _name(function: Function) -> str:

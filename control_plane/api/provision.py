@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.api import wire
+from control_plane.api import fc3, wire
 from control_plane.api.context import Context, context, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import QualifiedFunction
 from control_plane.prometheus import refused_urls
 from provision.config import ProvisionConfig, parse
 from provision.problems import ConfigError
+
+# FC 2.0 requires the target. Where a list says how many it is taken as 0; a body that says nothing, as it may have a
+# slip of the pen where the target should be, must not end all instances.
+SAYS_HOW_MANY: Final = frozenset({"target", "defaultTarget", "scheduledActions", "targetTrackingPolicies"})
 
 
 async def put(request: Request) -> Response:
@@ -46,9 +50,13 @@ async def stored(request: Request, target: QualifiedFunction) -> ProvisionConfig
 
     Raises:
         PreconditionFailed: `If-Match` names another.
+        InvalidArgument: it says nothing of how many, or something wrong.
     """
     at = context(request)
-    config = parsed(await wire.read_object(request, at.limits.body_bytes_max))
+    given = await wire.read_object(request, at.limits.body_bytes_max)
+    if not fc3.is_asked(request) and not SAYS_HOW_MANY & given.keys():
+        raise InvalidArgument("target is missing: it is required")
+    config = parsed(given)
     check_urls(at, config)
 
     async def attempt() -> ProvisionConfig:

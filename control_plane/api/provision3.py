@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from control_plane.api import fc3, provision, wire
+from control_plane.api import fc3, provision, settings, wire
 from control_plane.api.context import Context, context
 from control_plane.errors import InvalidArgument
-from control_plane.listing import Query
+from control_plane.listing import Page, Query, filtered
 from control_plane.model import QualifiedFunction, Setting
 from control_plane.registry.keys import fc3_split
 from provision.config import ProvisionConfig
+
+T = TypeVar("T")
 
 # What a scaling config calls otherwise than a provision config does.
 _POLICY_NAMES: Final = {"minInstances": "minCapacity", "maxInstances": "maxCapacity"}
@@ -50,10 +54,8 @@ async def delete(request: Request) -> Response:
 
 async def list_all(request: Request) -> Response:
     at = context(request)
-    only, query = _of_function(request)
-    page = await at.registry.list_provision(query, only[0] if only else "")
-    items = [_shown(at, target, config) for target, config in page.items if _is_asked(target, only)]
-    return wire.listing("provisionConfigs", page, items)
+    page = await _page(request, at.registry.list_provision)
+    return wire.listing("provisionConfigs", page, [_shown(at, target, config) for target, config in page.items])
 
 
 async def put_scaling(request: Request) -> Response:
@@ -78,12 +80,8 @@ async def get_scaling(request: Request) -> Response:
 
 async def list_scaling(request: Request) -> Response:
     at = context(request)
-    only, query = _of_function(request)
-    page = await at.registry.list_settings(Setting.SCALING, query, only[0] if only else "")
-    items = []
-    for target, given in page.items:
-        if _is_asked(target, only):
-            items.append(_scaling_shown(at, target, given, await at.registry.get_provision(target)))
+    page = await _page(request, partial(at.registry.list_settings, Setting.SCALING))
+    items = [_scaling_shown(at, target, given, await at.registry.get_provision(target)) for target, given in page.items]
     return wire.listing("scalingConfigs", page, items)
 
 
@@ -117,14 +115,18 @@ def _in_scaling_words(message: str) -> str:
     return "minInstances" + message.removeprefix("target") if message.startswith("target is") else message
 
 
-def _of_function(request: Request) -> tuple[tuple[str, str] | None, Query]:
-    """`functionName` of a list's query as service and function."""
+async def _page(
+    request: Request, list_page: Callable[[Query, str], Awaitable[Page[tuple[QualifiedFunction, T]]]]
+) -> Page[tuple[QualifiedFunction, T]]:
+    """Of all configs, or of those of the function that `functionName` in the query names."""
     name = request.query_params.get("functionName", "")
-    return (fc3_split(name) if name else None), wire.list_query(request)
-
-
-def _is_asked(target: QualifiedFunction, only: tuple[str, str] | None) -> bool:
-    return only is None or (target.service_name, target.function_name) == only
+    service, function = fc3_split(name) if name else ("", "")
+    return await filtered(
+        lambda query: list_page(query, service),
+        wire.list_query(request),
+        lambda item: function in ("", item[0].function_name),
+        settings.token,
+    )
 
 
 def _arn(at: Context, target: QualifiedFunction) -> str:

@@ -17,8 +17,8 @@ from control_plane.api.auth import check_service
 from control_plane.api.context import Context, Operation, context
 from control_plane.errors import InvalidArgument, RequestError
 from control_plane.listing import Query, filtered
-from control_plane.model import Count, Noun, QualifiedFunction, Setting
-from control_plane.registry.keys import fc3_split
+from control_plane.model import Count, Noun, QualifiedFunction, Setting, Switch
+from control_plane.registry.keys import fc3_split, provision_name
 from runtime.async_invocation import destinations
 
 ON_DEMAND_MAX: Final = 10_000
@@ -45,8 +45,8 @@ class AsyncInvokeConfig(Noun):
     destination_config: DestinationConfig | None = None
     max_async_event_age_in_seconds: Count | None = Field(default=None, ge=1, le=2_592_000)
     max_async_retry_attempts: Count | None = Field(default=None, ge=0, le=8)
-    stateful_invocation: Annotated[bool, Field(strict=True)] | None = None
-    async_task: Annotated[bool, Field(strict=True)] | None = None
+    stateful_invocation: Switch | None = None
+    async_task: Switch | None = None
 
 
 MODELS: Final[dict[Setting, type[Noun]]] = {
@@ -109,14 +109,13 @@ def listing(kind: Setting) -> Operation:
         service, function = _narrowed(request)
         if function and "function" in request.path_params:
             await at.registry.get_function(service, function)
-        query = wire.list_query(request)
-        page = await at.registry.list_settings(kind, query, service)
-        items = [
-            _shown(at, request, kind, target, values)
-            for target, values in page.items
-            if function in ("", target.function_name)
-        ]
-        return wire.listing("configs", page, items)
+        page = await filtered(
+            lambda query: at.registry.list_settings(kind, query, service),
+            wire.list_query(request),
+            lambda item: function in ("", item[0].function_name),
+            token,
+        )
+        return wire.listing("configs", page, [_shown(at, request, kind, *item) for item in page.items])
 
     return list_all
 
@@ -133,7 +132,7 @@ async def list_on_demand(request: Request) -> Response:
         lambda query: at.registry.list_settings(Setting.ON_DEMAND, query),
         Query(prefix=service, limit=query.limit, next_token=query.next_token),
         lambda item: (resource := _resource(item[0])).startswith(prefix) and resource >= query.start_key,
-        _token,
+        token,
     )
     found = [_shown(at, request, Setting.ON_DEMAND, target, values) for target, values in page.items]
     return wire.listing("configs", page, found)
@@ -146,13 +145,18 @@ async def list_stateful(request: Request) -> Response:
         lambda query: registry.list_settings(Setting.ASYNC_INVOKE, query),
         wire.list_query(request),
         lambda item: item[1].get("statefulInvocation") is True,
-        _token,
+        token,
     )
     names = [
         {"serviceName": of.service_name, "functionName": of.function_name, "qualifier": of.qualifier}
         for of, _ in page.items
     ]
     return wire.listing("data", page, names)
+
+
+def token(listed: tuple[QualifiedFunction, Any]) -> str:
+    """What the next page of configs begins with."""
+    return provision_name(listed[0].service_name, listed[0].qualifier, listed[0].function_name)
 
 
 def _check_destinations(request: Request, config: AsyncInvokeConfig) -> None:
@@ -170,11 +174,6 @@ def _narrowed(request: Request) -> tuple[str, str]:
         return wire.service_name(request), wire.path_name(request, "function")
     name = request.query_params.get("functionName", "")
     return fc3_split(name) if name else ("", "")
-
-
-def _token(listed: tuple[QualifiedFunction, Any]) -> str:
-    target, _ = listed
-    return f"{target.service_name}/{target.qualifier}/{target.function_name}"
 
 
 def _resource(target: QualifiedFunction) -> str:

@@ -77,6 +77,22 @@ def to_records(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return function, service
 
 
+def in_own_words(message: str, given: dict[str, Any]) -> str:
+    """What is wrong with a field of FC 2.0, told of the field of FC 3.0 that the client has given."""
+    field, is_, rest = message.partition(" is ")
+    first, dot, below = field.partition(".")
+    port_of = "customContainerConfig" if given.get("customContainerConfig") else "customRuntimeConfig"
+    spelled = {
+        "instanceType": "gpuConfig.gpuType",
+        "gpuMemorySize": "gpuConfig.gpuMemorySize",
+        "caPort": f"{port_of}.port",
+        "customHealthCheckConfig": f"{port_of}.healthCheckConfig",
+        "initializer": "instanceLifecycleConfig.initializer.handler",
+        "initializationTimeout": "instanceLifecycleConfig.initializer.timeout",
+    }
+    return f"{spelled.get(first, first)}{dot}{below}{is_}{rest}"
+
+
 def shown(function: Function, service: Service, name: str, arn: str) -> dict[str, Any]:
     """The function as FC 3.0 spells it, but for its `progress`."""
     values = masked(function.model_dump(mode="json", by_alias=True, exclude={"code_sha256", "service_name"}))

@@ -38,7 +38,9 @@ async def untag(request: Request) -> Response:
     keys = given.get("tagKeys", [])
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise InvalidArgument(f"tagKeys is {wire.shorten(repr(keys))}: must be a list of strings")
-    everything = given.get("all") is True
+    everything = given.get("all", False)
+    if not isinstance(everything, bool):
+        raise InvalidArgument(f"all is {wire.shorten(repr(everything))}: must be true or false")
     await _change(request, _name(given), lambda tags: without(tags, keys, everything=everything))
     return wire.reply({"requestId": request.state.request_id})
 
@@ -68,7 +70,7 @@ def check(key: Any, value: Any) -> None:
         raise InvalidArgument(f"tag key {wire.shorten(repr(key))}: must have 1 to {KEY_CHARS_MAX} characters")
     if not isinstance(value, str) or len(value) > VALUE_CHARS_MAX:
         raise InvalidArgument(
-            f"tag '{key}' is {wire.shorten(repr(value))}: must have at most {VALUE_CHARS_MAX} characters"
+            f"tag '{key}' is {wire.shorten(repr(value))}: must be a string of at most {VALUE_CHARS_MAX} characters"
         )
 
 

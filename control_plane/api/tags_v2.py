@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,9 @@ from starlette.responses import Response
 from control_plane.api import wire
 from control_plane.api.context import context, updated
 from control_plane.api.tags import Tags, check, check_count, without
-from control_plane.errors import InvalidArgument
+from control_plane.errors import InvalidArgument, NotFound
 from control_plane.model import Function
+from control_plane.ports import Registry
 from control_plane.registry.keys import fc3_split
 
 RESOURCES_MAX = 50  # in one request, as FC has it
@@ -30,8 +30,7 @@ async def tag(request: Request) -> Response:
         new[key] = value
     if not new:
         raise InvalidArgument("tag is missing: it is required")
-    for name in _names(given):
-        await _change(request, name, lambda tags: tags | new)
+    await _change_all(request, _names(given), lambda tags: check_count(tags | new))
     return wire.reply({"RequestId": request.state.request_id})
 
 
@@ -39,8 +38,7 @@ async def untag(request: Request) -> Response:
     """Takes `TagKey` away, or with `All=true` every tag. Everything is in the query."""
     asked = _asked(request)
     keys, everything = _list(asked, "tagKey"), asked["all"]
-    for name in _names(asked):
-        await _change(request, name, lambda tags: without(tags, keys, everything=everything))
+    await _change_all(request, _names(asked), lambda tags: without(tags, keys, everything=everything))
     return wire.reply({"RequestId": request.state.request_id})
 
 
@@ -50,7 +48,7 @@ async def list_all(request: Request) -> Response:
     asked = _asked(request)
     found = []
     for arn, name in zip(_list(asked, "resourceId"), _names(asked), strict=True):
-        function = await at.registry.get_function(*fc3_split(name))
+        function = await _function(at.registry, name)
         found += [
             {"ResourceId": arn, "ResourceType": "function", "TagKey": key, "TagValue": value}
             for key, value in of_function(function).items()
@@ -58,16 +56,29 @@ async def list_all(request: Request) -> Response:
     return wire.reply({"RequestId": request.state.request_id, "NextToken": "", "TagResources": found})
 
 
-async def _change(request: Request, name: str, change: Callable[[Tags], Tags]) -> None:
+async def _change_all(request: Request, names: list[str], change: Callable[[Tags], Tags]) -> None:
+    """None is changed if one of them does not exist, or would get what it may not have."""
     registry = context(request).registry
-    service, function = fc3_split(name)
+    for name in names:
+        change(of_function(await _function(registry, name)))
+    for name in names:
+        await _change(registry, name, change)
 
+
+async def _change(registry: Registry, name: str, change: Callable[[Tags], Tags]) -> None:
     async def attempt() -> Function:
-        stored = await registry.get_function(service, function)
-        tags = [{"Key": key, "Value": value} for key, value in check_count(change(of_function(stored))).items()]
+        stored = await _function(registry, name)
+        tags = [{"Key": key, "Value": value} for key, value in change(of_function(stored)).items()]
         return await registry.update_function(stored.model_copy(update={"tags": tags}), based_on=stored)
 
     await updated(attempt)
+
+
+async def _function(registry: Registry, name: str) -> Function:
+    try:
+        return await registry.get_function(*fc3_split(name))
+    except NotFound as error:
+        raise NotFound("Function", f"function '{name}' does not exist") from error
 
 
 def of_function(function: Function) -> Tags:
@@ -86,7 +97,7 @@ def _asked(request: Request) -> dict[str, Any]:
     found["resourceType"] = asked.get("ResourceType") or None
     for name, key in (("ResourceId", "resourceId"), ("TagKey", "tagKey")):
         try:
-            found[key] = json.loads(asked[name]) if name in asked else []
+            found[key] = wire.parse_json(asked[name]) if name in asked else []
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"{name} is {wire.shorten(repr(asked[name]))}: must be a JSON list") from error
         found[key] = found[key] or [value for part, value in asked.multi_items() if part.startswith(f"{name}.")]

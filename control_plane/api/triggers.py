@@ -89,7 +89,7 @@ async def _given(request: Request) -> dict[str, Any]:
     config = given.get("triggerConfig")
     if isinstance(config, str):
         try:
-            given["triggerConfig"] = json.loads(config)
+            given["triggerConfig"] = wire.parse_json(config)
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"triggerConfig is not valid JSON: {error}") from error
     return given

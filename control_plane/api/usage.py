@@ -65,7 +65,7 @@ def _span(request: Request, default_s: float) -> tuple[float, float]:
     until_s = _utc_s(request, "until", time.time())
     since_s = _utc_s(request, "since", until_s - default_s)
     if since_s >= until_s:
-        raise InvalidArgument(f"since is {since_s:g}: must be before until, which is {until_s:g}")
+        raise InvalidArgument(f"since is {since_s:.15g}: must be before until, which is {until_s:.15g}")
     return since_s, until_s
 
 

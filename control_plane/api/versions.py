@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,6 +12,8 @@ from control_plane.api import wire
 from control_plane.api.context import context, updated
 from control_plane.errors import InvalidArgument
 from control_plane.model import Version
+
+_VERSION: Final = re.compile(r"\d{1,12}", re.ASCII)
 
 
 async def publish(request: Request) -> Response:
@@ -39,7 +44,11 @@ async def list_all(request: Request) -> Response:
     direction = request.query_params.get("direction") or "BACKWARD"
     if direction not in ("FORWARD", "BACKWARD"):
         raise InvalidArgument(f"direction is '{direction}': must be FORWARD or BACKWARD")
+    query = wire.list_query(request)
+    for key, start in (("startKey", query.start_key), ("nextToken", query.next_token)):
+        if start and not _VERSION.fullmatch(start):
+            raise InvalidArgument(f"{key} is '{wire.shorten(start)}': must be a version's number, as 1")
     page = await context(request).registry.list_versions(
-        wire.service_name(request), wire.list_query(request), backward=direction == "BACKWARD"
+        wire.service_name(request), query, backward=direction == "BACKWARD"
     )
     return wire.listing("versions", page, [wire.dumped(version) for version in page.items], direction=direction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -30,13 +31,25 @@ _SHOWN_CHARS_MAX: Final = 80  # of a wrong value, in a message
 
 
 def service_and_qualifier(request: Request) -> tuple[str, str]:
-    """`svc.qualifier` in the path (2016-08-15) or `?qualifier=` (2021-04-06); LATEST when there is neither."""
-    name, _, qualifier = str(request.path_params["service"]).partition(".")
+    """`svc.qualifier` in the path (2016-08-15) or `?qualifier=` (2021-04-06, and 2023-03-30, whose one name of a
+    function has no qualifier in it); LATEST when there is neither."""
+    given = str(request.path_params["service"])
+    name, _, qualifier = (given, "", "") if "name" in request.path_params else given.partition(".")
     return name, qualifier or request.query_params.get("qualifier") or LATEST
 
 
 def service_name(request: Request) -> str:
-    return service_and_qualifier(request)[0]
+    """For what no version has. A qualifier there would be of something else than what is about to change.
+
+    Raises:
+        InvalidArgument: it is given, and is not LATEST.
+    """
+    name, qualifier = service_and_qualifier(request)
+    if qualifier != LATEST:
+        raise InvalidArgument(
+            f"qualifier is '{shorten(qualifier)}': must be {LATEST} or left out, as this is of no version"
+        )
+    return name
 
 
 def path_name(request: Request, what: str) -> str:
@@ -84,7 +97,7 @@ def texts(request: Request, name: str) -> list[str]:
     if len(given) != 1 or not given[0].startswith("["):
         return given
     try:
-        found = json.loads(given[0])
+        found = parse_json(given[0])
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
@@ -127,10 +140,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        value = json.loads(body, parse_constant=_no_constant)
-        given = _with_whole_fields(value)
-        if b"\\u" in body:
-            json.dumps(given, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        given = parse_json(body)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"the body is not valid JSON: {error}") from error
     if not isinstance(given, dict):
@@ -138,8 +148,27 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return given
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What a client's JSON stands for, its nulls only where they are the value of an outermost field.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, or has what could not be kept and given back as JSON.
+    """
+    value = _with_whole_fields(json.loads(text, parse_constant=_no_constant, parse_float=_finite))
+    if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    return value
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{shorten(text)} is too large a number")
+    return number
 
 
 def _with_whole_fields(value: Any) -> Any:

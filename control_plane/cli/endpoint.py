@@ -37,7 +37,7 @@ def find_endpoint(option: str | None, data: Path, environment: Mapping[str, str]
         if value:
             return _checked(value, field)
     state = data / "stoke.json"
-    endpoint = _read(state).get("endpoint")
+    endpoint = (_read(state) or {}).get("endpoint")
     if not endpoint:
         raise Unreachable(f"no Stoke runs with the data folder {data}: {START_HINT}")
     return _checked(str(endpoint), str(state))
@@ -64,7 +64,7 @@ def find_trust(option: str | None, data: Path, environment: Mapping[str, str]) -
         return Trust(path)
     if option or environment.get("STOKE_ENDPOINT"):
         return Trust()
-    own = _read(data / "stoke.json").get("tls_certificate")
+    own = (_read(data / "stoke.json") or {}).get("tls_certificate")
     return Trust(Path(str(own)), is_the_certificate=True) if own else Trust()
 
 
@@ -72,7 +72,7 @@ def find_credentials(data: Path, environment: Mapping[str, str]) -> Credentials 
     """STOKE_ACCESS_KEY_ID and STOKE_ACCESS_KEY_SECRET, else DATA/credentials.json, else None (nothing is signed).
 
     Raises:
-        BadInput: only one of the two variables is set.
+        BadInput: only one of the two variables is set, or the file holds no key.
     """
     key, secret = environment.get("STOKE_ACCESS_KEY_ID"), environment.get("STOKE_ACCESS_KEY_SECRET")
     if key and secret:
@@ -80,24 +80,39 @@ def find_credentials(data: Path, environment: Mapping[str, str]) -> Credentials 
     if key or secret:
         missing = "STOKE_ACCESS_KEY_SECRET" if key else "STOKE_ACCESS_KEY_ID"
         raise BadInput(f"{missing} is not set: an access key needs both its id and its secret")
-    saved = _read(data / "credentials.json")
-    if saved.get("access_key_id") and saved.get("access_key_secret"):
-        return Credentials(str(saved["access_key_id"]), str(saved["access_key_secret"]))
-    return None
+    file = data / "credentials.json"
+    saved = _read(file)
+    if saved is None:
+        return None
+    key, secret = saved.get("access_key_id"), saved.get("access_key_secret")
+    if not (key and isinstance(key, str) and secret and isinstance(secret, str)):
+        raise BadInput(f"{file}: must hold access_key_id and access_key_secret, as texts")
+    return Credentials(key, secret)
 
 
 def _checked(endpoint: str, field: str) -> str:
-    url = urlsplit(endpoint)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+    if not _is_url(endpoint):
         raise BadInput(f"{field}: {endpoint!r} is not allowed: must be a URL as http://127.0.0.1:9000")
     return endpoint.rstrip("/")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        port = url.port  # read here: it is what raises for a port that is none
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname) and port != 0 and not url.query and not url.fragment
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None where there is no such file. Raises BadInput."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return None
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from error
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: cannot be read: must be a JSON object")
+    return value

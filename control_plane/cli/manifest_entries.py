@@ -46,10 +46,18 @@ def component_of(value: Any, fields: frozenset[str], path: FieldPath, problems: 
 def triggers(
     value: Any, path: FieldPath, read: Callable[[Any, FieldPath], Trigger], problems: Problems
 ) -> tuple[Trigger, ...]:
-    """Each trigger of a list that may be missing."""
+    """Each trigger of a list that may be missing. No two have one name, or lead to one qualifier."""
     if value is None:
         return ()
-    return tuple(read(item, (*path, index)) for index, item in enumerate(problems.items(value, path)))
+    found = tuple(read(item, (*path, index)) for index, item in enumerate(problems.items(value, path)))
+    for what, key in (("name", "triggerName"), ("qualifier", "qualifier")):
+        seen: set[str] = set()
+        for index, one in enumerate(found):
+            if one[key] and one[key] in seen:
+                problems.add((*path, index), f"another trigger has the {what} {one[key]}: must be another one")
+                return found
+            seen.add(one[key])
+    return found
 
 
 def trigger(value: Trigger, config: Any, spelled: dict[str, str], path: FieldPath, problems: Problems) -> Trigger:

@@ -98,7 +98,7 @@ def provision_body(
     body: dict[str, Any] = {}
     if config is not None:
         try:
-            text = config.read_text(encoding="utf-8")
+            text = config.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"--config: {config} cannot be read: {error}") from error
         body = _json(text, str(config), dict)
@@ -209,9 +209,18 @@ def _listed(client: Client, service: str) -> list[dict[str, Any]]:
 
 def _json(text: str, name: str, kind: type) -> Any:
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        value = json.loads(text, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{name}: not valid JSON: {error}") from error
     if not isinstance(value, kind):
         raise BadInput(f"{name}: must be a JSON {'object' if kind is dict else 'list'}")
     return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A person who wrote a field twice meant one of them, and nothing says which."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is given twice")
+    return found

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from control_plane.options import parse
-from runtime.processes import start_time
+from runtime.processes import host_id, start_time
 
 UP_TIMEOUT_S = 40.0
 DOWN_TIMEOUT_S = 120.0
@@ -111,28 +111,36 @@ def _start_detached(command: list[str], data: Path) -> str:
     raise typer.Exit(1)
 
 
-def _running(data: Path) -> dict[str, object] | None:
+def _running(data: Path) -> dict[str, Any] | None:
+    """What `stoke.json` says, if the supervisor that wrote it lives: after a power cut its pid may be another's."""
     try:
-        values: dict[str, object] = json.loads((data / "stoke.json").read_text())
-        return values if start_time(int(str(values["pid"]))) else None
-    except (OSError, ValueError, KeyError):
+        values = _state(data)
+        began = start_time(int(values["pid"]))
+    except (ValueError, TypeError, KeyError):
         return None
+    is_it = (values.get("start_time", began), values.get("host", host_id())) == (began, host_id())
+    return values if began and is_it else None
+
+
+def _state(data: Path) -> dict[str, Any]:
+    """`stoke.json`, {} where there is none that can be read."""
+    try:
+        values = json.loads((data / "stoke.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _tls_of_before(data: Path) -> list[str]:
     """As options: an adopted gateway goes on speaking what it spoke."""
-    try:
-        values = json.loads((data / "stoke.json").read_text())
-        return ["--tls-certificate", values["tls_certificate"], "--tls-key", values["tls_key"]]
-    except (OSError, ValueError, KeyError):
+    values = _state(data)
+    if "tls_certificate" not in values or "tls_key" not in values:
         return []
+    return ["--tls-certificate", str(values["tls_certificate"]), "--tls-key", str(values["tls_key"])]
 
 
 def _gateways_of_before(data: Path) -> str:
-    try:
-        return str(json.loads((data / "stoke.json").read_text()).get("gateways", 1))
-    except (OSError, ValueError):
-        return "1"
+    return str(_state(data).get("gateways", 1))
 
 
 def down(data: DataOption = DEFAULT_DATA) -> None:

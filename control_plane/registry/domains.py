@@ -36,15 +36,16 @@ class Domains(RegistryBase):
             stored = await _find(transaction, domain.domain_name)
             check_unchanged(f"domain name '{domain.domain_name}'", stored, based_on)
             new = self._stamped(domain, stored)
-            await _check(transaction, new)
+            if new.route_config != stored.route_config:  # else a function that went since would keep all of it as it is
+                await _check(transaction, new)
             _write(transaction, new)
             return new
 
         return await self._change(plan)
 
-    async def delete_domain(self, name: str) -> None:
+    async def delete_domain(self, name: str, *, based_on: CustomDomain | None = None) -> None:
         async def plan(transaction: Transaction) -> None:
-            await _find(transaction, name)
+            check_unchanged(f"domain name '{name}'", await _find(transaction, name), based_on)
             transaction.remove(keys.domain(name))
             transaction.strike(keys.DOMAINS, name)
             transaction.route(domain_field(name), None)

@@ -35,9 +35,20 @@ PYTHON = {"runtime": "python3.11", "handler": "app.handler"}
         ({"memorySize": 1}, "memorySize is 1: must be at least 64"),
         ({"timeout": 86_401}, "timeout is 86401: must be at most 86400"),
         ({"cpu": 0.01}, "cpu is 0.01: must be at least 0.05"),
+        ({"cpu": "0.5"}, 'cpu is "0.5": must be a number'),
+        ({"cpu": True}, "cpu is true: must be a number"),
+        ({"disableOndemand": "no"}, 'disableOndemand is "no": must be true or false'),
+        ({"disableOndemand": 0}, "disableOndemand is 0: must be true or false"),
         ({"caPort": 70_000}, "caPort is 70000: must be at most 65535"),
         ({"environmentVariables": {"A": 1}}, "environmentVariables.A is 1: must be a string"),
         ({"environmentVariables": ["A"]}, 'environmentVariables is ["A"]: must be an object'),
+        ({"environmentVariables": {"": "x"}}, 'environmentVariables has the name "": must have at least one character'),
+        ({"environmentVariables": {"A=B": "x"}}, 'environmentVariables has the name "A=B": must have at least one'),
+        ({"environmentVariables": {"A": "x\0y"}}, 'environmentVariables.A is "x\\u0000y": must have no NUL'),
+        (
+            {"customRuntimeConfig": {"command": ["a", "b\0"]}},
+            'customRuntimeConfig.command has "b\\u0000": must have no NUL',
+        ),
         ({"customRuntimeConfig": "run"}, 'customRuntimeConfig is "run": must be an object'),
         ({"customRuntimeConfig": {"command": "run"}}, 'customRuntimeConfig.command is "run": must be a list'),
         (
@@ -84,6 +95,7 @@ async def test_a_change_that_makes_no_sense_is_refused_and_nothing_changes(eithe
         (b"\xff\xfe", "the body is not valid JSON"),
         (b'{"a": NaN}', "the body is not valid JSON: NaN is not a JSON number"),
         (b'{"serviceName": "s", "description": "\\ud800"}', "the body is not valid JSON"),
+        (b'{"serviceName": "s", "x": 1e400}', "the body is not valid JSON: 1e400 is too large a number"),
         (b"[" * 100_000, "the body is not valid JSON"),
         (b'{"a":' * 100 + b"1" + b"}" * 100, "the body is not valid JSON: it is nested more than 64 levels deep"),
         (b"[]", "the body is a JSON list: must be an object"),
@@ -115,6 +127,29 @@ async def test_other_queries_that_make_no_sense_are_refused(api: Api) -> None:
     assert message.startswith("serviceName is missing")
     _, _, message = await api.refused("POST", "/services/s/versions", {"description": 5})
     assert message == "description is 5: must be a string"
+
+
+@pytest.mark.parametrize("key", ["startKey", "nextToken"])
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5", "²", "9" * 13])
+async def test_versions_are_listed_from_a_version_on(api: Api, key: str, value: str) -> None:
+    await api.function()
+    await api.made("POST", "/services/s/versions", {})
+    for direction in ("FORWARD", "BACKWARD"):
+        refused = await api.refused("GET", f"/services/s/versions?{key}={value}&direction={direction}")
+        assert refused == (400, "InvalidArgument", f"{key} is '{value}': must be a version's number, as 1")
+
+
+async def test_a_switch_and_a_weight_are_what_json_has_for_them(api: Api) -> None:
+    _, _, message = await api.refused("POST", "/services", {"serviceName": "s", "internetAccess": "no"})
+    assert message == 'internetAccess is "no": must be true or false'
+    await api.function()
+    for _ in range(2):
+        await api.made("POST", "/services/s/versions", {})
+    for weight, shown in ((True, "true"), ("0.5", '"0.5"')):
+        alias = {"aliasName": "a", "versionId": "1", "additionalVersionWeight": {"2": weight}}
+        _, _, message = await api.refused("POST", "/services/s/aliases", alias)
+        assert message == f"additionalVersionWeight.2 is {shown}: must be a number"
+    assert await api.made("GET", "/services/s/aliases") == {"aliases": []}
 
 
 async def test_names_that_no_resource_can_have_are_not_found(api: Api) -> None:

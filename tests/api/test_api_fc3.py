@@ -118,6 +118,9 @@ async def test_services_are_listed_by_their_tags_in_pages(either: Api) -> None:
     assert ([s["serviceName"] for s in second["services"]], "nextToken" in second) == (["c"], False)
     refused = await either.refused("POST", "/tags", {"resourceArn": "services/a", "tags": {"": "x"}})
     assert refused[:2] == (400, "InvalidArgument")
+    assert (await either.refused("DELETE", "/tags", {"resourceArn": "services/a", "all": "true"}))[2] == (
+        "all is 'true': must be true or false"
+    )
     many = {str(number): "x" for number in range(21)}
     assert (await either.refused("POST", "/tags", {"resourceArn": "services/b", "tags": many}))[0] == 400
 

@@ -227,3 +227,12 @@ async def test_a_config_is_put_only_if_it_still_is_the_one_that_was_read(api: Ap
     assert (await api.made("GET", path))["target"] == 1
     assert api.last.headers["etag"] == of_one["headers"]["if-match"]
     assert (await api.call("PUT", path, {"target": 2}, **of_one))[1]["target"] == 2
+
+
+@pytest.mark.parametrize("body", [{}, {"tagret": 3}, {"Target": 3}, {"target": None, "alwaysAllocateCPU": False}])
+async def test_a_body_that_says_nothing_of_how_many_ends_no_instances(either: Api, body: dict[str, Any]) -> None:
+    await either.function()
+    put = await either.made("PUT", "/services/s/functions/f/provision-config", {"target": 3})
+    refused = await either.refused("PUT", "/services/s/functions/f/provision-config", body)
+    assert refused == (400, "InvalidArgument", "target is missing: it is required")
+    assert await either.made("GET", "/services/s/functions/f/provision-config") == put

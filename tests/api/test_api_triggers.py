@@ -85,6 +85,10 @@ async def test_a_trigger_is_changed_and_deleted(either: Api) -> None:
         ({"triggerType": "timer"}, 'triggerType is "timer": must be "http"'),
         ({"triggerName": "1st"}, 'triggerName is "1st": must match'),
         ({"triggerConfig": "{"}, "triggerConfig is not valid JSON"),
+        ({"triggerConfig": '{"methods": ["GET"], "x": NaN}'}, "triggerConfig is not valid JSON: NaN is not a JSON"),
+        ({"triggerConfig": '{"methods": ["GET"], "x": 1e400}'}, "triggerConfig is not valid JSON: 1e400 is too large"),
+        ({"triggerConfig": '{"methods": ["GET"], "x": "\\ud800"}'}, "triggerConfig is not valid JSON"),
+        ({"triggerConfig": '{"a":' * 100 + "1" + "}" * 100}, "triggerConfig is not valid JSON: it is nested more"),
         ({"triggerConfig": []}, "triggerConfig is []: must be an object"),
         ({"triggerConfig": {"methods": ["GET"], "authType": "basic"}}, 'triggerConfig.authType is "basic": must be'),
         (

@@ -26,6 +26,7 @@ from control_plane.explain import Explained, Inputs, PolicyExplained
 from control_plane.fleet_views import DeviceView, NodeView, ProvisionStatus
 from control_plane.testing import instance_view
 from runtime.node_contract import InstanceSample, NodeInfo
+from runtime.processes import host_id, start_time
 from tests.support.api_server import ApiServer, api_server
 
 ROOT = Path(__file__).parents[2]
@@ -400,6 +401,29 @@ def test_the_endpoint_is_read_from_the_data_folder(bare: Stoke, server: ApiServe
     (tmp_path / "stoke.json").write_text(json.dumps({"endpoint": server.endpoint, "pid": 1}))
     assert bare("status", "--data", str(tmp_path)).code == 0
     assert bare("--data", str(tmp_path), "status").code == 0
+
+
+@pytest.mark.parametrize("other", [{"start_time": 1}, {"host": "another boot"}])
+def test_down_leaves_a_process_alone_that_has_the_pid_of_a_stoke_of_before(
+    bare: Stoke, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with subprocess.Popen(["sleep", "60"]) as process:
+        own = {"pid": process.pid, "start_time": start_time(process.pid), "host": host_id()}
+        (data / "stoke.json").write_text(json.dumps(own | other))
+        try:
+            result = bare("down", "--data", str(data))
+            assert (result.code, result.out) == (0, f"Stoke does not run on {data}\n")
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("state", ["", "{", "[]", "null", "{}", '{"pid": null}', '{"pid": [1]}'])
+def test_down_where_the_state_file_says_nothing_finds_nothing(bare: Stoke, tmp_path: Path, state: str) -> None:
+    (tmp_path / "stoke.json").write_text(state)
+    assert bare("down", "--data", str(tmp_path)).out == f"Stoke does not run on {tmp_path}\n"
 
 
 def test_nothing_running_exits_3_and_says_how_to_start(bare: Stoke) -> None:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 from control_plane.autoscale import Pace
 from control_plane.fleet.memories import SAVED_AT_ONCE_LEAST
-from provision.config import parse
-from provision.decide import Memory
+from provision.config import ProvisionConfig, parse
+from provision.decide import Memory, Reading
 from runtime.contract import FunctionUsage, UsageReport
-from tests.simulation.scene import NAME, POLICY, deployed, ready, until
+from tests.simulation.scene import NAME, POLICY, Scene, deployed, ready, until
 from tests.support.virtual_time import in_virtual_time
 
 
@@ -138,3 +138,30 @@ async def test_configs_that_are_gone_take_no_turn_from_those_whose_memory_is_to_
     since_s = scene.clock.utc_s() - Memory.from_json(scene.memories.memories[str(NAME)]).now
     assert since_s <= Pace().memory_saved_every_s + Pace().tick_s
     assert set(scene.memories.memories) == {str(NAME)}
+
+
+class BrokenFor:
+    """Readings that fail, against their contract, for configs with this static target."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+
+    def of(self, config: ProvisionConfig) -> tuple[Reading, ...]:
+        if config.target == self._target:
+            raise ValueError("unforeseen")
+        return ()
+
+
+@in_virtual_time
+async def test_an_unforeseen_error_about_one_function_keeps_no_other_from_its_instances() -> None:
+    scene = Scene()
+    scene.readings = BrokenFor(7)
+    await scene.begin()
+    for name in ("a", "f", "z"):
+        await scene.deploy(functionName=name)
+        if name != "f":
+            await scene.registry.put_provision(NAME.model_copy(update={"function_name": name}), parse({"target": 7}))
+    await scene.provision(2)
+    await until(lambda: ready(scene) == 2, timeout_s=5.0)
+    await scene.provision(0)
+    await until(lambda: ready(scene) == 0, timeout_s=60.0)

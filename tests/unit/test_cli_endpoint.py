@@ -29,7 +29,10 @@ def test_without_any_it_says_how_to_start(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize("wrong", ["127.0.0.1:9000", "ftp://host", "http://", "http://host?x=1"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["127.0.0.1:9000", "ftp://host", "http://", "http://host?x=1", "http://[::1", "http://host:x", "http://host:65536"],
+)
 def test_what_is_no_url_is_refused_by_the_name_of_its_field(tmp_path: Path, wrong: str) -> None:
     with pytest.raises(BadInput, match=r"--endpoint: .* must be a URL"):
         find_endpoint(wrong, tmp_path, {})
@@ -40,6 +43,9 @@ def test_what_is_no_url_is_refused_by_the_name_of_its_field(tmp_path: Path, wron
 def test_a_broken_state_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "stoke.json").write_text("{")
     with pytest.raises(BadInput, match=r"stoke\.json: cannot be read"):
+        find_endpoint(None, tmp_path, {})
+    (tmp_path / "stoke.json").write_text("[]")
+    with pytest.raises(BadInput, match=r"stoke\.json: cannot be read: must be a JSON object"):
         find_endpoint(None, tmp_path, {})
 
 
@@ -60,3 +66,10 @@ def test_the_key_comes_from_the_environment_else_from_the_data_folder(tmp_path: 
 def test_half_a_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="STOKE_ACCESS_KEY_SECRET is not set"):
         find_credentials(tmp_path, {"STOKE_ACCESS_KEY_ID": "given"})
+
+
+@pytest.mark.parametrize("saved", [{}, {"access_key_id": "a"}, {"access_key_id": 5, "access_key_secret": "s"}])
+def test_a_file_that_holds_no_key_is_named(tmp_path: Path, saved: dict[str, object]) -> None:
+    write(tmp_path / "credentials.json", **saved)
+    with pytest.raises(BadInput, match=r"credentials\.json: must hold access_key_id and access_key_secret, as texts"):
+        find_credentials(tmp_path, {})

@@ -30,6 +30,10 @@ def test_a_users_file_is_sent_word_for_word() -> None:
     assert provision_body(path, None, None, None) == json.loads(path.read_text())
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert provision_body(write(tmp_path, '\ufeff{"target": 2}'), None, None, None) == {"target": 2}
+
+
 def test_options_win_over_the_file() -> None:
     policy = {"name": "p", "metricType": "CPUUtilization", "metricTarget": 0.5, "minCapacity": 1, "maxCapacity": 3}
     body = provision_body(DATA / "provision.json", 5, "[]", json.dumps([policy]))
@@ -52,6 +56,9 @@ def test_neither_file_nor_target_is_refused() -> None:
         ("[]", "must be a JSON object"),
         ('{"target": -1}', "target"),
         ('{"target": 1, "targets": 2}', "targets"),
+        ('{"target": 1, "target": 0}', "not valid JSON: target is given twice"),
+        ('{"target": 1, "scheduledActions": [{"name": "a", "name": "b"}]}', "not valid JSON: name is given twice"),
+        ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_a_wrong_file_is_refused_before_anything_is_sent(tmp_path: Path, text: str, expected: str) -> None:

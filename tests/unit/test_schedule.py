@@ -11,6 +11,7 @@ from math import inf
 import pytest
 
 from provision.schedule import parse_expression
+from provision.times import parse_time
 
 DAY_S = 86_400
 
@@ -80,6 +81,12 @@ def test_weekdays_in_lists_and_ranges(weekdays: str, days: list[int]) -> None:
         ("cron(0 0 0,12 2 jan,JUN-JUL *)", ["2026-06-02T00:00:00", "2026-06-02T12:00:00"]),
         ("cron(0 0 7 */2 * *)", ["2026-06-01T07:00:00"]),
         ("cron(0 0 7 1 4-6/2 ?)", ["2026-06-01T07:00:00"]),
+        # A step that leads out of its range leaves the first number alone.
+        ("cron(0 50/20 10 1 * *)", ["2026-06-01T10:50:00"]),
+        ("cron(0 0-10/20 10 1 * *)", ["2026-06-01T10:00:00"]),
+        ("cron(0 0 5-5/3 1 * *)", ["2026-06-01T05:00:00"]),
+        ("cron(0 0 7 1/31 6/12 *)", ["2026-06-01T07:00:00"]),
+        ("cron(0 0 7 */31 6 *)", ["2026-06-01T07:00:00"]),
         ("at(2026-06-02T01:02:03)", ["2026-06-02T01:02:03"]),
         ("at(2026-06-02T01:02:03Z)", ["2026-06-02T01:02:03"]),
         ("at(2026-06-02T01:02:03.000Z)", ["2026-06-02T01:02:03"]),
@@ -233,3 +240,26 @@ def test_a_wrong_expression_is_refused_with_the_field_and_what_is_allowed(expres
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     with pytest.raises(ValueError, match="must be an IANA time zone"):
         parse_expression("cron(0 0 0 * * *)", zone)
+
+
+# -- the ends of the calendar ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Shanghai", "America/New_York"])
+def test_what_is_planned_for_the_calendars_last_day_has_not_fired(zone: str | None) -> None:
+    never = parse_expression("at(9999-12-31T23:59:59)", zone)
+    assert never.last_firing(-inf, utc("2100-01-01T00:00:00")) is None
+    assert next(never.firings(0.0, inf)) <= utc("9999-12-31T23:59:59")
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Shanghai", "America/New_York"])
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59.9-12:00"])
+def test_every_time_that_can_be_written_lies_in_the_calendar(text: str, zone: str | None) -> None:
+    fired = parse_expression(f"at({text})", zone).last_firing(-inf, inf)
+    assert fired is not None
+    assert shown(fired) in ("1970-01-01T00:00:00", "9999-12-31T23:59:59")
+
+
+def test_a_cron_expression_whose_end_lies_before_all_that_is_known_has_not_fired() -> None:
+    end_s = parse_time("0001-01-01T00:00:00Z", None)
+    assert parse_expression("cron(0 0 20 * * *)").last_firing(end_s - 1.0, end_s) is None
