@@ -1,4 +1,4 @@
-"""Where one message ends and the next begins, when clients and instances frame theirs in ways that are seldom seen."""
+"""Messages of others that are odd: where one ends and the next begins in HTTP, and what is no entry of the feed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from runtime.contract import FEED_KEY
 from tests.support.gateway import TIMEOUT_S, Request, World, plain, read_reply, world
 
 TRIGGER = "/2016-08-15/proxy/s/f"
@@ -49,3 +50,13 @@ async def test_an_invocation_that_is_answered_with_no_content_gets_an_answer_tha
     assert reply.headers["x-fc-error-type"] == "UnhandledInvocationError"
     assert (await client.ask("POST", INVOKE, body=b"")).body == b"whole"
     await client.close()
+
+
+async def test_an_entry_of_the_feed_that_is_none_ends_nothing(w: World) -> None:
+    await w.start_instance("i1")
+    await w.settle()
+    await w.store.xadd(FEED_KEY, {"nonsense": "1"})
+    await w.put_function("f2")
+    await w.settle()
+    assert "feed-broken" in w.gateway.log()
+    assert (await w.ask("GET", f"{TRIGGER}/")).status == 200

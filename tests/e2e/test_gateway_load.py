@@ -397,13 +397,3 @@ def _memory_mib(w: World) -> float:
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1]) / 1024
     raise AssertionError("the gateway is gone")
-
-
-async def test_an_entry_of_the_feed_that_is_none_ends_nothing(w: World) -> None:
-    await w.start_instance("i1")
-    await w.settle()
-    await w.store.xadd(FEED_KEY, {"nonsense": "1"})
-    await w.put_function("f2")
-    await w.settle()
-    assert "feed-broken" in w.gateway.log()
-    assert (await w.ask("GET", f"{TRIGGER}/")).status == 200
