@@ -28,9 +28,9 @@ def place_all(
     sizes = {*sizes, *(need.gpu_memory_mib for need in needs if need.gpu_memory_mib)}
     order = sorted(range(len(needs)), key=lambda at: (-needs[at].priority, -needs[at].gpu_memory_mib))
     asked = [needs[at] for at in order]
-    found, state = _one_by_one(state, asked, rule, sizes)
+    found, after = _one_by_one(state, asked, rule, sizes)
     if len(needs) > 1 and (rule.strategy == "pack" or None in found):
-        found = _bettered(state, asked, found, rule, sizes, steps_max)
+        found = _bettered(_Model(state, after, asked, rule), asked, found, rule, sizes, steps_max)
     placed: list[Placed | None] = [None] * len(needs)
     for at, place in zip(order, found, strict=True):
         placed[at] = place
@@ -41,37 +41,31 @@ def _one_by_one(
     state: State, asked: Sequence[Need], rule: Rule, sizes: Collection[int]
 ) -> tuple[list[Placed | None], State]:
     """What each gets when it does not know the next, and what is taken then."""
-    taken = _by_name(state)
+    taken = {node.name: (node, before) for node, before in state}
     found: list[Placed | None] = []
     refused: set[Need] = set()  # what is taken only grows
     for need in asked:
-        place = None if need in refused else placement.place(tuple(taken.values()), need, rule, sizes)
-        if isinstance(place, Placed):
+        place = None if need in refused else placement.find(tuple(taken.values()), need, rule, sizes)
+        if place is None:
+            refused.add(need)
+        else:
             node, before = taken[place.node]
             taken[place.node] = node, placement.with_one_more(before, need, place)
-            found.append(place)
-        else:
-            refused.add(need)
-            found.append(None)
+        found.append(place)
     return found, tuple(taken.values())
-
-
-def _by_name(state: State) -> dict[str, tuple[Node, Taken]]:
-    return {node.name: (node, taken) for node, taken in state}
 
 
 # -- in numbers, and back ---------------------------------------------------------------------------------------------
 
 
 def _bettered(
-    state: State,
+    model: _Model,
     asked: Sequence[Need],
     found: Sequence[Placed | None],
     rule: Rule,
     sizes: Collection[int],
     steps_max: int,
 ) -> list[Placed | None]:
-    model = _Model(state, asked, rule)
     way = [NOWHERE if place is None else model.number[place.node, place.device] for place in found]
     stranded, modulos = (_fullness(model), ()) if rule.strategy == "spread" else (_stranded(model, sizes), tuple(sizes))
     Rearranging(model.bins, stranded, modulos, steps_max).improve([model.wishes[need] for need in asked], way)
@@ -84,14 +78,14 @@ def _bettered(
 
 
 class _Model:
-    """Nodes and devices as bins, needs as wishes."""
+    """Nodes and devices as bins, needs as wishes; `after` is `state` with places given to all that found one."""
 
-    def __init__(self, state: State, asked: Sequence[Need], rule: Rule) -> None:
+    def __init__(self, state: State, after: State, asked: Sequence[Need], rule: Rule) -> None:
         self.places: list[tuple[Node, Device | None]] = []
         self.number: dict[tuple[str, str], int] = {}
         self.bins = Bins([], [], [], [])
         kinds: dict[object, int] = {}
-        for index, (node, taken) in enumerate(state):
+        for index, (node, taken) in enumerate(after):
             self.bins.node_left.append(list(_left(node, taken, rule)))
             for device in (None, *node.devices):
                 self.number[node.name, device.uuid if device else ""] = len(self.places)
@@ -102,15 +96,13 @@ class _Model:
                 self.bins.alike.append(kinds.setdefault(kind, len(kinds)))
         several = len(asked) + 1
         priorities = sorted({need.priority for need in asked})
-        empty = [(node, Taken()) for node, _ in state]
-        self.wishes = {
-            need: self._wish(empty, need, rule, several ** priorities.index(need.priority), several) for need in asked
-        }
+        weights = {priority: several**above for above, priority in enumerate(priorities)}
+        self.wishes = {need: self._wish(state, need, rule, weights[need.priority], several) for need in {*asked}}
 
-    def _wish(self, empty: State, need: Need, rule: Rule, weight: int, several: int) -> Wish:
+    def _wish(self, state: State, need: Need, rule: Rule, weight: int, several: int) -> Wish:
         takes_mib, dear = {}, {}
-        on_device = placement.is_on_device(empty, need)
-        for node, taken in empty:
+        on_device = placement.is_on_device(state, need)
+        for node, taken in state:
             if placement.node_refuses(node, taken, need, rule):
                 continue
             for device in node.devices if on_device else (None,):

@@ -135,10 +135,15 @@ def _device(gpu: Mapping[str, Any]) -> Device:
 
 def place(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> Placed | Refused:
     """A place for one more. `sizes` are the shares of GPU memory that functions ask for, whose room is to be kept."""
+    return find(state, need, rule, sizes) or Refused(refusal(state, need, rule))
+
+
+def find(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> Placed | None:
+    """The same, where nobody asks why not."""
     if not is_on_device(state, need):
         nodes = [(node, taken) for node, taken in state if not node_refuses(node, taken, need, rule)]
         best = min(nodes, key=lambda at: _node_rank(at[0], at[1], rule), default=None)
-        return Refused(refusal(state, need, rule)) if best is None else Placed(best[0].name)
+        return None if best is None else Placed(best[0].name)
     found = [
         (node, taken, device)
         for node, taken in state
@@ -147,12 +152,21 @@ def place(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> 
         if not device_refuses(device, taken, need, rule)
     ]
     if not found:
-        return Refused(refusal(state, need, rule))
+        return None
     outlook = None
     if rule.strategy == "pack":
         outlook = Outlook((taken.free_mib(device) for taken, device in usable(state)), {*sizes, need.gpu_memory_mib})
     node, _, device = min(found, key=lambda at: _device_rank(at[0], at[1], at[2], need, outlook))
     return Placed(node.name, device.uuid, share_mib(device, need))
+
+
+def has_room(node: Node, taken: Taken, need: Need, rule: Rule, place: Placed) -> bool:
+    """Is there room for one more at a place on this node that was found before?"""
+    if node.name != place.node or node_refuses(node, taken, need, rule):
+        return False
+    return not place.device or any(
+        not device_refuses(device, taken, need, rule) for device in node.devices if device.uuid == place.device
+    )
 
 
 def anywhere(count: int) -> Sequence[Placed]:

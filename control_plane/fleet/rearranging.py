@@ -8,8 +8,8 @@ ways of two bins and then of three, over and over, until that gains nothing or t
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ WHOLE_MAX: Final = 24  # instances that are tried all together
 WINDOWS: Final = (2, 3)  # bins that are tried together, where there are more
 MISSING_TOGETHER_MAX: Final = 6  # instances without room that are tried in one window
 ALIKE_MISSING_MAX: Final = 2  # of these, so many that ask for the same
+KINDS_MISSING_MAX: Final = 32  # that are looked through for them
 
 
 class Cost(NamedTuple):
@@ -67,6 +68,41 @@ class _Window:
     seen: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
 
 
+class _There:
+    """Which instances are where: `way`, kept so that windows are found quickly."""
+
+    def __init__(self, wishes: Sequence[Wish], way: list[int]) -> None:
+        self.wishes = wishes
+        self.way = way
+        self.kinds = list({id(wish): wish for wish in wishes}.values())
+        numbers = {id(wish): number for number, wish in enumerate(self.kinds)}
+        self.kind = [numbers[id(wish)] for wish in wishes]
+        self.inside: defaultdict[int, list[int]] = defaultdict(list)
+        self._without: dict[int, list[int]] = {}  # by kind: those that have no place
+        for at, where in enumerate(way):
+            if where != NOWHERE:
+                self.inside[where].append(at)
+            elif wishes[at].takes_mib:
+                self._without.setdefault(self.kind[at], []).append(at)
+
+    def missing(self, window: Sequence[int]) -> list[int]:
+        """Some of those that have no place and could be in one of these bins, the most important ones."""
+        found: list[int] = []
+        for kind in itertools.islice(self._without, KINDS_MISSING_MAX):
+            if any(b in self.kinds[kind].takes_mib for b in window):
+                found += self._without[kind][:ALIKE_MISSING_MAX]
+        return sorted(found)[:MISSING_TOGETHER_MAX]
+
+    def moved(self, instances: Sequence[int], window: Sequence[int]) -> None:
+        """All that was inside of these bins, and some that had no place, are where `way` says now."""
+        for b in window:
+            self.inside[b] = [at for at in instances if self.way[at] == b]
+        for kind in {self.kind[at] for at in instances}:
+            mine = [at for at in instances if self.kind[at] == kind]
+            without = sorted({*self._without.get(kind, ())} - {*mine} | {at for at in mine if self.way[at] == NOWHERE})
+            self._without[kind] = without
+
+
 class Rearranging:
     """Of instances that are in `bins` already: what they take is not free there."""
 
@@ -83,7 +119,8 @@ class Rearranging:
         self.steps_left = steps_max
 
     def improve(self, wishes: Sequence[Wish], way: list[int]) -> None:
-        """`way` has the bin of each instance, or NOWHERE; it is changed in place. Its order is that of importance."""
+        """`way` has the bin of each instance, or NOWHERE; it is changed in place. Its order is that of importance. Who
+        asks for the same has the same object in `wishes`."""
         if len(wishes) <= WHOLE_MAX:
             steps_left = self.steps_left
             self.steps_left = steps_left // 2
@@ -92,69 +129,48 @@ class Rearranging:
             if self.steps_left > 0:
                 return
             self.steps_left = steps_left - steps_left // 2
+        there = _There(wishes, way)
         for width in WINDOWS:
             done: set[tuple[object, ...]] = set()
-            while self.steps_left > 0 and self._pass(width, wishes, way, done):
+            while self.steps_left > 0 and self._pass(width, there, done):
                 pass
 
     # -- windows ----------------------------------------------------------------------------------------------------
 
-    def _pass(self, width: int, wishes: Sequence[Wish], way: list[int], done: set[tuple[object, ...]]) -> bool:
+    def _pass(self, width: int, there: _There, done: set[tuple[object, ...]]) -> bool:
         """Once through all windows; has it gained anything?"""
         gained = False
-        number = {id(wish): at for at, wish in enumerate(wishes)}  # who asks for the same has the same object
-        inside: dict[int, list[int]] = {}
-        for at, where in enumerate(way):
-            inside.setdefault(where, []).append(at)
-        for window in self._windows(width, wishes, inside):
-            if self.steps_left <= 0:
-                return gained
+        for window in itertools.combinations(self._bins_worth_a_look(there), width):
             self.steps_left -= 1
-            missing = self._missing(window, wishes, way)
-            movable = sorted([at for b in window for at in inside.get(b, ())] + missing)
-            if not movable:
-                continue
-            sign = (
-                tuple(sorted(self._sign(b, wishes, inside, number) for b in window)),
-                tuple(number[id(wishes[at])] for at in missing),
-                tuple(tuple(self._bins.node_left[n]) for n in sorted({self._bins.node[b] for b in window})),
-            )
-            if sign in done:
-                continue
-            done.add(sign)
-            if self._solve(movable, window, wishes, way):
-                gained = True
-                for b in (NOWHERE, *window):
-                    inside[b] = [at for at, where in enumerate(way) if where == b]
+            if self.steps_left <= 0:
+                break
+            missing = there.missing(window)
+            movable = sorted(missing + [at for b in window for at in there.inside[b]])
+            sign = self._sign(window, missing, there)
+            if movable and sign not in done:
+                done.add(sign)
+                if self._solve(movable, window, there.wishes, there.way):
+                    there.moved(movable, window)
+                    gained = True
         return gained
 
-    def _windows(
-        self, width: int, wishes: Sequence[Wish], inside: Mapping[int, list[int]]
-    ) -> Iterator[tuple[int, ...]]:
-        """Sets of bins that hold something which may go elsewhere, or have room; where most is stranded first."""
+    def _bins_worth_a_look(self, there: _There) -> list[int]:
+        """Those that hold something which may go elsewhere, or have room; where most is stranded first."""
         free_mib = self._bins.free_mib
-        several = {id(wish): wish for wish in wishes if wish.size_mib}.values()
-        could = {b for wish in several for b, mib in wish.takes_mib.items() if inside.get(b) or free_mib[b] >= mib}
-        order = sorted(could, key=lambda b: (-self._stranded(b, self._bins.free_mib[b]), b))
-        return itertools.combinations(order, width)
+        could = {
+            b for wish in there.kinds if wish.size_mib for b, mib in wish.takes_mib.items()
+            if there.inside[b] or free_mib[b] >= mib
+        }  # fmt: skip
+        return sorted(could, key=lambda b: (-self._stranded(b, free_mib[b]), b))
 
-    def _sign(
-        self, b: int, wishes: Sequence[Wish], inside: Mapping[int, list[int]], number: Mapping[int, int]
-    ) -> tuple[object, ...]:
-        there = tuple(sorted(number[id(wishes[at])] for at in inside.get(b, ())))
-        return self._bins.alike[b], self._bins.free_mib[b], there
-
-    def _missing(self, window: Sequence[int], wishes: Sequence[Wish], way: Sequence[int]) -> list[int]:
-        found: list[int] = []
-        alike: Counter[int] = Counter()
-        for at, where in enumerate(way):
-            wish = wishes[at]
-            if where == NOWHERE and any(b in wish.takes_mib for b in window) and alike[id(wish)] < ALIKE_MISSING_MAX:
-                alike[id(wish)] += 1
-                found.append(at)
-                if len(found) == MISSING_TOGETHER_MAX:
-                    break
-        return found
+    def _sign(self, window: Sequence[int], missing: Sequence[int], there: _There) -> tuple[object, ...]:
+        """Windows of one sign have the same best ways, but for the names of their bins."""
+        bins = self._bins
+        inside = sorted(
+            (bins.alike[b], bins.free_mib[b], sorted(there.kind[at] for at in there.inside[b])) for b in window
+        )
+        nodes = sorted({bins.node[b] for b in window})
+        return repr(inside), tuple(there.kind[at] for at in missing), repr([bins.node_left[n] for n in nodes])
 
     # -- all ways of one window -------------------------------------------------------------------------------------
 
