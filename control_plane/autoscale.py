@@ -16,17 +16,19 @@ from dataclasses import dataclass, replace
 from control_plane import world as worlds
 from control_plane.errors import StokeError, Unavailable
 from control_plane.explain import Explained
+from control_plane.fleet.asked import Asked, find_places
 from control_plane.fleet.attention import Attention
 from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryBook, MemoryStore
-from control_plane.fleet.placement import Rule
+from control_plane.fleet.placement import Placed, Rule
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.routes import on_demand_instances_max
+from control_plane.trouble import trouble_of
 from control_plane.world import World
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Reading, Seen, step
@@ -151,22 +153,31 @@ class Autoscaler:
         elif self._keeper.holdings.doubted:
             await self._read_info(now)
         changed: set[QualifiedFunction] = set()
-        for key in sorted(self._attention.awake if only is None else only, key=self.capacity.turn):
-            try:
-                changed |= await self._tick_one(key, now, whole=only is None)
-            except Unavailable:
-                raise
-            except StokeError as error:  # one function's trouble is not another's
-                log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
+        keys = sorted(self._attention.awake if only is None else only, key=self.capacity.turn)
+        # Where there are devices, all is asked for before any of it gets a place: what is known beforehand fits better.
+        for turn in [keys] if self.capacity.has_devices else [[key] for key in keys]:
+            changed |= await self._take_turn(turn, now, whole=only is None)
         await self._memories.save(now, changed, lambda name: self._world.provisioned[name].memory.to_json())
 
-    async def _tick_one(self, key: VersionKey, now: float, *, whole: bool) -> set[QualifiedFunction]:
+    async def _take_turn(self, keys: Iterable[VersionKey], now: float, *, whole: bool) -> set[QualifiedFunction]:
+        """Decide for some function versions, then settle them; gives those whose decision changed."""
+        asked: list[Asked] = []
+        for key in keys:
+            with trouble_of(key):
+                await self._ask(key, now, asked)
+        find_places(asked, self.capacity, self._keeper.launches)
+        for one in asked:
+            with trouble_of(one.key):
+                await self._settle(one, whole=whole)
+        return {name for one in asked for name in one.changed}
+
+    async def _ask(self, key: VersionKey, now: float, asked: list[Asked]) -> None:
         found = await self._function(key)
         if found is None:
             await self._keeper.settle(key, Want(now=now, revision=""), _never)
             if not self._keeper.records(key):
                 self._attention.forget(key)
-            return set()
+            return
         function, service = found
         observation = self._usage.observe(key)
         left = self.capacity.left(key)
@@ -181,16 +192,23 @@ class Autoscaler:
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left,
         )
-        idle_mode = self._world.idle_mode(key)
+        asked.append(Asked(key, function, service, want, observation, changed))
+
+    async def _settle(self, one: Asked, *, whole: bool) -> None:
+        idle_mode = self._world.idle_mode(one.key)
 
         def make_spec(new_id: str) -> LaunchSpec:
-            spec = self._make_spec(function, service, key[1], new_id)
+            spec = self._make_spec(one.function, one.service, one.key[1], new_id)
             return replace(spec, idle_mode=True) if idle_mode else spec
 
-        done = await self._keeper.settle(key, want, make_spec, lambda count: self.capacity.places(key, count))
+        def places(count: int) -> list[Placed]:
+            if one.places is None:
+                return self.capacity.places(one.key, count)
+            return self.capacity.still(one.key, one.places[:count])
+
+        done = await self._keeper.settle(one.key, one.want, make_spec, places)
         if whole and not done and not done.held:
-            self._rest(key, want, observation)
-        return changed
+            self._rest(one.key, one.want, one.observation)
 
     # -- who is looked at -------------------------------------------------------------------------------------------
 

@@ -3,7 +3,10 @@ needs, what is taken, and places for more."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from control_plane.fleet import placement
+from control_plane.fleet.joint import place_all
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.needs import need_of
 from control_plane.fleet.placement import Need, Node, Placed, Rule, State, Taken
@@ -52,6 +55,10 @@ class Capacity:
     def has_devices(self) -> bool:
         return self._node is not None and bool(self._node.devices)
 
+    def asks_for_device(self, key: VersionKey) -> bool:
+        """Does a known function version ask for GPU memory?"""
+        return self._needs[key].gpu_memory_mib > 0
+
     def turn(self, key: VersionKey) -> tuple[int, int, VersionKey]:
         """Who is placed first: the higher priority, then the larger share of a device, as small ones fit into what
         large ones leave."""
@@ -69,11 +76,35 @@ class Capacity:
             return found
         need, taken = self._needs[key], self.taken()
         for _ in range(count):
-            place = placement.place(((self._node, taken),), need, self._rule, self._ledger.gpu_sizes)
-            if not isinstance(place, Placed):
+            place = placement.find(((self._node, taken),), need, self._rule, self._ledger.gpu_sizes)
+            if place is None:
                 break
             found.append(place)
             taken = placement.with_one_more(taken, need, place)
+        return found
+
+    def places_together(self, counts: Mapping[VersionKey, int]) -> dict[VersionKey, list[Placed]]:
+        """For so many more of each of several known function versions, found together (`joint.py`), or for as many as
+        fit. Of those that ask for the same the first ones come first."""
+        keys = [key for key, count in counts.items() for _ in range(count)]
+        needs = [self._needs[key] for key in keys]
+        state = self._state()
+        found: dict[VersionKey, list[Placed]] = {key: [] for key in counts}
+        for key, place in zip(keys, place_all(state, needs, self._rule, self._ledger.gpu_sizes), strict=True):
+            if place is not None:
+                found[key].append(place)
+        return found
+
+    def still(self, key: VersionKey, places: Sequence[Placed]) -> list[Placed]:
+        """Those of some places, found before, that have room yet for a known function version."""
+        found: list[Placed] = []
+        if self._node is None:
+            return found
+        need, taken = self._needs[key], self.taken()
+        for place in places:
+            if placement.has_room(self._node, taken, need, self._rule, place):
+                found.append(place)
+                taken = placement.with_one_more(taken, need, place)
         return found
 
     def error(self, key: VersionKey, target: int) -> str:

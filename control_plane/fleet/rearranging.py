@@ -100,7 +100,10 @@ class _There:
         for kind in {self.kind[at] for at in instances}:
             mine = [at for at in instances if self.kind[at] == kind]
             without = sorted({*self._without.get(kind, ())} - {*mine} | {at for at in mine if self.way[at] == NOWHERE})
-            self._without[kind] = without
+            if without:
+                self._without[kind] = without
+            else:
+                self._without.pop(kind, None)
 
 
 class Rearranging:
