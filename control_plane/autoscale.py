@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from control_plane import world as worlds
+from control_plane.asking import Asked, Step, decided, find_places, target
 from control_plane.errors import StokeError, Unavailable
 from control_plane.explain import Explained
-from control_plane.fleet.asked import Asked, find_places
 from control_plane.fleet.attention import Attention
 from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.gauges import metric_samples
@@ -31,9 +31,8 @@ from control_plane.registry.routes import on_demand_instances_max
 from control_plane.trouble import trouble_of
 from control_plane.world import World
 from provision.config import ProvisionConfig
-from provision.decide import Decision, Reading, Seen, step
+from provision.decide import Decision, Reading, Seen
 from provision.quiet import Silence, quiet_until
-from provision.together import together
 from runtime.contract import VersionKey
 from runtime.node_contract import InstanceSample, LaunchSpec
 
@@ -166,10 +165,12 @@ class Autoscaler:
             with trouble_of(key):
                 await self._ask(key, now, asked)
         find_places(asked, self.capacity, self._keeper.launches)
+        changed: set[QualifiedFunction] = set()
         for one in asked:
             with trouble_of(one.key):
+                changed |= self._hold_true(one)
                 await self._settle(one, whole=whole)
-        return {name for one in asked for name in one.changed}
+        return changed
 
     async def _ask(self, key: VersionKey, now: float, asked: list[Asked]) -> None:
         found = await self._function(key)
@@ -181,18 +182,18 @@ class Autoscaler:
         function, service = found
         observation = self._usage.observe(key)
         left = self.capacity.left(key)
-        target, changed = self._decide(key, now, function, observation, left)
+        steps = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
             revision=self._world.revision(key, function, service),
             slots=function.instance_concurrency,
-            provisioned=target,
+            provisioned=target(steps),
             queued=observation.queued,
             on_demand_max=on_demand_instances_max(function, self._world.on_demand_max.get(key)),
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left,
         )
-        asked.append(Asked(key, function, service, want, observation, changed))
+        asked.append(Asked(key, function, service, observation, steps, want))
 
     async def _settle(self, one: Asked, *, whole: bool) -> None:
         idle_mode = self._world.idle_mode(one.key)
@@ -248,31 +249,32 @@ class Autoscaler:
             until = min(until, quiet)
         self._attention.rest(key, until)
 
-    def _decide(
-        self, key: VersionKey, now: float, function: Function, observation: Observation, left: int
-    ) -> tuple[int, set[QualifiedFunction]]:
-        """The provisioned target of a function version, and whose decision changed."""
-        decisions, changed = [], set()
+    def _decide(self, key: VersionKey, now: float, function: Function, asked: Observation, left: int) -> list[Step]:
+        """What each of a function version's configs comes to, with room for `left` more instances."""
+        steps = []
         for name in self._world.by_version.get(key, ()):
             provisioned = self._world.provisioned[name]
-            seen = self._seen(key, now, function, observation, left)
+            seen = self._seen(key, now, function, asked, left)
             if readings := self._read(provisioned.config):
                 seen = replace(seen, readings=readings)
-            provisioned.memory, decision = step(provisioned.config, provisioned.memory, seen)
-            before = provisioned.decision
-            if before is None or before.target != decision.target:
-                changed.add(name)
+            steps.append(decided(name, provisioned, seen))
+        return steps
+
+    def _hold_true(self, one: Asked) -> set[QualifiedFunction]:
+        """Whose decision changed."""
+        changed = set()
+        for step in one.steps:
+            before = step.provisioned.decision
+            if before is None or before.target != step.decision.target:
+                changed.add(step.name)
                 log.info(
-                    "autoscale.target function=%s target=%d was=%s reasons=%s",
-                    name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
+                    "autoscale.target function=%s target=%d was=%s reasons=%s", step.name, step.decision.target,
+                    before.target if before else "-", "; ".join(step.decision.reasons),
                 )  # fmt: skip
-            provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
-            self._memories.changed(name, now)
-            change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
-            if change is not None:
-                self._on_change(name, change)
-            decisions.append(decision)
-        return together(decisions), changed
+            self._memories.changed(step.name, one.want.now)
+            if (change := step.hold_true(one.key[1])) is not None:
+                self._on_change(step.name, change)
+        return changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: int) -> Seen:
         there = self._keeper.table.census(key)

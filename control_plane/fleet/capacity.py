@@ -27,6 +27,7 @@ class Capacity:
         self._ledger = Ledger()
         self._node: Node | None = None
         self._ranks: dict[VersionKey, tuple[int, int]] = {}
+        self._fits: dict[Need, int] = {}  # as long as nothing has moved
         self.info: NodeInfo | None = None
 
     # -- being told -------------------------------------------------------------------------------------------------
@@ -34,6 +35,7 @@ class Capacity:
     def read(self, info: NodeInfo) -> None:
         """The node is now as it says."""
         self.info, self._node = info, placement.node_of(info)
+        self._fits.clear()
 
     def know(self, key: VersionKey, function: Function | None) -> None:
         """A function version needs what `function` says; None: it is gone, or not known."""
@@ -47,6 +49,7 @@ class Capacity:
         self._count(key)
 
     def _count(self, key: VersionKey) -> None:
+        self._fits.clear()
         self._ledger.put(key, self._table.census(key).live, self._needs.get(key))
 
     # -- answering --------------------------------------------------------------------------------------------------
@@ -67,7 +70,11 @@ class Capacity:
 
     def left(self, key: VersionKey) -> int:
         """How many more instances of a known function version there is room for; 0 while the node is not known."""
-        return placement.fits(self._state(), self._needs[key], self._rule)
+        state, need = self._state(), self._needs[key]
+        found = self._fits.get(need)
+        if found is None:
+            found = self._fits[need] = placement.fits(state, need, self._rule)
+        return found
 
     def places(self, key: VersionKey, count: int) -> list[Placed]:
         """For so many more of a known function version, or for as many as fit."""

@@ -120,7 +120,7 @@ class FleetKeeper:
 
     def launches(self, key: VersionKey, want: Want) -> int:
         """How many `settle` would launch now, if there were as many places as `want` allows."""
-        if self.is_settled(key, want):
+        if not want.launches_max or self.is_settled(key, want):
             return 0
         _, todo = self._planned(key, want)
         return todo.launch_provisioned + todo.launch_on_demand
