@@ -93,9 +93,14 @@ class Capacity:
     def places_together(self, counts: Mapping[VersionKey, int]) -> dict[VersionKey, list[Placed]]:
         """For so many more of each of several known function versions, found together (`joint.py`), or for as many as
         fit. Of those that ask for the same the first ones come first."""
-        keys = [key for key, count in counts.items() for _ in range(count)]
-        needs = [self._needs[key] for key in keys]
-        state = self._state()
+        keys, rooms = list[VersionKey](), dict[Need, int]()
+        for key, count in counts.items():
+            if count:
+                # Of those that ask for the same, no more than would find room if they were alone: thousands may ask.
+                may_be = min(count, rooms.setdefault(self._needs[key], self.left(key)))
+                rooms[self._needs[key]] -= may_be
+                keys += [key] * may_be
+        needs, state = [self._needs[key] for key in keys], self._state()
         found: dict[VersionKey, list[Placed]] = {key: [] for key in counts}
         for key, place in zip(keys, place_all(state, needs, self._rule, self._ledger.gpu_sizes), strict=True):
             if place is not None:

@@ -18,10 +18,12 @@ from control_plane.fleet.rearranging import NOWHERE, Bins, Rearranging, Wish
 
 STEPS_MAX: Final = 10_000  # of the search
 
+Found = list[Placed | None]
+
 
 def place_all(
     state: State, needs: Sequence[Need], rule: Rule, sizes: Collection[int] = (), steps_max: int = STEPS_MAX
-) -> list[Placed | None]:
+) -> Found:
     """A place for each of `needs`, in their order; None: there is none for it beside the others, whose places given
     `placement.refusal` says why. Of those that ask for the same the first ones get the places. `sizes` are the shares
     of GPU memory that others ask for. Never worse than one after the other; the same gives the same."""
@@ -29,20 +31,38 @@ def place_all(
     order = sorted(range(len(needs)), key=lambda at: (-needs[at].priority, -needs[at].gpu_memory_mib))
     asked = [needs[at] for at in order]
     found, after = _one_by_one(state, asked, rule, sizes)
+    if None in found:
+        found, after = _more_of_small_ones(state, asked, found, after, rule, sizes)
     if len(needs) > 1 and (rule.strategy == "pack" or None in found):
         found = _bettered(_Model(state, after, asked, rule), asked, found, rule, sizes, steps_max)
-    placed: list[Placed | None] = [None] * len(needs)
+    placed: Found = [None] * len(needs)
     for at, place in zip(order, found, strict=True):
         placed[at] = place
     return placed
 
 
-def _one_by_one(
-    state: State, asked: Sequence[Need], rule: Rule, sizes: Collection[int]
-) -> tuple[list[Placed | None], State]:
+def _more_of_small_ones(
+    state: State, asked: Sequence[Need], found: Found, after: State, rule: Rule, sizes: Collection[int]
+) -> tuple[Found, State]:
+    """The smaller share first, if more find room then; else what was found."""
+    order = sorted(range(len(asked)), key=lambda at: (-asked[at].priority, asked[at].gpu_memory_mib))
+    small, after_small = _one_by_one(state, [asked[at] for at in order], rule, sizes)
+    other: Found = [None] * len(asked)
+    for at, place in zip(order, small, strict=True):
+        other[at] = place
+    without = (_without(asked, other), _without(asked, found))
+    return (other, after_small) if without[0] < without[1] else (found, after)
+
+
+def _without(asked: Sequence[Need], found: Found) -> list[int]:
+    """The priorities of those that have no place, the highest first: the less of it the better."""
+    return [need.priority for need, place in zip(asked, found, strict=True) if place is None]
+
+
+def _one_by_one(state: State, asked: Sequence[Need], rule: Rule, sizes: Collection[int]) -> tuple[Found, State]:
     """What each gets when it does not know the next, and what is taken then."""
     taken = {node.name: (node, before) for node, before in state}
-    found: list[Placed | None] = []
+    found: Found = []
     refused: set[Need] = set()  # what is taken only grows
     for need in asked:
         place = None if need in refused else placement.find(tuple(taken.values()), need, rule, sizes)
@@ -61,11 +81,11 @@ def _one_by_one(
 def _bettered(
     model: _Model,
     asked: Sequence[Need],
-    found: Sequence[Placed | None],
+    found: Found,
     rule: Rule,
     sizes: Collection[int],
     steps_max: int,
-) -> list[Placed | None]:
+) -> Found:
     way = [NOWHERE if place is None else model.number[place.node, place.device] for place in found]
     stranded, modulos = (_fullness(model), ()) if rule.strategy == "spread" else (_stranded(model, sizes), tuple(sizes))
     Rearranging(model.bins, stranded, modulos, steps_max).improve([model.wishes[need] for need in asked], way)
