@@ -28,7 +28,7 @@ from control_plane.fleet.usage import Observation, UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.routes import on_demand_instances_max
-from control_plane.trouble import trouble_of
+from control_plane.trouble import TroubleOf
 from control_plane.world import World
 from provision.config import ProvisionConfig
 from provision.decide import Decision, Reading, Seen
@@ -162,12 +162,12 @@ class Autoscaler:
         """Decide for some function versions, then settle them; gives those whose decision changed."""
         asked: list[Asked] = []
         for key in keys:
-            with trouble_of(key):
+            with TroubleOf(key):
                 await self._ask(key, now, asked)
         find_places(asked, self.capacity, self._keeper.launches)
         changed: set[QualifiedFunction] = set()
         for one in asked:
-            with trouble_of(one.key):
+            with TroubleOf(one.key):
                 changed |= self._hold_true(one)
                 await self._settle(one, whole=whole)
         return changed

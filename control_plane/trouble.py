@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
+from types import TracebackType
 
 from control_plane.errors import StokeError, Unavailable
 from runtime.contract import VersionKey
@@ -12,12 +11,20 @@ from runtime.contract import VersionKey
 log = logging.getLogger(__name__)
 
 
-@contextlib.contextmanager
-def trouble_of(key: VersionKey) -> Iterator[None]:
-    """Errors in here are logged as this function version's; Unavailable is everybody's, and passes."""
-    try:
-        yield
-    except Unavailable:
-        raise
-    except StokeError as error:
-        log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
+class TroubleOf:
+    """Errors within are logged as this function version's; Unavailable is everybody's, and passes. Entered thousands
+    of times a second, so it is no generator."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: VersionKey) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(error, StokeError) or isinstance(error, Unavailable):
+            return False
+        log.warning("autoscale.function_skipped function=%s error=%s", "/".join(self._key), error)
+        return True
