@@ -25,6 +25,7 @@ from control_plane.fleet.placement import (
     with_one_more,
 )
 from tests.properties.test_placement_properties import (
+    PROBLEMS,
     SIZES,
     best_of_all,
     could_be,
@@ -84,7 +85,7 @@ def some_wants(chance: random.Random, most: int) -> tuple[State, list[Need], Rul
 
 def test_nobody_is_over_capacity_and_nothing_is_worse_than_one_by_one() -> None:
     bettered = 0
-    for seed in range(150):
+    for seed in range(80):
         chance = random.Random(seed)
         state, needs, rule = some_wants(chance, 12)
         found = place_all(state, needs, rule, SIZES[:3], steps_max=300)
@@ -104,13 +105,32 @@ def test_nobody_is_over_capacity_and_nothing_is_worse_than_one_by_one() -> None:
             now, then = (*now[:3], 0.0), (*then[:3], 0.0)
         assert now <= then, (seed, now, then)
         bettered += now < then
-    assert bettered > 15, "the problems are too easy to say anything"
+    assert bettered > 8, "the problems are too easy to say anything"
+
+
+def test_where_there_are_too_many_to_try_all_ways_it_is_never_worse_and_the_same_each_time() -> None:
+    without = without_before = 0
+    for seed in range(8):
+        chance = random.Random(seed)
+        devices = tuple(Device(str(n), n, "card", chance.choice((16_384, 24_576, 49_152))) for n in range(4))
+        state: State = ((Node("n", 1_000_000, devices=devices), Taken()),)
+        sizes = chance.sample(SIZES[1:8], 3)
+        room_mib = sum(device.memory_mib for device in devices)
+        needs = [Need(1, chance.choice(sizes)) for _ in range(max(26, room_mib * 3 // sum(sizes)))]
+        found = place_all(state, needs, Rule(), sizes, steps_max=600)
+        assert found == place_all(state, needs, Rule(), sizes, steps_max=600)
+        before = one_by_one(state, needs, Rule(), sizes)
+        assert score(state, needs, found, sizes) <= score(state, needs, before, sizes), seed
+        ((node, taken),) = filled(state, needs, found)
+        assert is_within(node, taken, Rule())
+        without, without_before = without + found.count(None), without_before + before.count(None)
+    assert without < without_before
 
 
 def test_no_way_at_all_is_better() -> None:
     """Nodes, labels, families, slices, priorities, memory, CPU and disk, against every way there is."""
     tried = 0
-    for seed in range(250):
+    for seed in range(150):
         chance = random.Random(seed)
         state, needs, rule = some_wants(chance, 4)
         rule = replace(rule, strategy="pack")
@@ -138,15 +158,16 @@ def test_no_way_at_all_is_better() -> None:
         found = score(state, needs, place_all(state, needs, rule), ())
         assert found[:3] == best[:3], seed
         assert found[3] == pytest.approx(best[3]), seed
-    assert tried > 40
+    assert tried > 20
 
 
 def _held_mib(need: Need, device: Device | None) -> int:
     return min(need.gpu_memory_mib, device.memory_mib) if device else 0
 
 
-def test_what_is_wanted_in_one_tick_strands_no_more_than_the_best_of_all_ways() -> None:
-    for cards, asked, sizes in small_problems(60):
+@pytest.mark.parametrize("problems", [60, pytest.param(PROBLEMS, marks=pytest.mark.long)])
+def test_what_is_wanted_in_one_tick_strands_no_more_than_the_best_of_all_ways(problems: int) -> None:
+    for cards, asked, sizes in small_problems(problems):
         best_count, least = best_of_all(cards, asked, sizes)
         devices = tuple(Device(str(number), number, "card", mib) for number, mib in enumerate(cards))
         state = ((Node("n", 1_000_000, devices=devices), Taken()),)
