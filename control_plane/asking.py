@@ -61,12 +61,12 @@ def target(steps: Sequence[Step]) -> int:
 
 
 def find_places(asked: Sequence[Asked], capacity: Capacity, launches: Callable[[VersionKey, Want], int]) -> None:
-    """Places for all that `launches` says will be launched, found together where that is more than one instance on a
-    device. Who gets fewer asks for no more."""
+    """Places for all that `launches` says will be launched, found together where that is more than one instance and
+    there are devices. Who gets fewer asks for no more."""
     if not capacity.has_devices:
         return
     counts = {one.key: launches(one.key, one.want) for one in asked}
-    if sum(count for key, count in counts.items() if count and capacity.asks_for_device(key)) < 2:
+    if sum(counts.values()) < 2:
         return
     found = capacity.places_together(counts)
     for one in asked:

@@ -58,10 +58,6 @@ class Capacity:
     def has_devices(self) -> bool:
         return self._node is not None and bool(self._node.devices)
 
-    def asks_for_device(self, key: VersionKey) -> bool:
-        """Does a known function version ask for GPU memory?"""
-        return self._needs[key].gpu_memory_mib > 0
-
     def turn(self, key: VersionKey) -> tuple[int, int, VersionKey]:
         """Who is placed first: the higher priority, then the larger share of a device, as small ones fit into what
         large ones leave."""

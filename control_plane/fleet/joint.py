@@ -111,7 +111,7 @@ class _Model:
                 self.number[node.name, device.uuid if device else ""] = len(self.places)
                 self.places.append((node, device))
                 self.bins.node.append(index)
-                self.bins.free_mib.append(taken.free_mib(device) if device else UNLIMITED)
+                self.bins.free_mib.append(taken.free_mib(device) if device else 0)
                 kind = index, device and (device.memory_mib, device.capability, device.is_slice, _is_usable(device))
                 self.bins.alike.append(kinds.setdefault(kind, len(kinds)))
         several = len(asked) + 1

@@ -161,6 +161,14 @@ def test_no_way_at_all_is_better() -> None:
     assert tried > 20
 
 
+def test_instances_without_a_device_change_nothing_for_those_on_devices() -> None:
+    devices = (Device("0", 0, "card", 16_384), Device("1", 1, "card", 20_000))
+    state = ((Node("n", 1_000_000, devices=devices), Taken()),)
+    needs = [Need(1, gpu_memory_mib) for gpu_memory_mib in (7000, 5000, 6144, 5000, 6144, 7000)]
+    found = place_all(state, [Need(1), *needs], Rule())
+    assert found == [Placed("n"), *place_all(state, needs, Rule())]
+
+
 def _held_mib(need: Need, device: Device | None) -> int:
     return min(need.gpu_memory_mib, device.memory_mib) if device else 0
 

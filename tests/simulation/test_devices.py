@@ -202,6 +202,8 @@ def test_more_find_room_but_none_at_the_cost_of_a_higher_priority(priority: int,
         error = (await scene.said(left_out)).current_error
         assert error.startswith(f"no room for {asked} more instances: "), error
         assert error.endswith("0 of 16384 MiB left")
+        said = {(each.target, each.reasons[-1]) for each in scene.autoscaler.explained(qualified(left_out))}
+        assert said == {(0, f"room for 0 of {asked}")}, "it never asked for what others got"
         await scene.crash()
 
     story()
