@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from control_plane import world as worlds
+from control_plane.asking import Asked, Step, decided, find_places, target
 from control_plane.errors import StokeError, Unavailable
 from control_plane.explain import Explained
 from control_plane.fleet.attention import Attention
@@ -21,17 +22,17 @@ from control_plane.fleet.capacity import Capacity
 from control_plane.fleet.gauges import metric_samples
 from control_plane.fleet.keeper import FleetKeeper
 from control_plane.fleet.memories import MemoryBook, MemoryStore
-from control_plane.fleet.placement import Rule
+from control_plane.fleet.placement import Placed, Rule
 from control_plane.fleet.plan import Want
 from control_plane.fleet.usage import Observation, UsageBook
 from control_plane.model import Function, QualifiedFunction, Service
 from control_plane.ports import Backend, Clock, Readings, Registry
 from control_plane.registry.routes import on_demand_instances_max
+from control_plane.trouble import TroubleOf
 from control_plane.world import World
 from provision.config import ProvisionConfig
-from provision.decide import Decision, Reading, Seen, step
+from provision.decide import Decision, Reading, Seen
 from provision.quiet import Silence, quiet_until
-from provision.together import together
 from runtime.contract import VersionKey
 from runtime.node_contract import InstanceSample, LaunchSpec
 
@@ -151,48 +152,64 @@ class Autoscaler:
         elif self._keeper.holdings.doubted:
             await self._read_info(now)
         changed: set[QualifiedFunction] = set()
-        for key in sorted(self._attention.awake if only is None else only, key=self.capacity.turn):
-            try:
-                changed |= await self._tick_one(key, now, whole=only is None)
-            except Unavailable:
-                raise
-            except StokeError as error:  # one function's trouble is not another's
-                log.warning("autoscale.function_skipped function=%s error=%s", "/".join(key), error)
-            except Exception:  # nor is an error of ours about one
-                log.exception("autoscale.function_failed function=%s", "/".join(key))
+        keys = sorted(self._attention.awake if only is None else only, key=self.capacity.turn)
+        # Where there are devices, all is asked for before any of it gets a place: what is known beforehand fits better.
+        for turn in [keys] if self.capacity.has_devices else [[key] for key in keys]:
+            changed |= await self._take_turn(turn, now, whole=only is None)
         await self._memories.save(now, changed, lambda name: self._world.provisioned[name].memory.to_json())
 
-    async def _tick_one(self, key: VersionKey, now: float, *, whole: bool) -> set[QualifiedFunction]:
+    async def _take_turn(self, keys: Iterable[VersionKey], now: float, *, whole: bool) -> set[QualifiedFunction]:
+        """Decide for some function versions, then settle them; gives those whose decision changed."""
+        asked: list[Asked] = []
+        for key in keys:
+            with TroubleOf(key):
+                await self._ask(key, now, asked)
+        find_places(asked, self.capacity, self._keeper.launches)
+        changed: set[QualifiedFunction] = set()
+        for one in asked:
+            with TroubleOf(one.key):
+                changed |= self._hold_true(one)
+                await self._settle(one, whole=whole)
+        return changed
+
+    async def _ask(self, key: VersionKey, now: float, asked: list[Asked]) -> None:
         found = await self._function(key)
         if found is None:
             await self._keeper.settle(key, Want(now=now, revision=""), _never)
             if not self._keeper.records(key):
                 self._attention.forget(key)
-            return set()
+            return
         function, service = found
         observation = self._usage.observe(key)
         left = self.capacity.left(key)
-        target, changed = self._decide(key, now, function, observation, left)
+        steps = self._decide(key, now, function, observation, left)
         want = Want(
             now=now,
             revision=self._world.revision(key, function, service),
             slots=function.instance_concurrency,
-            provisioned=target,
+            provisioned=target(steps),
             queued=observation.queued,
             on_demand_max=on_demand_instances_max(function, self._world.on_demand_max.get(key)),
             on_demand_idle_s=self._pace.on_demand_idle_s,
             launches_max=left,
         )
-        idle_mode = self._world.idle_mode(key)
+        asked.append(Asked(key, function, service, observation, steps, want))
+
+    async def _settle(self, one: Asked, *, whole: bool) -> None:
+        idle_mode = self._world.idle_mode(one.key)
 
         def make_spec(new_id: str) -> LaunchSpec:
-            spec = self._make_spec(function, service, key[1], new_id)
+            spec = self._make_spec(one.function, one.service, one.key[1], new_id)
             return replace(spec, idle_mode=True) if idle_mode else spec
 
-        done = await self._keeper.settle(key, want, make_spec, lambda count: self.capacity.places(key, count))
+        def places(count: int) -> list[Placed]:
+            if one.places is None:
+                return self.capacity.places(one.key, count)
+            return self.capacity.still(one.key, one.places[:count])
+
+        done = await self._keeper.settle(one.key, one.want, make_spec, places)
         if whole and not done and not done.held:
-            self._rest(key, want, observation)
-        return changed
+            self._rest(one.key, one.want, one.observation)
 
     # -- who is looked at -------------------------------------------------------------------------------------------
 
@@ -232,31 +249,32 @@ class Autoscaler:
             until = min(until, quiet)
         self._attention.rest(key, until)
 
-    def _decide(
-        self, key: VersionKey, now: float, function: Function, observation: Observation, left: int
-    ) -> tuple[int, set[QualifiedFunction]]:
-        """The provisioned target of a function version, and whose decision changed."""
-        decisions, changed = [], set()
+    def _decide(self, key: VersionKey, now: float, function: Function, asked: Observation, left: int) -> list[Step]:
+        """What each of a function version's configs comes to, with room for `left` more instances."""
+        steps = []
         for name in self._world.by_version.get(key, ()):
             provisioned = self._world.provisioned[name]
-            seen = self._seen(key, now, function, observation, left)
+            seen = self._seen(key, now, function, asked, left)
             if readings := self._read(provisioned.config):
                 seen = replace(seen, readings=readings)
-            provisioned.memory, decision = step(provisioned.config, provisioned.memory, seen)
-            before = provisioned.decision
-            if before is None or before.target != decision.target:
-                changed.add(name)
+            steps.append(decided(name, provisioned, seen))
+        return steps
+
+    def _hold_true(self, one: Asked) -> set[QualifiedFunction]:
+        """Whose decision changed."""
+        changed = set()
+        for step in one.steps:
+            before = step.provisioned.decision
+            if before is None or before.target != step.decision.target:
+                changed.add(step.name)
                 log.info(
-                    "autoscale.target function=%s target=%d was=%s reasons=%s",
-                    name, decision.target, before.target if before else "-", "; ".join(decision.reasons),
+                    "autoscale.target function=%s target=%d was=%s reasons=%s", step.name, step.decision.target,
+                    before.target if before else "-", "; ".join(step.decision.reasons),
                 )  # fmt: skip
-            provisioned.decision, provisioned.slots = decision, float(seen.current * seen.slots_per_instance)
-            self._memories.changed(name, now)
-            change = provisioned.history.note(provisioned.memory.now, key[1], seen, decision)
-            if change is not None:
-                self._on_change(name, change)
-            decisions.append(decision)
-        return together(decisions), changed
+            self._memories.changed(step.name, one.want.now)
+            if (change := step.hold_true(one.key[1])) is not None:
+                self._on_change(step.name, change)
+        return changed
 
     def _seen(self, key: VersionKey, now: float, function: Function, observation: Observation, left: int) -> Seen:
         there = self._keeper.table.census(key)

@@ -3,7 +3,10 @@ needs, what is taken, and places for more."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from control_plane.fleet import placement
+from control_plane.fleet.joint import place_all
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.needs import need_of
 from control_plane.fleet.placement import Need, Node, Placed, Rule, State, Taken
@@ -24,6 +27,7 @@ class Capacity:
         self._ledger = Ledger()
         self._node: Node | None = None
         self._ranks: dict[VersionKey, tuple[int, int]] = {}
+        self._fits: dict[Need, int] = {}  # as long as nothing has moved
         self.info: NodeInfo | None = None
 
     # -- being told -------------------------------------------------------------------------------------------------
@@ -31,6 +35,7 @@ class Capacity:
     def read(self, info: NodeInfo) -> None:
         """The node is now as it says."""
         self.info, self._node = info, placement.node_of(info)
+        self._fits.clear()
 
     def know(self, key: VersionKey, function: Function | None) -> None:
         """A function version needs what `function` says; None: it is gone, or not known."""
@@ -44,6 +49,7 @@ class Capacity:
         self._count(key)
 
     def _count(self, key: VersionKey) -> None:
+        self._fits.clear()
         self._ledger.put(key, self._table.census(key).live, self._needs.get(key))
 
     # -- answering --------------------------------------------------------------------------------------------------
@@ -60,7 +66,11 @@ class Capacity:
 
     def left(self, key: VersionKey) -> int:
         """How many more instances of a known function version there is room for; 0 while the node is not known."""
-        return placement.fits(self._state(), self._needs[key], self._rule)
+        state, need = self._state(), self._needs[key]
+        found = self._fits.get(need)
+        if found is None:
+            found = self._fits[need] = placement.fits(state, need, self._rule)
+        return found
 
     def places(self, key: VersionKey, count: int) -> list[Placed]:
         """For so many more of a known function version, or for as many as fit."""
@@ -69,11 +79,40 @@ class Capacity:
             return found
         need, taken = self._needs[key], self.taken()
         for _ in range(count):
-            place = placement.place(((self._node, taken),), need, self._rule, self._ledger.gpu_sizes)
-            if not isinstance(place, Placed):
+            place = placement.find(((self._node, taken),), need, self._rule, self._ledger.gpu_sizes)
+            if place is None:
                 break
             found.append(place)
             taken = placement.with_one_more(taken, need, place)
+        return found
+
+    def places_together(self, counts: Mapping[VersionKey, int]) -> dict[VersionKey, list[Placed]]:
+        """For so many more of each of several known function versions, found together (`joint.py`), or for as many as
+        fit. Of those that ask for the same the first ones come first."""
+        keys, rooms = list[VersionKey](), dict[Need, int]()
+        for key, count in counts.items():
+            if count:
+                # Of those that ask for the same, no more than would find room if they were alone: thousands may ask.
+                may_be = min(count, rooms.setdefault(self._needs[key], self.left(key)))
+                rooms[self._needs[key]] -= may_be
+                keys += [key] * may_be
+        needs, state = [self._needs[key] for key in keys], self._state()
+        found: dict[VersionKey, list[Placed]] = {key: [] for key in counts}
+        for key, place in zip(keys, place_all(state, needs, self._rule, self._ledger.gpu_sizes), strict=True):
+            if place is not None:
+                found[key].append(place)
+        return found
+
+    def still(self, key: VersionKey, places: Sequence[Placed]) -> list[Placed]:
+        """Those of some places, found before, that have room yet for a known function version."""
+        found: list[Placed] = []
+        if self._node is None:
+            return found
+        need, taken = self._needs[key], self.taken()
+        for place in places:
+            if placement.has_room(self._node, taken, need, self._rule, place):
+                found.append(place)
+                taken = placement.with_one_more(taken, need, place)
         return found
 
     def error(self, key: VersionKey, target: int) -> str:

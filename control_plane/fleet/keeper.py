@@ -118,19 +118,28 @@ class FleetKeeper:
 
     # -- deciding and doing -----------------------------------------------------------------------------------------
 
+    def launches(self, key: VersionKey, want: Want) -> int:
+        """How many `settle` would launch now, if there were as many places as `want` allows."""
+        if not want.launches_max or self.is_settled(key, want):
+            return 0
+        _, todo = self._planned(key, want)
+        return todo.launch_provisioned + todo.launch_on_demand
+
+    def is_settled(self, key: VersionKey, want: Want) -> bool:
+        """There is nothing to do, and nothing is held back."""
+        return is_settled(want, self.table.census(key)) and not self.is_off_pools(key, want)
+
     async def settle(self, key: VersionKey, want: Want, make_spec: MakeSpec, places: Places = anywhere) -> Plan:
         """Plan for one function version and carry the plan out; fewer are launched if there are fewer places.
 
         Raises:
             Unavailable: the store is away; nothing was begun that is not recorded.
         """
-        if is_settled(want, self.table.census(key)) and not self.pooling.is_off(self.table.of(key), want):
+        if self.is_settled(key, want):
             self.pooling.nothing_is_missing(key)
             return NOTHING
         async with self._book.changing:
-            units = self.pooling.seen(self.units(key), self.table, want)
-            allowed = self._launches_max(key, want, units)
-            todo = plan(replace(want, launches_max=allowed, room=want.launches_max), units)
+            units, todo = self._planned(key, want)
             if not todo:
                 return todo
             kinds = [Kind.PROVISIONED] * todo.launch_provisioned + [Kind.ON_DEMAND] * todo.launch_on_demand
@@ -156,6 +165,11 @@ class FleetKeeper:
         for record in draining:
             self._spawn(self._drain(record))
         return todo
+
+    def _planned(self, key: VersionKey, want: Want) -> tuple[list[Unit], Plan]:
+        units = self.pooling.seen(self.units(key), self.table, want)
+        allowed = self._launches_max(key, want, units)
+        return units, plan(replace(want, launches_max=allowed, room=want.launches_max), units)
 
     def _launches_max(self, key: VersionKey, want: Want, units: list[Unit]) -> int:
         backoff = self._setbacks.of(key)

@@ -135,24 +135,38 @@ def _device(gpu: Mapping[str, Any]) -> Device:
 
 def place(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> Placed | Refused:
     """A place for one more. `sizes` are the shares of GPU memory that functions ask for, whose room is to be kept."""
-    if not _is_on_device(state, need):
-        nodes = [(node, taken) for node, taken in state if not _node_refuses(node, taken, need, rule)]
+    return find(state, need, rule, sizes) or Refused(refusal(state, need, rule))
+
+
+def find(state: State, need: Need, rule: Rule, sizes: Collection[int] = ()) -> Placed | None:
+    """The same, where nobody asks why not."""
+    if not is_on_device(state, need):
+        nodes = [(node, taken) for node, taken in state if not node_refuses(node, taken, need, rule)]
         best = min(nodes, key=lambda at: _node_rank(at[0], at[1], rule), default=None)
-        return Refused(refusal(state, need, rule)) if best is None else Placed(best[0].name)
+        return None if best is None else Placed(best[0].name)
     found = [
         (node, taken, device)
         for node, taken in state
-        if not _node_refuses(node, taken, need, rule)
+        if not node_refuses(node, taken, need, rule)
         for device in node.devices
-        if not _device_refuses(device, taken, need, rule)
+        if not device_refuses(device, taken, need, rule)
     ]
     if not found:
-        return Refused(refusal(state, need, rule))
+        return None
     outlook = None
     if rule.strategy == "pack":
-        outlook = Outlook((taken.free_mib(device) for taken, device in _usable(state)), {*sizes, need.gpu_memory_mib})
+        outlook = Outlook((taken.free_mib(device) for taken, device in usable(state)), {*sizes, need.gpu_memory_mib})
     node, _, device = min(found, key=lambda at: _device_rank(at[0], at[1], at[2], need, outlook))
-    return Placed(node.name, device.uuid, _share_mib(device, need))
+    return Placed(node.name, device.uuid, share_mib(device, need))
+
+
+def has_room(node: Node, taken: Taken, need: Need, rule: Rule, place: Placed) -> bool:
+    """Is there room for one more at a place on this node that was found before?"""
+    if node.name != place.node or node_refuses(node, taken, need, rule):
+        return False
+    return not place.device or any(
+        not device_refuses(device, taken, need, rule) for device in node.devices if device.uuid == place.device
+    )
 
 
 def anywhere(count: int) -> Sequence[Placed]:
@@ -168,7 +182,7 @@ def with_one_more(taken: Taken, need: Need, place: Placed) -> Taken:
     return Taken(taken.memory_mib + need.memory_mib, taken.cpu + need.cpu, taken.disk_mib + need.disk_mib, gpu_mib)
 
 
-def _is_on_device(state: State, need: Need) -> bool:
+def is_on_device(state: State, need: Need) -> bool:
     return need.gpu_memory_mib > 0 and any(node.devices for node, _ in state)
 
 
@@ -183,23 +197,23 @@ def _device_rank(
 ) -> tuple[int, bool, float, float, float, str, int, str]:
     """`outlook` None = spread."""
     free_mib = taken.free_mib(device)
-    left_mib = free_mib - _share_mib(device, need)
+    left_mib = free_mib - share_mib(device, need)
     refused, first, second = 0, -free_mib / device.memory_mib, 0.0
     if outlook is not None:
         refused, first = outlook.after(free_mib, left_mib)
         second = float(left_mib)
-    newer = _newer(device, need)
+    newer = generations_newer(device, need)
     return newer, not device.is_slice, refused, first, second, node.name, device.index, device.uuid
 
 
-def _newer(device: Device, need: Need) -> int:
+def generations_newer(device: Device, need: Need) -> int:
     asked = family_asked(need.instance_type)
     if not asked or device.capability is None or not is_at_least(device.capability, asked):
         return 0
     return generations_above(device.capability, asked)
 
 
-def _share_mib(device: Device, need: Need) -> int:
+def share_mib(device: Device, need: Need) -> int:
     return min(need.gpu_memory_mib, device.memory_mib)
 
 
@@ -210,10 +224,10 @@ def stranded_mib(state: State, sizes: Collection[int]) -> float:
     """GPU memory that is free and of no use: for each size, what would be left over if the devices were filled with
     instances of that size; the mean over `sizes`. Divided by all memory of the devices it is the fragmentation of
     docs/design/11-placement.md."""
-    return sum(stranding.stranded_mib(taken.free_mib(device), sizes) for taken, device in _usable(state))
+    return sum(stranding.stranded_mib(taken.free_mib(device), sizes) for taken, device in usable(state))
 
 
-def _usable(state: State) -> Iterator[tuple[Taken, Device]]:
+def usable(state: State) -> Iterator[tuple[Taken, Device]]:
     return (
         (taken, device)
         for node, taken in state
@@ -227,7 +241,7 @@ def _usable(state: State) -> Iterator[tuple[Taken, Device]]:
 
 def fits(state: State, need: Need, rule: Rule) -> int:
     """How many more instances of `need` there are places for, one after the other."""
-    on_device = _is_on_device(state, need)
+    on_device = is_on_device(state, need)
     return sum(_fits_on(node, taken, need, rule, on_device=on_device) for node, taken in state)
 
 
@@ -238,9 +252,9 @@ def _fits_on(node: Node, taken: Taken, need: Need, rule: Rule, *, on_device: boo
     if on_device:
         counts.append(
             sum(
-                taken.free_mib(device) // _share_mib(device, need)
+                taken.free_mib(device) // share_mib(device, need)
                 for device in node.devices
-                if not _device_refuses(device, taken, need, rule)
+                if not device_refuses(device, taken, need, rule)
             )
         )
     return int(min(counts, default=UNLIMITED))
@@ -263,12 +277,12 @@ def refusal(state: State, need: Need, rule: Rule) -> str:
     """Why there is no place for one more: node by node, and device by device where only these lack."""
     if not state:
         return "no node can be reached"
-    said = [(node.name, _node_says(node, taken, need, rule, _is_on_device(state, need))) for node, taken in state]
+    said = [(node.name, _node_says(node, taken, need, rule, is_on_device(state, need))) for node, taken in state]
     return said[0][1] if len(said) == 1 else "; ".join(f"node {name}: {text}" for name, text in said)
 
 
 def _node_says(node: Node, taken: Taken, need: Need, rule: Rule, on_device: bool) -> str:
-    if text := _node_refuses(node, taken, need, rule):
+    if text := node_refuses(node, taken, need, rule):
         return text
     asked = f"{need.gpu_memory_mib} MiB of GPU memory asked for"
     if not on_device:
@@ -276,13 +290,13 @@ def _node_says(node: Node, taken: Taken, need: Need, rule: Rule, on_device: bool
     if not node.devices:
         return f"{asked}, it has no device"
     texts = [
-        f"device {d.index} ({d.name}): {_device_refuses(d, taken, need, rule) or 'there is room'}" for d in node.devices
+        f"device {d.index} ({d.name}): {device_refuses(d, taken, need, rule) or 'there is room'}" for d in node.devices
     ]
     more = len(texts) - DEVICES_TOLD_MAX
     return "; ".join([asked, *texts[:DEVICES_TOLD_MAX], *([f"and {more} devices more"] if more > 0 else [])])
 
 
-def _node_refuses(node: Node, taken: Taken, need: Need, rule: Rule) -> str:
+def node_refuses(node: Node, taken: Taken, need: Need, rule: Rule) -> str:
     """Why the node can hold no more of `need`, its devices aside; "" if it can."""
     if lacking := _lacking_labels(node, need):
         return f"label {lacking} asked for, it has {_labels(node.labels.items()) or 'none'}"
@@ -306,7 +320,7 @@ def _labels(pairs: Any) -> str:
     return ", ".join(f"{name}={value}" for name, value in pairs)
 
 
-def _device_refuses(device: Device, taken: Taken, need: Need, rule: Rule) -> str:
+def device_refuses(device: Device, taken: Taken, need: Need, rule: Rule) -> str:
     """Why the device can hold no more of `need`; "" if it can."""
     if not device.is_healthy:
         return f"not healthy, {device.reason}" if device.reason else "not healthy"
@@ -315,7 +329,7 @@ def _device_refuses(device: Device, taken: Taken, need: Need, rule: Rule) -> str
     if text := _family_refuses(device, need, rule):
         return text
     free_mib = taken.free_mib(device)
-    if device.memory_mib < need.gpu_memory_mib * NOMINAL_SHARE or free_mib < _share_mib(device, need):
+    if device.memory_mib < need.gpu_memory_mib * NOMINAL_SHARE or free_mib < share_mib(device, need):
         return f"{free_mib} of {device.memory_mib} MiB left"
     return ""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from control_plane import autoscale
+from control_plane import asking
 from control_plane.fleet.attention import Attention
 from loadtests.bench.fleet import WARM_TICKS, Population
 from provision.config import parse
@@ -37,7 +37,7 @@ def counted(population: Population, monkeypatch: pytest.MonkeyPatch) -> Iterator
         patch.setattr(owner, name, count)
 
     with monkeypatch.context() as patch:
-        counting(autoscale, "step")
+        counting(asking, "step")
         counting(population.usage, "observe")
         for name in ("records", "units", "settle"):
             counting(population.keeper, name)

@@ -162,3 +162,48 @@ def test_where_there_is_room_for_one_the_higher_priority_gets_it(priority: int, 
         await scene.crash()
 
     story()
+
+
+async def all_at_once(scene: Cards) -> None:
+    """The cards become well, and whatever was asked for finds them in one tick."""
+    await asyncio.sleep(5.0)
+    assert not scene.keeper.records()
+    scene.backend.gpus = [{**card, "is_healthy": True, "reason": ""} for card in scene.backend.gpus]
+
+
+@in_virtual_time
+async def test_all_that_one_tick_wants_find_room_where_one_after_the_other_they_do_not() -> None:
+    scene = Cards(*(card(at, mib, is_healthy=False, reason=LOST) for at, mib in enumerate((8192, 10_240))))
+    await scene.begin()
+    asked = {"f": (1, 6000), "g": (1, 5000), "h": (2, 3000)}
+    for name, (instances, gpu_memory_mib) in asked.items():
+        await scene.ask(name, instances, gpu_memory_mib)
+    await all_at_once(scene)
+    await until(lambda: all(len(scene.there(name)) == instances for name, (instances, _) in asked.items()))
+    assert scene.held_mib() == {"GPU-0": 8000, "GPU-1": 9000}
+    assert not [name for name in asked if (await scene.said(name)).current_error]
+    await scene.crash()
+
+
+@pytest.mark.parametrize(("priority", "served"), [(0, {"g": 2}), (1, {"f": 1})])
+def test_more_find_room_but_none_at_the_cost_of_a_higher_priority(priority: int, served: dict[str, int]) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        scene = Cards(card(0, is_healthy=False, reason=LOST))
+        await scene.begin()
+        await scene.ask("f", 1, 16_384, stoke={"placement": {"priority": priority}})
+        await scene.ask("g", 2, 8192)
+        await all_at_once(scene)
+        await until(lambda: bool(scene.keeper.records()))
+        await asyncio.sleep(5.0)
+        assert Counter(record.function for record in scene.keeper.records()) == served
+        (left_out,) = {"f", "g"} - served.keys()
+        asked = 1 if left_out == "f" else 2
+        error = (await scene.said(left_out)).current_error
+        assert error.startswith(f"no room for {asked} more instances: "), error
+        assert error.endswith("0 of 16384 MiB left")
+        said = {(each.target, each.reasons[-1]) for each in scene.autoscaler.explained(qualified(left_out))}
+        assert said == {(0, f"room for 0 of {asked}")}, "it never asked for what others got"
+        await scene.crash()
+
+    story()

@@ -84,3 +84,39 @@ def test_the_higher_priority_is_placed_first_and_then_the_larger_share_of_a_devi
     assert [key[2] for key in sorted(keys.values(), key=capacity.turn)] == ["urgent", "large", "small", "plain"]
     capacity.know(keys["urgent"], function(128))
     assert [key[2] for key in sorted(keys.values(), key=capacity.turn)] == ["large", "small", "plain", "urgent"]
+
+
+def with_cards(*memory_mib: int) -> tuple[InstanceTable, Capacity]:
+    table = InstanceTable()
+    capacity = Capacity(Rule(), table)
+    gpus = [
+        {"index": at, "uuid": "gpu" if at == 0 else f"gpu{at}", "name": "card", "memory_mib": mib}
+        for at, mib in enumerate(memory_mib)
+    ]
+    capacity.read(NodeInfo("node", 1, memory_mib=65_536, cpu=0.0, gpus=gpus))
+    for key, gpu_memory_mib in ((A, 6000), (B, 4000)):
+        capacity.know(key, function(512, gpuMemorySize=gpu_memory_mib, instanceType="g1"))
+    return table, capacity
+
+
+def test_places_that_are_found_together_are_told_by_function_version_and_held_by_nobody() -> None:
+    _, capacity = with_cards(8192, 12_288)
+    found = capacity.places_together({A: 1, B: 3})
+    assert {key: [place.device for place in places] for key, places in found.items()} == {
+        A: ["gpu1"], B: ["gpu", "gpu", "gpu1"],
+    }  # fmt: skip
+    assert (capacity.left(A), capacity.left(B)) == (3, 5)
+    assert [len(places) for places in capacity.places_together({A: 9, B: 9, ("s", "LATEST", "c"): 0}).values()] == [
+        0, 5, 0,
+    ]  # fmt: skip
+
+
+def test_a_place_that_was_found_before_is_given_only_while_it_has_room() -> None:
+    table, capacity = with_cards(8192)
+    found = capacity.places_together({B: 2})[B]
+    assert [place.device for place in capacity.still(B, found)] == ["gpu", "gpu"]
+    launched(table, "i1", A, 3000)
+    assert len(capacity.still(B, found)) == 1
+    launched(table, "i2", A, 3000)
+    assert capacity.still(B, found) == []
+    assert Capacity(Rule(), table).still(B, found) == []
