@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class TroubleOf:
-    """Errors within, mistakes of ours too, are logged as this function version's; Unavailable is everybody's, and passes.
+    """Errors within, also mistakes of ours, are logged as this function version's; Unavailable is for all, and passes.
     Entered thousands of times a second, so it is no generator."""
 
     __slots__ = ("_key",)
