@@ -1,8 +1,8 @@
 """Which way of scaling is taken: by what each would have cost, and how many requests would have been late with it.
 
 Two memories have a say. The recent one (`queues.FADE_S`) tells what is enough now, as it was. The long one
-(`queues.LONG_S`) tells what else there has been, bursts counted with what few of them cannot tell; safety from that is
-bought as far as it is cheap.
+(`queues.LONG_S`) tells what else there has been, bursts counted with what few of them cannot tell. In both a way
+becomes dearer by the share that would have been late, at one price.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from provision.shadow import BY_RATE, MANNERS, STANDING, Shadow, Way
 from provision.ways import columns_of
 
 REQUESTS_FEW: Final = 20.0  # to say anything by
-# What it may cost to avoid a recent share that is twice as large as allowed, as a part of all: a single burst may have
-# made it so large.
+# What it adds to the price of a way, as a part of it, that as many requests were late as are allowed; twice as many add
+# it twice.
 DOUBT: Final = 0.05
+# What may be paid for that, as a part of the price of the cheapest: the past may be over.
+PREMIUM: Final = 0.4
 # A share that is so many times as large as allowed is no matter of price.
 TIMES_MAX: Final = 20.0
-# What a smaller share in the long memory may cost, as a part of the price.
-PREMIUM: Final = 0.3
 # How many deviations the shares of the long memory are raised by.
 DEVIATIONS: Final = 1.0
-# Up to this part of what the fewest instances that always stand would cost, more safety costs nothing that anybody who
-# does not know the future could save by a number of his own. 0.7, as what is in memory may be over: see the page.
-STANDING_PART: Final = 0.7
-# Shares that are alike, for which the cheaper way is taken.
-_ALIKE: Final = 1e-5
+# Up to this part of what the fewest instances that always stand would cost all ways count as equally dear: so much
+# safety costs nothing that anybody who does not know the future could save by a number of his own. Not all of it, as
+# what is in memory may be over: see the page.
+STANDING_PART: Final = 0.74
+# Of two that are equally dear and safe the cheaper one is taken: what its price counts for then.
+_EVEN: Final = 1e-3
 # The manner for as long as little was seen: the one that launches soonest and most.
 SOONEST: Final = 0
-_ROUNDING: Final = 1e-9
+_ROUNDING: Final = 1e-9  # so that doubts count where nothing costs
 
 
 def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
-    """The cheapest way by what was seen lately; or, where it is not much dearer, the safest by what was seen long ago.
+    """The way with the lowest price, doubts added.
 
     With fewer than REQUESTS_FEW requests in memory, the minimum and launches as early and as many as can be.
     """
@@ -49,17 +50,33 @@ def choose(shadow: Shadow, percentile: float, pace: Pace) -> Way:
         return Way(floors[0], floors[0], *BY_RATE[SOONEST], few)
     allowed = 1.0 - percentile
     shares, prices = late_shares(shadow, 0.0), costs(shadow)
-    if shadow.requests * allowed < 1.0:
-        ways = _by_rate_alone(floors)
-        return _way(floors, int(ways[_cheapest(shares[ways], prices[ways], allowed)]), pace, shares, "")
-    ways = _all(floors)
-    cheapest = int(ways[_cheapest(shares[ways], prices[ways], allowed)])
-    most, beside = _may_cost(shadow, allowed, shares[ways], prices[ways], float(prices[cheapest]))
-    lately = max(float(shares[cheapest]), allowed) + _ALIKE
-    within = ways[(prices[ways] <= most) & (shares[ways] <= lately)]
-    # Who kept the share long ago, too, is safe enough: of those the cheapest is taken.
-    long = np.maximum(allowed, late_shares_long(shadow, DEVIATIONS)[within])
-    return _way(floors, int(within[_safest(long, prices[within])]), pace, shares, beside)
+    ways = _by_rate_alone(floors) if shadow.requests * allowed < 1.0 else _all(floors)
+    best, stands = _best(shadow, ways, shares[ways], prices[ways], allowed)
+    beside = f"; {stands} that always stand would have been enough" if stands else ""
+    return _way(floors, int(ways[best]), pace, shares, beside)
+
+
+def _best(
+    shadow: Shadow, ways: npt.NDArray[np.intp], lately: Numbers, prices: Numbers, allowed: float
+) -> tuple[int, int | None]:
+    """Which of `ways`, and how many would have been enough that always stand, where it costs far less than those."""
+    possible = lately <= max(TIMES_MAX * allowed, float(lately.min()))
+    stands = standing(shadow, allowed)
+    free = 0.0 if stands is None else STANDING_PART * stands[1]
+    possible &= prices <= max(free, _most(lately[possible], prices[possible], allowed))
+    late = lately + late_shares_long(shadow, DEVIATIONS)[ways]
+    counted = (np.maximum(prices, free) + _EVEN * prices + _ROUNDING) * (1.0 + DOUBT * late / allowed)
+    best = int(np.argmin(np.where(possible, counted, np.inf)))
+    return best, stands[0] if stands is not None and prices[best] < free else None
+
+
+def _most(shares: Numbers, prices: Numbers, allowed: float) -> float:
+    """What a way may cost: PREMIUM more than the cheapest, or than the cheapest that kept the share lately, if that is
+    not dearer itself."""
+    cheapest = float(prices[np.argmin((prices + _ROUNDING) * (1.0 + DOUBT * np.maximum(0.0, shares / allowed - 1.0)))])
+    kept = float(np.min(prices, where=shares <= allowed, initial=np.inf))
+    most = cheapest * (1.0 + PREMIUM)
+    return max(most, kept * (1.0 + PREMIUM)) if kept <= most else most
 
 
 def _all(floors: tuple[int, ...]) -> npt.NDArray[np.intp]:
@@ -73,34 +90,6 @@ def _all(floors: tuple[int, ...]) -> npt.NDArray[np.intp]:
 def _by_rate_alone(floors: tuple[int, ...]) -> npt.NDArray[np.intp]:
     """Those of the manner that launches soonest: few requests do not tell manners apart."""
     return np.arange(SOONEST, columns_of(floors).lifted, MANNERS)
-
-
-def _cheapest(shares: Numbers, prices: Numbers, allowed: float) -> int:
-    """With the price of doubt; none with a share far too large while there is another."""
-    doubtful = (prices + _ROUNDING) * (1.0 + DOUBT * np.maximum(0.0, shares / allowed - 1.0))
-    return int(np.argmin(np.where(shares <= max(TIMES_MAX * allowed, float(shares.min())), doubtful, np.inf)))
-
-
-def _may_cost(shadow: Shadow, allowed: float, shares: Numbers, prices: Numbers, cheapest: float) -> tuple[float, str]:
-    """What a safer way than the cheapest may cost, and what to say of it.
-
-    PREMIUM more. Where the cheapest has a share above the allowed one and for that much more there is a way that kept
-    it lately, that is bought first, and the premium is counted from there.
-    """
-    most = cheapest * (1.0 + PREMIUM)
-    kept = float(np.min(prices, where=shares <= allowed, initial=np.inf))
-    if kept <= most:
-        most = kept * (1.0 + PREMIUM)
-    stands = standing(shadow, allowed)
-    if stands is None or cheapest >= STANDING_PART * stands[1]:
-        return most, ""
-    return max(most, STANDING_PART * stands[1]), f"; {stands[0]} that always stand would have been enough"
-
-
-def _safest(shares: Numbers, prices: Numbers) -> int:
-    """The smallest share, the cheapest of equals."""
-    alike = np.round(shares / _ALIKE)
-    return int(np.argmin(np.where(alike == alike.min(), prices, np.inf)))
 
 
 def _way(floors: tuple[int, ...], index: int, pace: Pace, shares: Numbers, beside: str) -> Way:

@@ -39,9 +39,9 @@ SCENARIOS: Final = (
     Scenario(service_s=0.2, launch_s=20.0, wait_limit_s=10.0, history_s=HISTORY_S),
 )
 TARGETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-# An average of requests per pod may be above 1: a queue is then meant to be there.
-AVERAGES: Final = (*TARGETS, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
 SHARES: Final = tuple(round(0.05 * n, 2) for n in range(2, 21))
+# An average of requests per pod may be above 1: a queue is then meant to be there.
+AVERAGES: Final = (*SHARES, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
 COUNT_MAX: Final = 128  # of static instances
 
 RULES: Final[dict[str, tuple[Callable[[float], Rule], Sequence[float]]]] = {
@@ -102,22 +102,33 @@ class Tuned:
     outcome: Outcome
 
 
-def compare(trace: Trace, scenario: Scenario, attainment: float, targets: Sequence[float] | None = None) -> list[Tuned]:
-    """Stoke's SLO policy, its default with and without on-demand instances, then the others, tuned."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Stoke's SLO policy, its default with and without on-demand instances, then the others, tuned. `alike`: the others
+    again, tuned to what the SLO policy attains itself."""
+
+    found: list[Tuned]
+    alike: list[Tuned]
+
+
+def compare(trace: Trace, scenario: Scenario, attainment: float, targets: Sequence[float] | None = None) -> Comparison:
     without = _without_on_demand(scenario)
+    ours = by_slo(trace, scenario)
     found = [
-        by_slo(trace, scenario),
+        ours,
         Tuned("Stoke, default policy", "0.7, on demand", outcome(simulate_config(trace, scenario, STOKE))),
         Tuned("Stoke, default policy", "0.7", outcome(simulate_config(trace, without, STOKE))),
         static(trace, scenario, attainment),
     ]
+    alike = [static(trace, scenario, ours.outcome.attainment)]
     for name, (make, grid) in RULES.items():
         tries = [
             Tuned(name, f"{target:g}", outcome(simulate_rule(trace, scenario, make(target))))
             for target in targets or grid
         ]
         found.append(best(tries, attainment))
-    return found
+        alike.append(best(tries, ours.outcome.attainment))
+    return Comparison(found, alike)
 
 
 def by_slo(trace: Trace, scenario: Scenario, percentile: float = 0.99) -> Tuned:
@@ -176,6 +187,17 @@ def row(tuned: Tuned) -> tuple[str, ...]:
     )
 
 
+def _beside(slo: Tuned, other: Tuned) -> str:
+    ratio = slo.outcome.instance_seconds / other.outcome.instance_seconds
+    return f"{ratio:.2f} × {other.policy} ({other.setting})"
+
+
+def _alike(compared: Comparison) -> list[str]:
+    slo = compared.found[0]
+    enough = [tuned for tuned in compared.alike if tuned.outcome.attainment >= slo.outcome.attainment]
+    return [_beside(slo, tuned) for tuned in enough]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.simulator.compare", description=__doc__)
     parser.add_argument("--attainment", type=float, default=0.99, help="share within the wait limit (0.99)")
@@ -187,20 +209,26 @@ def main(arguments: list[str] | None = None) -> int:
     for name, file in FILES.items():
         trace = read_trace(TRACES / file)
         for scenario in SCENARIOS:
-            found = compare(trace, scenario, options.attainment)
+            compared = compare(trace, scenario, options.attainment)
+            found = compared.found
             print(
                 f"\nSimulated: {name}, service {scenario.service_s:g} s, launch {scenario.launch_s:g} s, wait limit "
                 f"{scenario.wait_limit_s:g} s, {scenario.slots} at once, judged after {scenario.history_s:g} s"
             )
             print(plain(HEADS, [row(tuned) for tuned in found]), flush=True)
             measure = cheapest(found, options.attainment)
-            ratio = found[0].outcome.instance_seconds / measure.outcome.instance_seconds
-            print(f"SLO policy: {ratio:.2f} × {measure.policy} ({measure.setting})", flush=True)
+            print(f"SLO policy: {_beside(found[0], measure)}", flush=True)
+            print("beside those that attain as much:", "; ".join(_alike(compared)), flush=True)
             values += [
                 {"trace": name, "service_s": scenario.service_s, "launch_s": scenario.launch_s}
                 | {"wait_limit_s": scenario.wait_limit_s, "policy": tuned.policy, "setting": tuned.setting}
+                | {"tuned_to": tuned_to}
                 | tuned.outcome.as_json()
-                for tuned in found
+                for tuned_to, all_found in (
+                    (options.attainment, found),
+                    (found[0].outcome.attainment, compared.alike),
+                )
+                for tuned in all_found
             ]
     if options.json is not None:
         options.json.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

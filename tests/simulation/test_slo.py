@@ -59,9 +59,12 @@ async def test_bursts_teach_a_floor_that_stands_between_them() -> None:
     assert "of recent requests would have waited over 4 s with it" in newest.reasons[0]
     stands = ready(scene)
     assert 4 <= stands <= 20
-    before = len(scene.keeper.records())
+    before = {record.instance_id for record in scene.keeper.records()}
+    assert len(before) == stands
     await asyncio.sleep(30.0)
-    assert ready(scene) == stands == before, "nothing flaps while nobody asks"
+    after = {record.instance_id for record in scene.keeper.records()}
+    assert after <= before, "nothing is launched while nobody asks"
+    assert ready(scene) >= stands - 1, "and what stands is given back slowly"
     await scene.crash()
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from provision import choice
-from provision.choice import choose
+from provision.choice import DOUBT, choose
 from provision.columns import Columns
 from provision.config import ConfigError, parse
 from provision.decide import Memory, Seen, step
 from provision.experience import costs, late_shares, late_shares_long, standing
 from provision.pace import Pace
 from provision.queues import FADE_S, advance, bucket_s, faded, fresh
-from provision.shadow import BY_RATE, MANNERS, STANDING, Shadow, SloMemory, Way, floors_between, heights_of
+from provision.shadow import BY_RATE, MANNERS, STANDING, Shadow, SloMemory, Way, floors_between, heights_of, ways_of
 from provision.slo import by_slo
 from provision.tracking import Standing
 from provision.traffic import Traffic
@@ -244,7 +245,6 @@ def test_far_below_the_price_of_those_that_always_stand_the_safest_is_taken(monk
     shadow = lived([1.0, 1.0, 1.0, 12.0, 12.0, 1.0, 1.0, 1.0, 1.0, 6.0], each_s=60)
     safest = choose(shadow, 0.99, SECOND)
     monkeypatch.setattr(choice, "STANDING_PART", 0.0)
-    monkeypatch.setattr(choice, "PREMIUM", 0.0)
     cheapest = choose(shadow, 0.99, SECOND)
     stands = standing(shadow, 0.01)
     assert stands is not None
@@ -262,24 +262,23 @@ def test_bursts_longer_than_a_launch_are_met_by_few_that_stand_and_more_as_soon_
     way = choose(shadow, 0.99, SECOND)
     stands = standing(shadow, 0.01)
     assert stands is not None
-    assert way.floor < 9 < stands[0] <= way.height
+    assert way.floor < 10 < stands[0] <= way.height
     share, cost = of_way(shadow, way)
     assert share <= 0.05, "the first burst, before anything was known, and what is remembered of it"
     assert cost < 0.8 * stands[1]
     assert way.why.startswith(f"floor {way.floor}, {way.height} as soon as half are busy: up to 0.")
 
 
-def test_safety_from_what_was_long_ago_is_bought_where_it_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_safety_from_what_was_long_ago_is_bought_at_the_price_of_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two large bursts, and an hour of small ones."""
     shadow = lived([20.0, 0.0, 0.0, 20.0] + [0.0, 0.0, 4.0] * 40, each_s=25)
-    way = choose(shadow, 0.99, SECOND)
-    monkeypatch.setattr(choice, "PREMIUM", 0.0)
     monkeypatch.setattr(choice, "STANDING_PART", 0.0)
-    short = choose(shadow, 0.99, SECOND)
-    (share, cost), (share_short, cost_short) = of_way(shadow, way), of_way(shadow, short)
-    assert way.height > short.height
+    way = choose(shadow, 0.99, SECOND)
+    share, cost = of_way(shadow, way)
+    monkeypatch.setattr(choice, "late_shares_long", lambda shadow, _: np.zeros(ways_of(shadow.floors)))
+    share_short, cost_short = of_way(shadow, choose(shadow, 0.99, SECOND))
     assert share < share_short
-    assert cost_short < cost <= 1.3 * 1.3 * cost_short
+    assert cost_short < cost <= cost_short * (1.0 + DOUBT * (share_short - share) / 0.01)
 
 
 def of_way(shadow: Shadow, way: Way) -> tuple[float, float]:
