@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.test_main_job import FAST_POLICY, deploy_slow
 from tests.support.stoke import Load, Stoke, eventually
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 
 QUERY = "service=svc&qualifier=LATEST&function=f"
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.stoke import ROOT, Load, Stoke, eventually
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 
 SLEEPER = """
 import time
