@@ -38,7 +38,8 @@ def like_hpa(
         return memory, standing, (memory.why,)
     proposal, seen = _proposal(policy, policy.behavior, standing.said, view)
     asked = standing.said if proposal is None else proposal
-    advice = advise(policy.behavior, memory.past, view.now, standing.said, asked, least, most)
+    # Counted from the quarter's beginning: two looks may lie less than its length apart, and periods must not shift.
+    advice = advise(policy.behavior, memory.past, float(sync * SYNC_S), standing.said, asked, least, most)
     # A look without a figure proposes nothing, so it is not remembered as a proposal.
     past = memory.past if proposal is None else advice.past
     why = " ".join((seen, *advice.reasons))

@@ -150,6 +150,16 @@ def test_a_policy_like_an_hpa_looks_every_fifteen_seconds_of_the_clock() -> None
     assert story.changes == [(0.0, 1), (5.0, 5), (20.0, 10), (35.0, 20), (50.0, 30)]
 
 
+@pytest.mark.parametrize("tick_s", [0.9, 0.97, 1.003, 2.0])
+def test_its_periods_are_counted_in_quarters_of_a_minute_whenever_the_loop_looks(tick_s: float) -> None:
+    """Two looks may lie a little less than fifteen seconds apart: what the first one added is over all the same."""
+    asked = config(tracking(minCapacity=1, maxCapacity=100, metricTarget=1.0, behavior="HPA"), target=1)
+    story = Story(asked, lambda _: 30.0, tick_s=tick_s)
+    story.until(120)
+    assert [count for _, count in story.changes] == [1, 5, 10, 20, 30]
+    assert [at // 15 * 15 for at, _ in story.changes] == [0, 0, 15, 30, 45]
+
+
 def test_it_shrinks_only_after_its_window_and_says_why() -> None:
     asked = config(tracking(minCapacity=1, maxCapacity=100, metricTarget=1.0, behavior="HPA"), target=1)
     story = Story(asked, surge(8.0, 0.0, 120.0, 1.0))
