@@ -172,7 +172,8 @@ class UsageAccounts:
             await self.flush()
         until_s = min(until_s, now_s)
         counted = await self._store.read(By(by), since_s, until_s, wanted)
-        return {"by": by, "since_s": since_s, "until_s": until_s} | bill(counted, self._prices, until_s)
+        told_until_s = min(By(by).end_s(until_s), now_s)  # whole hours or days are told of
+        return {"by": by, "since_s": since_s, "until_s": until_s} | bill(counted, self._prices, told_until_s)
 
     async def recorded(self, key: VersionKey, since_s: float, until_s: float) -> Recorded:
         await self.flush()

@@ -203,3 +203,21 @@ async def test_recorded_usage_has_arrivals_service_and_launch_times() -> None:
     assert found.launch_s == pytest.approx(0.5)
     assert [row.service_s for row in found.rows if row.service_s] == [pytest.approx(0.5)]
     assert sum(row.launch_s is not None for row in found.rows) == 1
+
+
+@in_virtual_time
+async def test_a_static_peak_lasts_as_long_as_the_whole_hours_that_are_told_of() -> None:
+    """Half an hour is asked for and its whole hour is told, so the static peak beside it has the whole hour, too."""
+    scene = Scene()
+    await scene.begin()
+    await scene.launch("i1")
+    launched_s = scene.clock.utc_s()
+    hour_ends_s = launched_s // 3600.0 * 3600.0 + 3600.0
+    await scene.clock.sleep(hour_ends_s - launched_s)
+    await scene.metered.remove(["i1"])
+    await scene.clock.sleep(5.0)
+    await scene.accounts.flush()
+    found = await scene.accounts.usage("hour", launched_s, launched_s + 1.0, ("", "", ""))
+    static = found["functions"][0]["static_peak"]
+    assert (static["instances"], static["span_s"]) == (1, pytest.approx(hour_ends_s - launched_s, abs=0.01))
+    assert found["until_s"] == launched_s + 1.0
