@@ -15,6 +15,8 @@ from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.trace import Trace
 from provision.config import ProvisionConfig
 
+# A month takes minutes, as each second is lived through; what lasts years has times of two kinds, or wrong units.
+DURATION_S_MAX: Final = 31 * 86_400.0
 SETTLE_S_MAX: Final = 3600.0  # after the last arrival; a request without an answer then is lost
 
 
@@ -69,6 +71,11 @@ def _simulate(
     urgent: bool,
     launches_at_once_max: int,
 ) -> Record:
+    if trace.duration_s > DURATION_S_MAX:
+        raise ValueError(
+            f"trace: {trace.name} lasts {trace.duration_s:.0f} s; at most {DURATION_S_MAX:.0f} are allowed (since and "
+            "until cut)"
+        )
     if scenario.history_s >= trace.duration_s:
         raise ValueError(f"history_s: {scenario.history_s}; less than the trace's {trace.duration_s} s are allowed")
     kernel, usage = Kernel(), UsageBook()

@@ -44,6 +44,8 @@ def trace_of(
     for arrival_s, service_s in rows:
         if not math.isfinite(arrival_s):
             raise ValueError(f"{name}: arrival {arrival_s}; a finite time is allowed")
+        if arrival_s < 0.0:
+            raise ValueError(f"{name}: arrival {arrival_s}; seconds count from the beginning, so 0 or more are allowed")
         if service_s is not None and not (math.isfinite(service_s) and service_s > 0.0):
             raise ValueError(f"{name}: service time {service_s} s; a finite number above 0 is allowed")
     ordered = sorted(rows, key=lambda row: row[0])

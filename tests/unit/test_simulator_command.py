@@ -48,13 +48,16 @@ def test_a_report_is_one_page_with_a_chart_and_the_same_numbers_as_json(tmp_path
         ([*BURST, "--launch-seconds", "-1"], "launch_s: -1.0; a finite number 0 or more is allowed"),
         ([*BURST, "--compare", "none.json"], "none.json"),
         ([*BURST, "--history-seconds", "60"], "history_s: 60.0"),
+        (["--trace", "MIXED", *BURST[2:]], "lasts 1700000001 s; at most 2678400 are allowed (since and until cut)"),
     ],
 )
 def test_what_is_wrong_is_said_with_exit_code_2(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    mixed = tmp_path / "mixed.csv"  # times of two kinds
+    mixed.write_text("time\n0\n1700000000\n")
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([str(mixed) if part == "MIXED" else part for part in arguments])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
 
@@ -65,6 +68,31 @@ def test_a_key_that_a_config_does_not_have_is_refused(tmp_path: Path, capsys: py
     with pytest.raises(SystemExit):
         main([*BURST[:-1], str(path)])
     assert "targets" in capsys.readouterr().err
+
+
+def test_a_config_is_read_as_it_is_where_it_is_put(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "provision.json"
+    path.write_bytes(b'\xef\xbb\xbf{"target": 1}')  # as some editors begin a file
+    assert main([*BURST[:-1], str(path)]) == 0
+    for text, said in ((b'{"target": 1, "target": 2}', "target is given twice"), (b"\xff\xfe", "cannot be read")):
+        path.write_bytes(text)
+        with pytest.raises(SystemExit) as ended:
+            main([*BURST[:-1], str(path)])
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert str(path) in told
+        assert said in told
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(SystemExit) as ended:
+        main([*BURST, "--report", str(path)])
+    assert ended.value.code == 2
+    assert "File exists" in capsys.readouterr().err
 
 
 def test_every_option_is_in_the_page_and_the_page_has_no_other() -> None:
