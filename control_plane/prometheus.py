@@ -170,4 +170,6 @@ def _parts(url: str) -> tuple[str, str, int, str] | None:
 
 
 def _shortened(text: str) -> str:
+    """In one line, as it stands in the log and among the reasons of a decision."""
+    text = " ".join(text.split())
     return text if len(text) <= ERROR_LENGTH_MAX else text[: ERROR_LENGTH_MAX - 1] + "…"

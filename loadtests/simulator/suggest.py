@@ -94,7 +94,7 @@ def check(options: argparse.Namespace) -> None:
     within("instance-second-cost", options.instance_second_cost, 0.0, math.inf)
     if options.instance_second_cost == math.inf:
         raise ValueError("--instance-second-cost: inf; a finite number 0 or more is allowed")
-    if options.out is not None and not options.out.parent.is_dir():
+    if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise ValueError(f"--out: {options.out}; a file in a folder that exists is allowed")
     try:
         parse_zone(options.time_zone)
