@@ -17,7 +17,8 @@ from provision.config import ProvisionConfig
 
 # A month takes minutes, as each second is lived through; what lasts years has times of two kinds, or wrong units.
 DURATION_S_MAX: Final = 31 * 86_400.0
-SETTLE_S_MAX: Final = 3600.0  # after the last arrival; a request without an answer then is lost
+# After the last arrival, and beyond what the longest request takes; one without an answer then is lost.
+SETTLE_S_MAX: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _simulate(
     _Arrivals(kernel, front, requests).begin()
     kernel.at(scenario.tick_phase_s, control.begin)
     _Sampler(kernel, front, fleet, control, samples, trace.duration_s).begin()
-    settled_s = trace.duration_s + SETTLE_S_MAX
+    settled_s = trace.duration_s + SETTLE_S_MAX + max((r.service_s for r in requests), default=0.0)
     gate = front.gate
 
     def goes_on() -> bool:

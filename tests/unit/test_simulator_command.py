@@ -23,6 +23,14 @@ def test_it_prints_a_table_that_says_it_is_simulated(capsys: pytest.CaptureFixtu
     assert len(lines) == 4
 
 
+def test_of_no_judged_request_no_share_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "early.csv"
+    path.write_text("time,width_s,requests\n0,1,1\n60,1,0\n")
+    assert main(["--trace", str(path), "--history-seconds", "30", "--config", CONFIG]) == 0
+    config, within, *_ = capsys.readouterr().out.splitlines()[-1].split()
+    assert (config, within) == (CONFIG, "–")
+
+
 def test_json_is_one_value_with_an_outcome_for_each_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*BURST, "-o", "json"]) == 0
     values = json.loads(capsys.readouterr().out)
