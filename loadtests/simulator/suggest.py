@@ -126,7 +126,7 @@ def about(made: Suggestion) -> str:
     return (
         f"Simulated: {trace.name}, {len(trace.arrivals_s):,} requests in {trace.duration_s:.0f} s, the first "
         f"{scenario.history_s:.0f} s not judged, held out from {made.split_s:.0f} s on; "
-        f"service {scenario.service_s:g} s, launch {scenario.launch_s:g} s, "
+        f"{trace.told_service(scenario.service_s)}, launch {scenario.launch_s:g} s, "
         f"{scenario.slots} at once, up to {scenario.on_demand_max} on demand; "
         f"wanted: {goal(made)}"
     )

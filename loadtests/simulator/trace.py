@@ -25,6 +25,13 @@ class Trace:
         known = self.service_s[index] if self.service_s else None
         return otherwise_s if known is None else known
 
+    def told_service(self, otherwise_s: float) -> str:
+        """How long requests take, in words: as the trace knows it, else `otherwise_s`."""
+        if not self.service_s:
+            return f"service {otherwise_s:g} s"
+        total_s = math.fsum(otherwise_s if known is None else known for known in self.service_s)
+        return f"service {total_s / len(self.service_s):.3g} s on average"
+
 
 def trace_of(
     name: str,

@@ -23,6 +23,17 @@ def test_it_prints_a_table_that_says_it_is_simulated(capsys: pytest.CaptureFixtu
     assert len(lines) == 4
 
 
+def test_how_long_requests_take_is_told_as_the_trace_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    for text, said in (
+        ("arrival,service\n0,0.2\n1,0.4\n2,\n", "service 0.533 s on average"),
+        ("arrival\n0\n", "service 1 s,"),
+    ):
+        path.write_text(text)
+        assert main(["--trace", str(path), "--history-seconds", "0", "--config", CONFIG]) == 0
+        assert said in capsys.readouterr().out.splitlines()[0]
+
+
 def test_of_no_judged_request_no_share_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "early.csv"
     path.write_text("time,width_s,requests\n0,1,1\n60,1,0\n")

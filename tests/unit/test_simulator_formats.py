@@ -9,7 +9,6 @@ from loadtests.simulator.compare import FILES, TRACES
 from loadtests.simulator.formats import MINUTES, read_trace, recognise
 from loadtests.simulator.trace import BEGAN_UTC_S
 
-
 LLM = "TIMESTAMP,ContextTokens,GeneratedTokens"
 
 
@@ -77,9 +76,9 @@ def test_ones_own_csv_may_have_times_of_day(tmp_path: Path) -> None:
 
 
 def test_a_named_format_wins_over_the_first_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="row 1 of trace.csv is 'arrival'; a line of JSON"):
+    with pytest.raises(ValueError, match=r"row 1 of trace.csv is 'arrival'; a line of JSON"):
         read_trace(written(tmp_path, "arrival\n1\n"), "mooncake")
-    with pytest.raises(ValueError, match="is not in the format azure-llm: .*no column timestamp"):
+    with pytest.raises(ValueError, match=r"is not in the format azure-llm: .*no column timestamp"):
         read_trace(written(tmp_path, "arrival\n1\n"), "azure-llm")
 
 
