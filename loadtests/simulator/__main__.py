@@ -125,8 +125,8 @@ def about(trace: Trace, scenario: Scenario) -> str:
     """In one line, what was simulated."""
     return (
         f"Simulated: {trace.name}, {len(trace.arrivals_s):,} requests in {trace.duration_s:.0f} s, the first "
-        f"{scenario.history_s:g} s not judged; {trace.told_service(scenario.service_s)}, launch {scenario.launch_s:g} s, "
-        f"{scenario.slots} at once, wait limit {scenario.wait_limit_s:g} s"
+        f"{scenario.history_s:g} s not judged; {trace.told_service(scenario.service_s)}, "
+        f"launch {scenario.launch_s:g} s, {scenario.slots} at once, wait limit {scenario.wait_limit_s:g} s"
     )
 
 
