@@ -84,7 +84,7 @@ class Prometheus:
         return asked.reading
 
     async def run(self) -> None:
-        """Ask for ever: a new query at once, each of them again and again. Nobody waits for another server's answers."""
+        """Ask for ever: a new query at once, each again and again. Nobody waits for another server's answers."""
         try:
             while True:
                 self._new.clear()

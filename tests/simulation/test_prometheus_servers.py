@@ -26,7 +26,7 @@ class Servers:
         self._clock = clock
         self.at_once = self.most_at_once = 0
 
-    async def value(self, url: str, query: str) -> float:  # noqa: ARG002 - all queries alike
+    async def value(self, url: str, query: str) -> float:
         if url == GOOD:
             return 7.0
         self.at_once += 1
@@ -76,7 +76,7 @@ async def test_each_query_is_asked_every_few_seconds_however_often_there_is_a_ne
     asked: list[tuple[str, float]] = []
 
     class Noting:
-        async def value(self, url: str, query: str) -> float:  # noqa: ARG002 - one server
+        async def value(self, url: str, query: str) -> float:
             asked.append((query, clock.monotonic_s()))
             return 1.0
 
