@@ -4,12 +4,15 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from control_plane.cli import main as stoke
 from loadtests.simulator.__main__ import devices_of, main, make_parser
+from loadtests.simulator.compare import main as compare
+from loadtests.simulator.unseen import main as unseen
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "provision" / "examples" / "default.json")
@@ -112,6 +115,22 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(
         main([*BURST, "--report", str(path)])
     assert ended.value.code == 2
     assert "File exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        (compare, ["--json", "/none/found.json"], "--json: /none/found.json; a file in a folder that exists"),
+        (unseen, ["--trace", "/none/trace.csv"], "/none/trace.csv cannot be read"),
+    ],
+)
+def test_tables_of_minutes_are_not_begun_with_a_file_that_cannot_be(
+    command: Callable[[list[str]], int], arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_every_option_is_in_the_page_and_the_page_has_no_other() -> None:
