@@ -122,7 +122,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
     now = max(seen.now, memory.now)
     keep_s = kept_s(config)
     usage = _usage(memory.usage, now, seen, keep_s)
-    columns = Columns(usage.buckets)
+    columns = Columns(usage)
     gauges = _gauges(config, memory.gauges, now, seen, keep_s)
 
     standings: dict[str, Standing] = {}

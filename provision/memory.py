@@ -53,7 +53,7 @@ class Memory:
         return cls(
             now=values["now"],
             target=values["target"],
-            usage=Usage(tuple(Bucket(*bucket) for bucket in values["usage"])),
+            usage=Usage.of(Bucket(*bucket) for bucket in values["usage"]),
             gauges={n: Gauge(tuple((second, value) for second, value in g)) for n, g in values["gauges"].items()},
             standings={name: Standing(*standing) for name, standing in values["standings"].items()},
             kept={name: Kept.from_values(kept) for name, kept in values.get("kept", {}).items()},
