@@ -52,8 +52,8 @@ class Usage(NamedTuple):
     pressed: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, buckets: Iterable[Bucket]) -> Self:
-        return cls(*zip(*buckets, strict=True))
+    def of(cls, buckets: Sequence[Bucket]) -> Self:
+        return cls._make(zip(*buckets, strict=True)) if buckets else cls()
 
     @property
     def buckets(self) -> list[Bucket]:
@@ -80,8 +80,8 @@ class Usage(NamedTuple):
         tail = [bucket for bucket in tail if bucket.second >= oldest]
         gone = bisect_left(self.second, oldest, 0, at)
         if not tail:
-            return Usage(*(column[gone:at] for column in self))
-        return Usage(*(column[gone:at] + new for column, new in zip(self, zip(*tail, strict=True), strict=True)))
+            return Usage._make(column[gone:at] for column in self)
+        return Usage._make(column[gone:at] + new for column, new in zip(self, zip(*tail, strict=True), strict=True))
 
     @property
     def is_silent(self) -> bool:
@@ -108,6 +108,9 @@ class Gauge:
         if not self.readings or self.readings[0][0] >= second:
             return self
         return Gauge(tuple(reading for reading in self.readings if reading[0] >= second))
+
+
+NO_READINGS: Final = Gauge()
 
 
 def _share(seen: Bucket, second: int, share_s: float) -> Bucket:
