@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
@@ -68,7 +68,7 @@ class Usage(NamedTuple):
         if not looks:
             return self
         at = bisect_left(self.second, min(math.floor(now - interval_s) for now, interval_s in looks))
-        tail = list(map(Bucket, *(column[at:] for column in self))) if at < len(self.second) else []
+        tail = list(map(Bucket, *[column[at:] for column in self])) if at < len(self.second) else []
         for now, interval_s in looks:
             last = math.floor(now)
             start = max(now - interval_s, float(last - keep_s + 1))
@@ -80,8 +80,8 @@ class Usage(NamedTuple):
         tail = [bucket for bucket in tail if bucket.second >= oldest]
         gone = bisect_left(self.second, oldest, 0, at)
         if not tail:
-            return Usage._make(column[gone:at] for column in self)
-        return Usage._make(column[gone:at] + new for column, new in zip(self, zip(*tail, strict=True), strict=True))
+            return Usage._make([column[gone:at] for column in self])
+        return Usage._make([column[gone:at] + new for column, new in zip(self, zip(*tail, strict=True), strict=True)])
 
     @property
     def is_silent(self) -> bool:
