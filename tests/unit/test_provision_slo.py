@@ -380,7 +380,9 @@ def said_with_a_height(
     shadow = fresh(SECOND, 0, 100, START)._replace(requests=1000.0, surge=surge)
     memory = SloMemory(shadow, 1000.0, 1000.0, held=held, held_at=START, chosen=(0.99, Way(4, 10, 2, 1.0, "why")))
     traffic = Traffic(in_flight=in_flight, starting_at=(START,) * starting)
-    view = View(START, ready, 1, Columns(Usage()), Gauge(), None, None, launch_s=8.0, traffic=traffic, starting=starting)
+    view = View(
+        START, ready, 1, Columns(Usage()), Gauge(), None, None, launch_s=8.0, traffic=traffic, starting=starting
+    )
     _, standing_now, why = by_slo(policy, memory, Standing(ready), view)
     return standing_now.said, why[-1]
 
