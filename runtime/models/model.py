@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from runtime.models import warm_up
 from runtime.models.batch_rules import BatchRules
@@ -37,6 +37,9 @@ class ModelState(StrEnum):
 
 class Model:
     """One model of one version. All methods are for the loop's thread.
+
+    Loading and unloading go one after the other, however many ask for them, and what was begun is finished even if who
+    asked has gone.
 
     `inputs` and `outputs` have the batch axis in their shapes (-1) when `max_batch_size` is above 0; at 0 requests are
     run one by one, as they are. They are known once it was opened, and stay so while it is unloaded.
@@ -84,6 +87,8 @@ class Model:
         self._last_used_s = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._waking: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[None]] = set()
 
     @property
     def is_ready(self) -> bool:
@@ -93,6 +98,27 @@ class Model:
 
     async def open(self) -> None:
         """Open its sessions. Does nothing if they are. Raises ModelUnusable."""
+        await self._change(self._open)
+
+    async def load(self) -> None:
+        """Open it and run each batch bucket; ready after it. Does nothing if it is already. Raises ModelUnusable."""
+        await self._change(self._load)
+
+    async def unload(self) -> None:
+        """Requests that come from now on are refused; those inside are answered before this returns."""
+        await self._change(self._unload)
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def in_turn() -> None:
+            async with self._changing:
+                await change()
+
+        task = asyncio.ensure_future(in_turn())
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        await asyncio.shield(task)
+
+    async def _open(self) -> None:
         if self._batcher is not None:
             return
         self.state, self.reason = ModelState.LOADING, "being loaded"
@@ -104,11 +130,10 @@ class Model:
             self.state, self.reason = ModelState.UNAVAILABLE, str(error)
             raise
 
-    async def load(self) -> None:
-        """Open it and run each batch bucket; ready after it. Does nothing if it is already. Raises ModelUnusable."""
+    async def _load(self) -> None:
         if self.is_ready:
             return
-        await self.open()
+        await self._open()
         try:
             await self._warm_up()
         except Exception as error:
@@ -118,8 +143,7 @@ class Model:
         self.state, self.reason = ModelState.READY, ""
         self._note_use()
 
-    async def unload(self) -> None:
-        """Requests that come from now on are refused; those inside are answered before this returns."""
+    async def _unload(self) -> None:
         if not self.is_ready:
             return
         self.state, self.reason = ModelState.UNLOADING, "being unloaded"
@@ -282,16 +306,17 @@ class Model:
             raise ModelUnusable(f"{FILE_NAME}: labels '{name}' cannot be read: {error}") from error
 
     async def _close(self) -> None:
-        batcher, self._batcher = self._batcher, None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        batcher = self._batcher
         if batcher is None:
             return
-        if self._waking is not None:
+        if self._waking is not None:  # for requests that are inside
             await self._waking
         await batcher.drain()
         self._drop_sessions(batcher)
+        self._batcher = None
         self.is_asleep = False
 
     def _drop_sessions(self, batcher: Batcher) -> None:
