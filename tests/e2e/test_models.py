@@ -239,3 +239,13 @@ def test_a_bound_session_gives_what_a_plain_one_gives(tmp_path: Path, keeps_outp
         x = draw.standard_normal((rows, 16)).astype(np.float32)
         [found], [wanted] = bound.run(["y"], {"x": x}), session.run(["y"], {"x": x})
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_bound_sessions_results_may_have_another_shape_each_time(tmp_path: Path) -> None:
+    file = models.nonzeros(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    device = Device("cpu", onnxruntime.OrtValue.ortvalue_from_numpy, lambda _: False, lambda _: None)
+    bound = BoundSession(session, device)
+    for numbers in ([0, 5, 0], [1, 2, 3], [0, 0, 0], [0, 7, 0]):
+        [found] = bound.run(["y"], {"x": np.array(numbers, np.float32)})
+        assert found.tolist() == [[at for at, number in enumerate(numbers) if number]]

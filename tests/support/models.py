@@ -23,6 +23,12 @@ def uniques(path: Path) -> Path:
     return write(path, [Node("Unique", ["x"], ["y"])], [given], [got])
 
 
+def nonzeros(path: Path) -> Path:
+    """`x` [n] gives `y` [1, m], the places where it is not 0: its shape follows from the values."""
+    given, got = Tensor("x", "float32", ["n"]), Tensor("y", "int64", [1, "m"])
+    return write(path, [Node("NonZero", ["x"], ["y"])], [given], [got])
+
+
 def echoes(path: Path) -> Path:
     """`text` [n] gives `said` [n], the same."""
     nodes = [Node("Identity", ["text"], ["said"])]
@@ -53,4 +59,4 @@ def sequences(path: Path) -> Path:
     return write(path, nodes, [given], [got])
 
 
-__all__ = ["ROWS", "bfloats", "echoes", "fixed", "picks", "sequences", "uniques", "write_mlp"]
+__all__ = ["ROWS", "bfloats", "echoes", "fixed", "nonzeros", "picks", "sequences", "uniques", "write_mlp"]

@@ -44,7 +44,7 @@ class Opening:
         self.fails = False
         self.opened: list[Doubling] = []
 
-    def __call__(self, path: Path, options: SessionOptions) -> Opened:  # noqa: ARG002 - as open_session
+    def __call__(self, path: Path, options: SessionOptions) -> Opened:
         assert self.may.wait(WAIT_S)
         if self.fails:
             raise ModelUnusable("it is broken")
