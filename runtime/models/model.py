@@ -296,6 +296,7 @@ class Model:
             self._batcher.times.note(rows, ran.took_s)
             for ns in ran.ns:
                 self.statistics.success.add(ns)
+                self.statistics.queue.add(0)
                 self.statistics.executed(rows=rows, requests=1, input_ns=0, infer_ns=ns, output_ns=0)
         return ran.results
 

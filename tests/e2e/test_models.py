@@ -80,7 +80,9 @@ async def test_tensors_of_bf16_go_in_and_come_out_as_their_bits(tmp_path: Path) 
 
 async def test_every_bucket_is_run_before_the_model_is_ready(tmp_path: Path) -> None:
     async with loaded(models.picks(tmp_path / "picks.onnx")) as model:
-        assert sorted(model.statistics.batches) == [1, 2, 4, 8]
+        statistics = model.statistics
+        assert sorted(statistics.batches) == [1, 2, 4, 8]
+        assert statistics.success.count == statistics.queue.count == statistics.compute_infer.count
 
 
 async def test_requests_at_the_same_time_are_run_together_and_one_that_fails_fails_alone(tmp_path: Path) -> None:
