@@ -302,9 +302,10 @@ class Model:
 
     def _labels(self, name: str) -> Sequence[str]:
         try:
-            return (self._path.parent / name).read_text().splitlines()
+            text = (self._path.parent / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ModelUnusable(f"{FILE_NAME}: labels '{name}' cannot be read: {error}") from error
+        return text.rstrip("\n").split("\n")  # universal newlines: what ends a line is read as that
 
     async def _close(self) -> None:
         if self._idle_timer is not None:

@@ -135,5 +135,5 @@ def _file_of(folder: Path, handler: str, spec: ModelSpec) -> Path:
 
 def _as_name(text: str) -> str:
     """A name that fits in a path, of a file's or folder's."""
-    fitting = "".join(character if character.isalnum() or character in "._-" else "-" for character in text)
+    fitting = re.sub(r"[^A-Za-z0-9._-]", "-", text).lstrip("._-")
     return fitting if NAME.fullmatch(fitting) else "model"
