@@ -278,7 +278,7 @@ def test_inputs_of_the_warm_up_must_fit(tmp_path: Path, said: Any, message: str)
         np.save(tmp_path / f"{name}.npy", np.array(values))
     np.savez(tmp_path / "several.npz", x=np.ones(4))
     note = parse_spec({"warmUp": {"inputs": said}}).warm_up
+    specs = (*FREE.inputs, *([TensorSpec("i", "INT8", (-1, 4))] if "i" in said else []))
     with pytest.raises(ModelUnusable) as error:
-        specs = (*FREE.inputs, *([TensorSpec("i", "INT8", (-1, 4))] if "i" in said else []))
         warm_up.row(specs, note, tmp_path, has_batch_axis=True)
     assert message in str(error.value)
