@@ -198,11 +198,12 @@ def _large_integers(value: Any, spec: TensorSpec) -> Array:
     floats of all, which skip numbers."""
     bounds = np.iinfo(spec.dtype)
     listed = np.array(value, dtype=np.object_)
-    for each in listed.flat:
+    leaves: list[Any] = listed.ravel().tolist()
+    for each in leaves:
         if not (isinstance(each, int) or each.is_integer()) or not bounds.min <= each <= bounds.max:
             raise _no_integer(each, spec)
-    array: Array = np.array([int(each) for each in listed.flat], dtype=spec.dtype).reshape(listed.shape)
-    return array
+    array: Array = np.array([int(each) for each in leaves], dtype=spec.dtype)
+    return array.reshape(listed.shape)
 
 
 def _no_integer(shown: Any, spec: TensorSpec) -> InvalidInput:

@@ -171,8 +171,8 @@ async def test_an_unloaded_model_refuses_and_can_be_loaded_again(tmp_path: Path)
 @pytest.mark.parametrize("text", ["cat\ndog\n", "cat\r\ndog\r\n\r\n", "cat\ndog", "\ufeffcat\ndog\n\n"])
 async def test_labels_are_lines_however_their_file_ends(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.txt").write_bytes(text.encode())
-    said = {"outputs": [{"name": "values", "labels": "labels.txt"}]}
-    async with loaded(models.picks(tmp_path / "picks.onnx"), **said) as model:
+    outputs = [{"name": "values", "labels": "labels.txt"}]
+    async with loaded(models.picks(tmp_path / "picks.onnx"), outputs=outputs) as model:
         assert model.outputs[0].labels == ("cat", "dog")
 
 
