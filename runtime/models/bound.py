@@ -20,6 +20,10 @@ from runtime.models.tensors import Array
 
 # Of shapes whose buffers are kept. A model with more shapes than this gains little from keeping any.
 PLANS_MAX: Final = 32
+# Values on a card come from an allocator of ONNX Runtime's that its limit for sessions does not count, and which gives
+# nothing back to the card. So of a session's limit a sixteenth at most is kept in them.
+_PART_OF_LIMIT: Final = 16
+BYTES_MAX_LEAST: Final = 64 * 1024 * 1024
 # Memory is locked by whole pages, and what numpy allocates begins anywhere: two small arrays share one, and the second
 # would be refused.
 PINNED_BYTES_MIN: Final = 64 * 1024
@@ -41,8 +45,12 @@ class BoundSession:
     """Once at a time. With `keeps_outputs` the results' buffers are kept as well, which captured CUDA graphs need: the
     shapes of the outputs must then follow from those of the inputs."""
 
-    def __init__(self, session: Any, device: Device, *, keeps_outputs: bool = False) -> None:
+    def __init__(
+        self, session: Any, device: Device, *, keeps_outputs: bool = False, bytes_max: int = BYTES_MAX_LEAST
+    ) -> None:
+        """The inputs' buffers that are kept have `bytes_max` at most, or are of one set of shapes."""
         self._session = session
+        self._bytes_max = bytes_max
         self._device = device
         self._keeps_outputs = keeps_outputs
         self._plans: OrderedDict[Any, _Plan] = OrderedDict()
@@ -52,9 +60,8 @@ class BoundSession:
         key = (tuple(outputs), tuple([(name, array.shape) for name, array in inputs.items()]))
         plan = self._plans.get(key)
         if plan is None:
+            self._make_room(sum(array.nbytes for array in inputs.values()))
             plan = self._plans[key] = self._plan(outputs, inputs)
-            if len(self._plans) > PLANS_MAX:
-                self._plans.popitem(last=False)
         else:
             self._plans.move_to_end(key)
             plan.fill(inputs)
@@ -63,6 +70,12 @@ class BoundSession:
     def close(self) -> None:
         self._plans.clear()
         self._session = None
+
+    def _make_room(self, wanted_bytes: int) -> None:
+        held_bytes = sum(plan.bytes for plan in self._plans.values())
+        while self._plans and (len(self._plans) >= PLANS_MAX or held_bytes + wanted_bytes > self._bytes_max):
+            _, oldest = self._plans.popitem(last=False)
+            held_bytes -= oldest.bytes
 
     def _plan(self, outputs: Sequence[str], inputs: dict[str, Array]) -> _Plan:
         binding, device = self._session.io_binding(), self._device
@@ -97,6 +110,7 @@ class _Plan:
         self._device = device
         self._keeps_outputs = keeps_outputs
         self._outputs_are_bound = False
+        self.bytes = sum(staged.nbytes for staged, _ in values.values())
         self._bind_outputs()
 
     def fill(self, inputs: dict[str, Array]) -> None:
@@ -122,6 +136,11 @@ class _Plan:
     def _bind_outputs(self) -> None:
         for name in self._outputs:
             self._binding.bind_output(name, self._device.name, self._device.index)
+
+
+def bytes_of_inputs(limit_bytes: int) -> int:
+    """How much a session that may allocate so much keeps for inputs."""
+    return max(BYTES_MAX_LEAST, limit_bytes // _PART_OF_LIMIT)
 
 
 def gpu_device(onnxruntime: Any) -> Device:

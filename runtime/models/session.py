@@ -15,8 +15,9 @@ from runtime.models.batching import Runner
 from runtime.models.bits import BitsSession
 from runtime.models.errors import ModelUnusable
 from runtime.models.one_thread import InOneThread
-from runtime.models.providers import CPU, CUDA, TENSORRT, Machine, Provider, Wish, choose, uses_gpu
+from runtime.models.providers import CPU, CUDA, TENSORRT, Machine, Provider, Wish, choose, limit_bytes, uses_gpu
 from runtime.models.source import check_file, check_fits
+from runtime.models.spec import FILE_NAME
 from runtime.models.tensors import Array, TensorSpec, spec_of_onnx
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     import onnxruntime
 
     check_file(path)
-    check_fits(path, options.wish.gpu_memory_mib)
+    check_fits(path, options.wish.gpu_memory_mib, options.wish.sessions)
     providers = choose(machine(onnxruntime), options.wish)
     on_gpu = uses_gpu(providers)
     if on_gpu and hasattr(onnxruntime, "preload_dlls"):
@@ -87,16 +88,27 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     inputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in nodes)
     outputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in session.get_outputs())
     first_axes = tuple(str(node.shape[0]) if node.shape else "" for node in nodes)
-    has_texts = any(spec.datatype == "BYTES" for spec in (*inputs, *outputs))
-    bf16 = {spec.name for spec in (*inputs, *outputs) if spec.datatype == "BF16"}
-    runner: Runner = OnnxSession(session)
-    if bf16:
-        runner = BitsSession(session, bf16)
-    elif provider != CPU and not has_texts:
-        runner = bound.BoundSession(session, bound.gpu_device(onnxruntime), keeps_outputs=options.wish.cuda_graphs)
-        if options.wish.cuda_graphs:
-            runner = InOneThread(runner)
+    runner = runner_of(session, onnxruntime, provider, options.wish, (*inputs, *outputs))
     return Opened(runner, inputs, outputs, first_axes, provider)
+
+
+def runner_of(session: Any, onnxruntime: Any, provider: str, wish: Wish, tensors: Sequence[TensorSpec]) -> Runner:
+    """How the session is run. Raises ModelUnusable: not as model.yaml wants it."""
+    bf16 = {spec.name for spec in tensors if spec.datatype == "BF16"}
+    odd = next((spec for spec in tensors if spec.datatype in ("BF16", "BYTES")), None)
+    if odd is not None and provider != CPU and wish.cuda_graphs:  # a graph would go on with the inputs it was made of
+        raise ModelUnusable(
+            f"{FILE_NAME}: cudaGraphs is true: a graph cannot be captured of a model with the tensor '{odd.name}' of "
+            f"{odd.datatype}, false is allowed"
+        )
+    if bf16:
+        return BitsSession(session, bf16)
+    if odd is not None or provider == CPU:
+        return OnnxSession(session)
+    device, own_bytes = bound.gpu_device(onnxruntime), limit_bytes(wish) // wish.sessions
+    if wish.cuda_graphs:  # its shapes are few, and to capture one again takes long
+        return InOneThread(bound.BoundSession(session, device, keeps_outputs=True, bytes_max=own_bytes))
+    return bound.BoundSession(session, device, bytes_max=bound.bytes_of_inputs(own_bytes))
 
 
 def first_that_opens(opened_on: Callable[[Sequence[Provider]], Any], providers: Sequence[Provider]) -> Any:

@@ -98,12 +98,14 @@ def weights_bytes(file: Path) -> int:
     return sum(each.stat().st_size for each in (file, *beside) if each.is_file())
 
 
-def check_fits(file: Path, gpu_memory_mib: int) -> None:
-    """Raises ModelUnusable when the weights alone are more than the GPU memory that the function asks for."""
+def check_fits(file: Path, gpu_memory_mib: int, sessions: int = 1) -> None:
+    """Raises ModelUnusable when the weights alone, which each session has for itself, are more than the GPU memory that
+    the function asks for."""
     mib = weights_bytes(file) / 2**20
-    if gpu_memory_mib and mib > gpu_memory_mib:
+    if gpu_memory_mib and mib * sessions > gpu_memory_mib:
+        each = f", {sessions} times for {sessions} sessions" if sessions > 1 else ""
         raise ModelUnusable(
-            f"model '{file.name}' has {mib:.0f} MiB of weights, gpuMemorySize is {gpu_memory_mib}: at least the "
+            f"model '{file.name}' has {mib:.0f} MiB of weights{each}, gpuMemorySize is {gpu_memory_mib}: at least the "
             "weights and what a run takes must fit"
         )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pytest
 
+from runtime.models.bits import BitsSession
 from runtime.models.bound import PINNED_BYTES_MIN, PLANS_MAX, BoundSession, Device, pinned
 from runtime.models.errors import ModelUnusable
 from runtime.models.one_thread import InOneThread
 from runtime.models.providers import CPU, CUDA, TENSORRT, Machine, Wish, choose, uses_gpu
-from runtime.models.session import SessionOptions, first_that_opens, session_settings
+from runtime.models.session import OnnxSession, SessionOptions, first_that_opens, runner_of, session_settings
+from runtime.models.tensors import TensorSpec
 
 BUILD = (TENSORRT, CUDA, CPU)
 BARE = Machine(BUILD)
@@ -169,6 +172,34 @@ def test_of_many_shapes_the_last_ones_are_kept() -> None:
     assert len(session.bindings) == PLANS_MAX + 1
     runner.run(["y"], {"x": np.ones((1, 1), np.float32)})
     assert len(session.bindings) == PLANS_MAX + 2
+
+
+def test_buffers_of_inputs_take_no_more_than_they_may_but_one_set_of_shapes_always_has_its_own() -> None:
+    session = FakeSession()
+    runner = bound(session, [], bytes_max=100)
+    for rows in (1, 2, 1, 2, 5, 1, 2):  # of 12 bytes each; 60 of 5 rows
+        runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
+    assert len(session.bindings) == 3
+    runner.run(["y"], {"x": np.ones((9, 3), np.float32)})
+    runner.run(["y"], {"x": np.ones((9, 3), np.float32)})
+    assert len(session.bindings) == 4
+    runner.run(["y"], {"x": np.ones((2, 3), np.float32)})
+    assert len(session.bindings) == 5
+
+
+def test_graphs_are_captured_of_what_is_bound_alone() -> None:
+    graphs, plain = Wish(gpu_memory_mib=1024, cuda_graphs=True), Wish(gpu_memory_mib=1024)
+    texts = TensorSpec("t", "BYTES", (-1,))
+    bits = TensorSpec("b", "BF16", (-1,))
+    numbers = TensorSpec("n", "FP32", (-1,))
+    made = partial(runner_of, FakeSession(), None)
+    assert isinstance(made(CUDA, graphs, [numbers]), InOneThread)
+    assert isinstance(made(CUDA, plain, [numbers]), BoundSession)
+    assert isinstance(made(CUDA, plain, [numbers, bits]), BitsSession)
+    for odd in (texts, bits):
+        assert isinstance(made(CPU, graphs, [odd]), OnnxSession | BitsSession)
+        with pytest.raises(ModelUnusable, match=f"cudaGraphs is true: .* tensor '{odd.name}' of {odd.datatype}"):
+            made(CUDA, graphs, [numbers, odd])
 
 
 def test_results_have_buffers_of_their_own_in_each_run_that_captures_no_graph() -> None:

@@ -225,6 +225,9 @@ def test_weights_beyond_the_gpu_memory_are_refused_external_data_among_them(tmp_
     check_fits(file, 4)
     with pytest.raises(ModelUnusable, match="has 3 MiB of weights, gpuMemorySize is 2"):
         check_fits(file, 2)
+    with pytest.raises(ModelUnusable, match="has 3 MiB of weights, 2 times for 2 sessions, gpuMemorySize is 5"):
+        check_fits(file, 5, sessions=2)
+    check_fits(file, 7, sessions=2)
 
 
 # -- warm-up -----------------------------------------------------------------------------------------------------------
