@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.models import warm_up
-from runtime.models.batch_rules import BatchRules
+from runtime.models.batch_rules import BatchRules, in_order
 from runtime.models.batching import Batcher, Job
 from runtime.models.errors import InvalidInput, ModelUnavailable, ModelUnusable
 from runtime.models.graph import Graph, Shape, shape_of, unbatched
@@ -272,19 +272,32 @@ class Model:
         if not runs:
             return
         row = warm_up.row(self.inputs, self.spec.warm_up, self._path.parent, has_batch_axis=self.max_batch_size > 0)
-        for rows in self.rules.buckets:
-            results = await self._run_bucket(row, rows, runs)
-            if self.max_batch_size and any(array.shape[:1] != (rows,) for array in results):
-                batching = self.spec.batching
-                if batching.max_batch_size or batching.buckets:
+        buckets = self.rules.buckets
+        for rows in in_order(buckets, self.provider):
+            results: list[Array] | None
+            try:
+                results = await self._run_bucket(row, rows, runs)
+            except ModelUnusable:
+                # One row is fine, and two are not: the graph's axes are free in name only.
+                if self._is_batched_by_word or rows == 1 or rows != buckets[1]:
+                    raise
+                results = None
+            if results is None or (self.max_batch_size and any(array.shape[:1] != (rows,) for array in results)):
+                if results is not None and self._is_batched_by_word:
                     shapes = ", ".join(str(list(array.shape)) for array in results)
                     raise ModelUnusable(
                         f"{FILE_NAME}: batching.maxBatchSize is {self.rules.rows_max}: {rows} rows give outputs of the "
                         f"shapes {shapes}, which have no batch axis"
                     )
+                log.info("model %s is not batched: it does not take %d rows together", self.name, rows)
                 self._serve_as(unbatched(self._shape), self._opened)
                 await self._run_bucket(row, 1, runs)
                 return
+
+    @property
+    def _is_batched_by_word(self) -> bool:
+        batching = self.spec.batching
+        return bool(batching.max_batch_size or batching.buckets)
 
     async def _run_bucket(self, row: dict[str, Array], rows: int, runs: int) -> list[Array]:
         """The results. Raises ModelUnusable: the model fails."""

@@ -141,6 +141,16 @@ async def test_a_graph_whose_output_has_no_rows_is_not_batched(tmp_path: Path) -
     assert "which have no batch axis" in await failure(Model(file, "uniques", spec=said))
 
 
+async def test_a_graph_that_fails_on_more_than_one_row_is_not_batched(tmp_path: Path) -> None:
+    file = models.ones(tmp_path / "ones.onnx")
+    async with loaded(file) as model:
+        assert model.max_batch_size == 0
+        asked = [model.infer({"x": np.full((1, 2), number, np.float32)}) for number in (1, 2)]
+        assert [answer["y"].tolist() for answer in await asyncio.gather(*asked)] == [[[1, 1]], [[2, 2]]]
+    said = parse_spec({"batching": {"maxBatchSize": 4}})
+    assert "failed in its warm-up, on x [2, 2]" in await failure(Model(file, "ones", spec=said))
+
+
 async def test_a_graph_with_a_fixed_batch_is_filled_up(tmp_path: Path) -> None:
     async with loaded(models.fixed(tmp_path / "fixed.onnx"), batching={"maxBatchSize": 4}) as model:
         asked = [model.infer({"x": np.full((1, 2), number, np.float32)}) for number in (1, 2, 3)]

@@ -26,9 +26,11 @@ ONE: Final = {"x": np.ones((1, 2), np.float32)}
 class Doubling:
     def __init__(self) -> None:
         self.is_closed = False
+        self.rows: list[int] = []
 
     def run(self, outputs: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
         assert not self.is_closed, "a session that was given back is run"
+        self.rows.append(len(inputs["x"]))
         return [2 * inputs["x"] for _ in outputs]
 
     def close(self) -> None:
@@ -42,6 +44,7 @@ class Opening:
         self.may = threading.Event()
         self.may.set()
         self.fails = False
+        self.provider = "CPUExecutionProvider"
         self.opened: list[Doubling] = []
 
     def __call__(self, path: Path, options: SessionOptions) -> Opened:
@@ -50,7 +53,7 @@ class Opening:
             raise ModelUnusable("it is broken")
         self.opened.append(Doubling())
         runner: Any = self.opened[-1]
-        return Opened(runner, (X,), (Y,), ("n",), "CPUExecutionProvider")
+        return Opened(runner, (X,), (Y,), ("n",), self.provider)
 
     @property
     def left_open(self) -> int:
@@ -154,3 +157,12 @@ async def test_what_was_begun_is_finished_when_its_client_has_left(opening: Open
     async with asyncio.timeout(WAIT_S):
         await (model.load() if loads else model.unload())
     assert (len(opening.opened), opening.left_open) == ((1, 1) if loads else (2, 0))
+
+
+async def test_tensorrt_is_shown_the_largest_batch_early_so_that_it_builds_for_all_sizes_at_once(
+    opening: Opening,
+) -> None:
+    opening.provider = "TensorrtExecutionProvider"
+    model = model_of(opening, warmUp={}, batching={"maxBatchSize": 8})
+    await model.load()
+    assert list(dict.fromkeys(opening.opened[0].rows)) == [1, 8, 2, 4]
