@@ -76,6 +76,8 @@ class BoundSession:
         while self._plans and (len(self._plans) >= PLANS_MAX or held_bytes + wanted_bytes > self._bytes_max):
             _, oldest = self._plans.popitem(last=False)
             held_bytes -= oldest.bytes
+            if self._keeps_outputs and hasattr(self._session, "release_captured_graph"):  # from ONNX Runtime 1.27 on
+                self._session.release_captured_graph(oldest.number)
 
     def _plan(self, outputs: Sequence[str], inputs: dict[str, Array]) -> _Plan:
         binding, device = self._session.io_binding(), self._device

@@ -73,7 +73,7 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
         onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where they were installed as such
 
     def opened_on(providers: Sequence[Provider]) -> Any:
-        settings = session_settings(onnxruntime.SessionOptions(), options, on_gpu=on_gpu)
+        settings = session_settings(onnxruntime.SessionOptions(), options, on_gpu=uses_gpu(providers))
         # Its own way to try others leaves out their options, the limit of GPU memory among them.
         return onnxruntime.InferenceSession(str(path), settings, providers=list(providers), enable_fallback=0)
 

@@ -125,6 +125,10 @@ class FakeSession:
     def __init__(self) -> None:
         self.bindings: list[FakeBinding] = []
         self.options: list[Any] = []
+        self.released: list[int] = []
+
+    def release_captured_graph(self, number: int) -> None:
+        self.released.append(number)
 
     def io_binding(self) -> FakeBinding:
         self.bindings.append(FakeBinding())
@@ -160,6 +164,9 @@ def test_a_captured_graph_keeps_the_buffers_of_its_results_and_has_a_number_of_i
     for rows in (1, 1, 2):
         runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
     assert session.options == ["1", "1", "2"]
+    for rows in range(3, PLANS_MAX + 2):
+        runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
+    assert session.released == [1], "with the buffers that it reads"
     assert isinstance(session.bindings[0].outputs["y"], FakeValue)
 
 
