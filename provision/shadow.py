@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
@@ -19,7 +20,7 @@ from provision.pace import Pace
 
 # Seconds over which arrivals are averaged to see what comes: a burst shows in one, chance in a steady rate averages out
 # in sixteen.
-RATES_S: Final = (1.0, 4.0, 16.0)
+RATES_S: Final[Sequence[float]] = (1.0, 4.0, 16.0)
 # Manners of launching by what comes: the rate (of RATES_S, by index), and the part of the limit that a launch leaves to
 # be waited. Half of it is a reserve for what the rate does not show yet.
 BY_RATE: Final = ((0, 0.5), (1, 1.0), (2, 1.0))
@@ -108,8 +109,8 @@ class Shadow(NamedTuple):
         *numbers, table, ring = values
         if len(numbers) != len(cls._fields) - 2:
             raise ValueError("a shadow of another form")
-        found = cls._make([*numbers, _unpacked(table), _unpacked(ring)])
-        found = found._replace(counts=tuple(found.counts), recent=tuple(found.recent))
+        held = (tuple(each) if isinstance(each, list) else each for each in numbers)
+        found = cls._make([*held, _unpacked(table), _unpacked(ring)])
         columns = ways_of(found.floors) * BYTES
         if len(found.table) not in (0, ROWS * columns) or len(found.ring) not in (0, found.steps * columns):
             raise ValueError("a shadow of another size")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.cli import main as stoke
-from loadtests.simulator.__main__ import devices_of, main, make_parser
+from loadtests.simulator.command import devices_of, main, make_parser
 from loadtests.simulator.compare import main as compare
 from loadtests.simulator.unseen import main as unseen
 
@@ -190,7 +190,7 @@ def test_the_optimum_is_computed_when_it_is_asked_for(capsys: pytest.CaptureFixt
 def test_an_optimum_without_its_solver_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("loadtests.simulator.__main__.find_spec", lambda _name: None)
+    monkeypatch.setattr("loadtests.simulator.command.find_spec", lambda _name: None)
     with pytest.raises(SystemExit):
         main([*BURST, "--optimum"])
     assert "highspy computes it and is not installed" in capsys.readouterr().err

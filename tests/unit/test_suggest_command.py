@@ -11,9 +11,9 @@ import pytest
 
 from control_plane.cli import main as stoke
 from control_plane.cli.provision import provision_body
-from loadtests.simulator.__main__ import main as simulate
+from loadtests.simulator.command import main as simulate
 from loadtests.simulator.recorded import Price, price
-from loadtests.simulator.suggest import main, make_parser
+from loadtests.simulator.suggest_command import main, make_parser
 from loadtests.simulator.suggestion import requests_min
 
 ROOT = Path(__file__).parents[2]
