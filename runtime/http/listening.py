@@ -59,6 +59,7 @@ class Listener:
         while self._accept():
             pass
         self.close()
+        await asyncio.sleep(0)  # what the loop itself has accepted is made a connection in its next round
         while self._opening:
             await asyncio.wait(self._opening)
 
