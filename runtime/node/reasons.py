@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runtime.contract import INITIALIZER_FAILED
+from runtime.words import counted
 
 LOG_LINES_MAX: Final = 10
 _LOG_CHARS_MAX: Final = 2000
@@ -64,8 +65,8 @@ def not_ready(timeout_s: float, log_end: bytes) -> str:
 
 def unhealthy(health_path: str, failures: int, last_error: str, log_end: bytes) -> str:
     return (
-        f"Function instance failed its health check GET {health_path} {failures} times in a row ({last_error}). "
-        f"Logs: {last_lines(log_end)}"
+        f"Function instance failed its health check GET {health_path} {counted(failures, 'time')} in a row "
+        f"({last_error}). Logs: {last_lines(log_end)}"
     )
 
 
