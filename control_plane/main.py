@@ -1,4 +1,4 @@
-"""The control plane's process. The one module that names concrete classes: `python -m control_plane.main`."""
+"""The control plane's process. The one module that names concrete classes: `python -m control_plane`."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ from runtime.access.sealing import read_box
 from runtime.access.shared_nonces import SharedNonces
 from runtime.access.shared_nonces import connect as connect_nonces
 from runtime.async_invocation.store import AsyncStore
+from runtime.compiled import DECISIONS
 from runtime.contract import USAGE_CHANNEL, UsageReport, VersionKey
 from runtime.leasing import LEASE_CHANNEL, LEASE_KEY_PURPOSE, LeaseReport
 from runtime.node.client import NodeClient
@@ -386,6 +387,7 @@ def main() -> None:
     settings = parse(sys.argv[1:])
     write_secret_key(settings.data / SECRET_FILE)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each call would be most of the log
+    log.info("decisions compiled=%s", DECISIONS.is_used())
     collect_rarely()
     try:
         plane = ControlPlane(settings)

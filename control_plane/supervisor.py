@@ -85,7 +85,7 @@ class Supervisor:
                 ],
             )  # fmt: skip
         self._begin("control-plane", [
-            *python, "control_plane.main", "--data", str(self.data), "--store", store_url,
+            *python, "control_plane", "--data", str(self.data), "--store", store_url,
             "--socket", str(control_plane), "--node", f"unix:{node}", "--public-url", self.public_url,
             *self.options.cluster_arguments(),
         ])  # fmt: skip

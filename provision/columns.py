@@ -11,13 +11,11 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from operator import itemgetter, sub
-from typing import Any, Final, NamedTuple, Self
+from operator import sub
+from typing import Final, NamedTuple, Self
 
-from provision.windows import Bucket, Gauge
+from provision.windows import Gauge, Usage
 
-# By name, what reads a field of a bucket.
-_READ: Final = {name: itemgetter(index) for index, name in enumerate(Bucket._fields)}
 # Less weight than that is the rounding of a sum that came to nothing, and no second of usage and no request.
 _LEAST: Final = 1e-9
 
@@ -51,71 +49,56 @@ class Totals(NamedTuple):
 
 
 class Columns:
-    """The buckets of `Usage`, turned, each column when it is first read: most policies read a few of them."""
+    """The columns of `Usage`, and what is reckoned of them."""
 
-    __slots__ = ("_buckets", "_columns")
+    __slots__ = ("_usage",)
 
-    def __init__(self, buckets: Sequence[Bucket]) -> None:
-        self._buckets = buckets
-        self._columns: dict[str, Sequence[Any]] = {}
-
-    def _column(self, name: str) -> Sequence[Any]:
-        column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = tuple(map(_READ[name], self._buckets))
-        return column
-
-    @property
-    def _seconds(self) -> Sequence[int]:
-        return self._column("second")
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
 
     def covered_s(self, now: float, window_s: int) -> float:
         """How much of the window was seen. A second that was seen twice, as the clock was held, counts once."""
         first, part = _begin(now, window_s)
-        at = bisect_left(self._seconds, first)
-        covered = self._column("covered_s")[at:]
+        at = bisect_left(self._usage.second, first)
+        covered = self._usage.covered_s[at:]
         if not covered:
             return 0.0
         if max(covered) > 1.0:
             covered = tuple(min(1.0, each) for each in covered)
         whole_s: float = sum(covered)
-        return whole_s - covered[0] * (1.0 - part) if self._seconds[at] == first else whole_s
+        return whole_s - covered[0] * (1.0 - part) if self._usage.second[at] == first else whole_s
 
     def peak(self, now: float, window_s: int) -> int | None:
         """The most requests at once, None if nothing was seen."""
-        return max(self._column("peak")[bisect_left(self._seconds, _begin(now, window_s)[0]) :], default=None)
+        return max(self._usage.peak[bisect_left(self._usage.second, _begin(now, window_s)[0]) :], default=None)
 
     def pressed(self, now: float, window_s: int) -> int:
         """The most requests at once in a surge that had to queue; 0 if there was none."""
-        return max(self._column("pressed")[bisect_left(self._seconds, _begin(now, window_s)[0]) :], default=0)
+        return max(self._usage.pressed[bisect_left(self._usage.second, _begin(now, window_s)[0]) :], default=0)
 
     def demand(self) -> Totals:
-        return Totals(self._seconds, self._column("covered_s"), self._column("demand"))
+        return Totals(self._usage.second, self._usage.covered_s, self._usage.demand)
 
     def arrivals(self) -> Totals:
-        return Totals(self._seconds, self._column("covered_s"), self._column("arrived"))
+        return Totals(self._usage.second, self._usage.covered_s, self._usage.arrived)
 
     def waiting(self) -> Totals:
-        return Totals(self._seconds, self._column("covered_s"), self._column("waiting"))
+        return Totals(self._usage.second, self._usage.covered_s, self._usage.waiting)
 
     def running(self) -> Totals:
         """Requests that have a slot, on whichever kind of instance."""
-        both = zip(self._column("demand"), self._column("waiting"), strict=True)
+        both = zip(self._usage.demand, self._usage.waiting, strict=True)
         running = [max(0.0, there - waits) for there, waits in both]
-        return Totals(self._seconds, self._column("covered_s"), running)
+        return Totals(self._usage.second, self._usage.covered_s, running)
 
     def waits(self, first: int) -> Totals:
         """Seconds waited over requests answered, from a second on."""
-        at = bisect_left(self._seconds, first)
-        return Totals(self._seconds[at:], self._column("answered")[at:], self._column("waited")[at:])
+        at = bisect_left(self._usage.second, first)
+        return Totals(self._usage.second[at:], self._usage.answered[at:], self._usage.waited[at:])
 
     def utilization(self, now: float, window_s: int) -> float | None:
         """FC's ProvisionedConcurrencyUtilization: requests on provisioned instances ÷ their slots, at most 1."""
-        # Each step asks for it, many for nothing else: so of the seconds only those are read that are compared.
-        at = bisect_left(self._buckets, math.floor(now - window_s), key=_READ["second"])
-        buckets = self._buckets[at:]
-        columns = (tuple(map(_READ[name], buckets)) for name in ("slots", "provisioned"))
-        used = mean(Totals([bucket.second for bucket in buckets[:1]], *columns), now, window_s)
+        used = mean(Totals(self._usage.second, self._usage.slots, self._usage.provisioned), now, window_s)
         return None if used is None else min(1.0, used)
 
 

@@ -18,7 +18,7 @@ from provision.memory import Memory
 from provision.policies import NOTHING_KEPT, Kept, say
 from provision.tracking import Standing, bounded
 from provision.traffic import Traffic
-from provision.windows import Bucket, Gauge, Usage
+from provision.windows import NO_READINGS, Bucket, Gauge, Usage
 from provision.wishes import READING_AGE_MAX_S, SAMPLE_AGE_MAX_S, View
 
 __all__ = ["Decision", "Memory", "MetricSample", "PolicySay", "Reading", "Seen", "step"]
@@ -122,7 +122,7 @@ def step(config: ProvisionConfig, memory: Memory, seen: Seen) -> tuple[Memory, D
     now = max(seen.now, memory.now)
     keep_s = kept_s(config)
     usage = _usage(memory.usage, now, seen, keep_s)
-    columns = Columns(usage.buckets)
+    columns = Columns(usage)
     gauges = _gauges(config, memory.gauges, now, seen, keep_s)
 
     standings: dict[str, Standing] = {}
@@ -240,27 +240,37 @@ def _measured(metric_type: str) -> str:
 
 
 def _view(policy: TargetTrackingPolicy, now: float, seen: Seen, usage: Columns, gauges: Mapping[str, Gauge]) -> View:
-    metric = policy.metric_type.measured
-    samples = [one for one in seen.samples if _measured(one.metric_type) == metric] if metric.is_sampled else []
-    lag_s = max([now - one.at for one in samples], default=0.0)
-    values = {one.instance_id: one.value for one in samples if now - one.at <= SAMPLE_AGE_MAX_S}
+    lag_s, values = _newest_samples(policy, now, seen.samples) if seen.samples else (0.0, ())
     reading, note = _newest(policy, now, seen.readings)
     return View(
         now=now,
         current=seen.current,
         slots_per_instance=seen.slots_per_instance,
         usage=usage,
-        gauge=gauges.get(policy.gauge or "", Gauge()),
-        lag_s=lag_s if lag_s > SAMPLE_AGE_MAX_S else 0.0,
+        gauge=gauges.get(policy.gauge or "", NO_READINGS) if gauges else NO_READINGS,
+        lag_s=lag_s,
         newest_ready_at=seen.newest_ready_at,
         capacity_limit=seen.capacity_limit,
         starting=seen.starting,
-        values=tuple(values.values()),
+        values=values,
         reading=reading,
         reading_note=note,
         launch_s=seen.launch_s,
         traffic=_traffic(seen),
     )
+
+
+def _newest_samples(
+    policy: TargetTrackingPolicy, now: float, samples: Iterable[MetricSample]
+) -> tuple[float, tuple[float, ...]]:
+    """The age of one that is too old to count, 0.0 if there is none; and the policy's metric of each instance."""
+    metric = policy.metric_type.measured
+    if not metric.is_sampled:
+        return 0.0, ()
+    tracked = [one for one in samples if _measured(one.metric_type) == metric]
+    lag_s = max([now - one.at for one in tracked], default=0.0)
+    values = {one.instance_id: one.value for one in tracked if now - one.at <= SAMPLE_AGE_MAX_S}
+    return lag_s if lag_s > SAMPLE_AGE_MAX_S else 0.0, tuple(values.values())
 
 
 def _traffic(seen: Seen) -> Traffic:
@@ -332,11 +342,11 @@ def _floor(config: ProvisionConfig, says: list[PolicySay]) -> int:
 
 def _largest(config: ProvisionConfig, says: list[PolicySay]) -> tuple[int, tuple[str, ...]]:
     """The largest say, with its reasons; of several, the first."""
+    if len(says) == 1:
+        return says[0].wanted, says[0].reasons
     if not says:
         listed = config.target_tracking_policies or config.scheduled_actions
         return config.static_target, (f"static target {config.static_target}", *(["none in force"] if listed else []))
     largest = max(says, key=lambda say: say.wanted)
-    if len(says) == 1:
-        return largest.wanted, largest.reasons
     compared = ", ".join(f"{say.name}={say.wanted}" for say in says)
     return largest.wanted, (f"largest of {compared}", *largest.reasons)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from pydantic_core import to_json
+
 from provision.policies import Kept
 from provision.tracking import Standing
 from provision.windows import Bucket, Gauge, Usage
@@ -30,13 +32,13 @@ class Memory:
             "form": FORM,
             "now": self.now,
             "target": self.target,
-            "usage": self.usage.buckets,
+            "usage": tuple(zip(*self.usage, strict=True)),  # a list for each second
             "gauges": {name: gauge.readings for name, gauge in self.gauges.items()},
             "standings": {name: standing.to_values() for name, standing in self.standings.items()},
         }
         if self.kept:
             values["kept"] = {name: kept.to_values() for name, kept in self.kept.items()}
-        return json.dumps(values, separators=(",", ":"))
+        return to_json(values).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -53,7 +55,7 @@ class Memory:
         return cls(
             now=values["now"],
             target=values["target"],
-            usage=Usage(tuple(Bucket(*bucket) for bucket in values["usage"])),
+            usage=Usage.of([Bucket(*bucket) for bucket in values["usage"]]),
             gauges={n: Gauge(tuple((second, value) for second, value in g)) for n, g in values["gauges"].items()},
             standings={name: Standing(*standing) for name, standing in values["standings"].items()},
             kept={name: Kept.from_values(kept) for name, kept in values.get("kept", {}).items()},

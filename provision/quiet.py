@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -112,16 +111,16 @@ class Silence:
         usage = self._made.get((slots, keep_s)) if forgotten else None
         if usage is None:
             means = Bucket(0, 1.0, 0.0, 0.0, slots, 0)
-            looks = list(self._since(max(memory.now, last - keep_s - 1.0)))
+            looks = self._since(max(memory.now, last - keep_s - 1.0))
             usage = (Usage() if forgotten else memory.usage).add_each(looks, means, keep_s)
             if forgotten:
                 self._made[slots, keep_s] = usage
         return replace(memory, now=last, usage=usage)
 
-    def _since(self, at: float) -> Iterator[tuple[float, float]]:
+    def _since(self, at: float) -> list[tuple[float, float]]:
         newer = []
         for look in reversed(self._looks):
             if look[0] <= at:
                 break
             newer.append(look)
-        return reversed(newer)
+        return newer[::-1]

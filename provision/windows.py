@@ -8,9 +8,10 @@ Buckets too old for any window are dropped.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 _LEAST_S: Final = 1e-9  # anything shorter is the rounding of times, no interval
 
@@ -31,37 +32,61 @@ class Bucket(NamedTuple):
     pressed: int = 0  # most requests at once in a surge that had to queue
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The requests of the last `keep_s` seconds."""
+class Usage(NamedTuple):
+    """The requests of the last `keep_s` seconds: of each field of `Bucket` a column, in the order of the seconds.
 
-    buckets: tuple[Bucket, ...] = ()
+    A step adds a second or two and reads a hundred, so columns are what is kept: they are added up, compared and sliced
+    without a line of Python for each second.
+    """
+
+    second: tuple[int, ...] = ()
+    covered_s: tuple[float, ...] = ()
+    demand: tuple[float, ...] = ()
+    provisioned: tuple[float, ...] = ()
+    slots: tuple[float, ...] = ()
+    peak: tuple[int, ...] = ()
+    arrived: tuple[float, ...] = ()
+    answered: tuple[float, ...] = ()
+    waited: tuple[float, ...] = ()
+    waiting: tuple[float, ...] = ()
+    pressed: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, buckets: Sequence[Bucket]) -> Self:
+        return cls._make(zip(*buckets, strict=True)) if buckets else cls()
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        return list(map(Bucket, *self))
 
     def add(self, now: float, interval_s: float, seen: Bucket, keep_s: int) -> Usage:
         """Take in means over (now - interval_s, now]: `seen` has them as if the interval were one second."""
         return self.add_each(((now, interval_s),), seen, keep_s)
 
-    def add_each(self, looks: Iterable[tuple[float, float]], seen: Bucket, keep_s: int) -> Usage:
+    def add_each(self, looks: Sequence[tuple[float, float]], seen: Bucket, keep_s: int) -> Usage:
         """Take in the same means for each look, (now, interval_s), in their order."""
-        kept = list(self.buckets)
-        oldest = -math.inf
+        if not looks:
+            return self
+        at = bisect_left(self.second, min(math.floor(now - interval_s) for now, interval_s in looks))
+        tail = list(map(Bucket, *[column[at:] for column in self])) if at < len(self.second) else []
         for now, interval_s in looks:
             last = math.floor(now)
-            oldest = last - keep_s + 1
-            start = max(now - interval_s, float(oldest))
+            start = max(now - interval_s, float(last - keep_s + 1))
             for second in range(math.floor(start), last + 1):
                 share_s = min(now, second + 1.0) - max(start, float(second))
                 if share_s > _LEAST_S:
-                    _put(kept, _share(seen, second, share_s))
-        gone = 0
-        while gone < len(kept) and kept[gone].second < oldest:
-            gone += 1
-        return Usage(tuple(kept[gone:]))
+                    _put(tail, _share(seen, second, share_s))
+        oldest = math.floor(looks[-1][0]) - keep_s + 1
+        tail = [bucket for bucket in tail if bucket.second >= oldest]
+        gone = bisect_left(self.second, oldest, 0, at)
+        if not tail:
+            return Usage._make([column[gone:at] for column in self])
+        return Usage._make([column[gone:at] + new for column, new in zip(self, zip(*tail, strict=True), strict=True)])
 
     @property
     def is_silent(self) -> bool:
         """No request in all that is kept."""
-        return not any(b.peak or b.demand or b.arrived or b.answered or b.waited or b.waiting for b in self.buckets)
+        return not any(map(any, (self.peak, self.demand, self.arrived, self.answered, self.waited, self.waiting)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +108,9 @@ class Gauge:
         if not self.readings or self.readings[0][0] >= second:
             return self
         return Gauge(tuple(reading for reading in self.readings if reading[0] >= second))
+
+
+NO_READINGS: Final = Gauge()
 
 
 def _share(seen: Bucket, second: int, share_s: float) -> Bucket:

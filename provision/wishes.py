@@ -57,7 +57,9 @@ class Wish:
     @property
     def grow(self) -> float | None:
         """By what is seen now."""
-        return max((part for part in (self.stable, self.panic) if part is not None), default=None)
+        if self.stable is None or self.panic is None:
+            return self.panic if self.stable is None else self.stable
+        return max(self.stable, self.panic)
 
 
 def wish(policy: TargetTrackingPolicy, view: View) -> Wish:
@@ -233,15 +235,18 @@ def _averages(policy: TargetTrackingPolicy, of: Totals, now: float, per_instance
     stable = mean(of, now, policy.stable_window_s)
     if stable is None:
         return Wish()
+    wanted = _over(stable, per_instance)
+    why = f"stable={whole(wanted)}"
     panic = mean(of, now, policy.panic_window_s)
+    if panic is not None:
+        panic = _over(panic, per_instance)
+        why = f"{why} panic={whole(panic)}"
     most = sliding_mean_max(of, now, policy.stable_window_s, policy.panic_window_s)
-    wished = Wish(_over(stable, per_instance), _over(panic, per_instance), _over(most, per_instance))
-    named = (("stable", wished.stable), ("panic", wished.panic))
-    return replace(wished, why=" ".join(f"{name}={whole(part)}" for name, part in named if part is not None))
+    return Wish(wanted, panic, None if most is None else _over(most, per_instance), why)
 
 
-def _over(total: float | None, per_instance: float) -> float | None:
-    return None if total is None else min(total / max(per_instance, _LEAST_PER_INSTANCE), float(INSTANCES_MAX))
+def _over(total: float, per_instance: float) -> float:
+    return min(total / max(per_instance, _LEAST_PER_INSTANCE), float(INSTANCES_MAX))
 
 
 def _near(wished: Wish, current: int) -> Wish:

@@ -16,7 +16,7 @@ from control_plane.cli.context import Options
 MODULES: Final = {
     "gateway": "runtime.gateway",
     "node": "runtime.node",
-    "control-plane": "control_plane.main",
+    "control-plane": "control_plane",
     "simulate": "loadtests.simulator",
     "provision suggest": "loadtests.simulator.suggest",
 }
@@ -33,7 +33,7 @@ def node(context: typer.Context) -> None:
 
 
 def control_plane(context: typer.Context) -> None:
-    """Run a control plane alone; its arguments are those of `python -m control_plane.main`."""
+    """Run a control plane alone; its arguments are those of `python -m control_plane`."""
     _become("control-plane", context.args)
 
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from runtime import compiled
+from runtime.compiled import REQUESTS
 
-compiled.use()
+REQUESTS.use()
 
 from runtime.gateway.main import main  # noqa: E402 - by now from the build
 

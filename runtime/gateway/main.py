@@ -17,8 +17,8 @@ from secrets import token_hex
 
 import uvloop
 
-from runtime import compiled
 from runtime.access.sealing import read_box
+from runtime.compiled import REQUESTS
 from runtime.gateway.feeds import Store
 from runtime.gateway.gateway import Gateway
 from runtime.gateway.lease_term import LeaseTerm
@@ -107,7 +107,7 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
         else tls_listener(loop, settings, certificate, server, sock)
     )
     await listener.begin(_BACKLOG)
-    log.info("listening host=%s port=%s compiled=%s", host, port, compiled.is_used())
+    log.info("listening host=%s port=%s compiled=%s", host, port, REQUESTS.is_used())
     gc.collect()
     gc.freeze()  # what the start has made stays: no collection needs to look at it again
     await stop.wait()

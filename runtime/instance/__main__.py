@@ -10,9 +10,9 @@ import json
 import os
 import sys
 
-from runtime import compiled
+from runtime.compiled import REQUESTS
 
-compiled.use()
+REQUESTS.use()
 
 from runtime.instance.birth import become_instance  # noqa: E402 - by now from the build
 

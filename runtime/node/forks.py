@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runtime import compiled
+from runtime.compiled import SWITCH
 from runtime.node.process import Process
 from runtime.node.zygote import PACKET_BYTES_MAX
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # The exit status comes from the zygote, a moment after the pidfd told of the end.
 _EXIT_STATUS_TIMEOUT_S: Final = 1.0
 # A child sees in /proc what the zygote was started with, so that is next to nothing: no secret of the node's.
-_ENVIRONMENT_KEPT: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", compiled.SWITCH)
+_ENVIRONMENT_KEPT: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", SWITCH)
 
 # A packet arrives without what came with it where the process has no number free for it (recvmsg(2), MSG_CTRUNC).
 NO_DESCRIPTORS: Final = "the node had no file descriptor free for the new process"

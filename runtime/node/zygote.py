@@ -43,7 +43,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from runtime import compiled
+from runtime.compiled import REQUESTS
 
 PACKET_BYTES_MAX: Final = 160 * 1024  # below the kernel's default for one packet of a unix socket
 # What the instance server and most functions import. The last ones are optional for a function, and dear to import.
@@ -78,7 +78,7 @@ _WITHOUT_OWN: Final = tuple(n for n in PRELOADED if n not in REPLACEABLE and not
 def main() -> None:
     node = socket.socket(fileno=int(sys.argv[1]))
     is_for_own = "own" in sys.argv[2:]
-    compiled.use()
+    REQUESTS.use()
     preload(_WITHOUT_OWN if is_for_own else PRELOADED)
     zygote = Zygote(node)
     if is_for_own:

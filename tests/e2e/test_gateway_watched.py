@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from runtime import compiled
+from runtime.compiled import REQUESTS
 from runtime.contract import ROUTES_KEY
 from tests.support.gateway import KEY_ID, SECRET, Request, World, plain, world
 from tests.support.websocket import switched, talking
@@ -78,7 +78,7 @@ async def test_every_request_is_counted_once_by_what_became_of_it(w: World) -> N
 
 
 async def test_the_log_says_whether_the_hot_path_is_compiled(w: World) -> None:
-    assert f"compiled={compiled.folder().is_dir()}" in w.gateway.log()
+    assert f"compiled={REQUESTS.folder().is_dir()}" in w.gateway.log()
 
 
 async def test_only_whoever_may_look_sees_the_figures(w: World) -> None:

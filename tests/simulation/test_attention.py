@@ -13,7 +13,7 @@ import pytest
 
 from control_plane import asking
 from control_plane.fleet.attention import Attention
-from loadtests.bench.fleet import WARM_TICKS, Population
+from loadtests.bench.population import WARM_TICKS, Population
 from provision.config import parse
 from runtime.contract import InstanceState, VersionKey
 from tests.simulation.scene import NAME, POLICY, Scene, ready, until

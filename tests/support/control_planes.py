@@ -52,7 +52,7 @@ class ControlPlanes(Stoke):
     def start(self, name: str) -> None:
         """Start one, and wait until it answers."""
         command = [
-            sys.executable, "-m", "control_plane.main", "--data", str(self.data), "--store", self.store.url,
+            sys.executable, "-m", "control_plane", "--data", str(self.data), "--store", self.store.url,
             "--socket", str(self.socket(name)), "--node", f"unix:{self.node.socket}",
         ]  # fmt: skip
         environment = {**os.environ, "STOKE_LEADER_LEASE_S": str(LEASE_S)}

@@ -1,4 +1,4 @@
-"""The build of the hot path is found by its sources, and only before they run."""
+"""A build is found by its sources, and only before they run."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from typing import Any
 import pytest
 
 from runtime import compiled
+from runtime.compiled import DECISIONS, GROUPS, REQUESTS
 from runtime.node import forks
 
 
 def test_each_module_that_is_listed_is_there_and_listed_once() -> None:
-    assert [module for module in compiled.MODULES if not compiled.source(module).is_file()] == []
-    assert len(set(compiled.MODULES)) == len(compiled.MODULES)
+    modules = [module for group in GROUPS for module in group.modules]
+    assert [module for module in modules if not compiled.source(module).is_file()] == []
+    assert len(set(modules)) == len(modules)
+
+
+def test_each_group_has_a_build_of_its_own() -> None:
+    assert len({group.folder() for group in GROUPS}) == len({group.name for group in GROUPS}) == len(GROUPS)
 
 
 def test_a_change_to_any_source_leads_away_from_the_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = compiled.folder()
+    before, others = REQUESTS.folder(), DECISIONS.folder()
     changed = tmp_path / "pool.py"
     original = compiled.source
     changed.write_bytes(original("runtime.http.pool").read_bytes() + b"#")
     monkeypatch.setattr(compiled, "source", lambda module: changed if module.endswith(".pool") else original(module))
-    assert compiled.folder() != before
+    assert REQUESTS.folder() != before
+    assert DECISIONS.folder() == others
 
 
 def test_what_was_imported_from_its_source_stays_so() -> None:
-    import runtime.http.head  # noqa: F401
+    import provision.decide  # noqa: F401
 
-    assert not compiled.use()
-    assert not compiled.is_used()
+    for group in GROUPS:
+        assert not group.use()
+        assert not group.is_used()
 
 
 def test_instances_run_the_sources_too_where_the_node_was_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

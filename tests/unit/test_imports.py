@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 # which keys, how errors are spelled, which process a pid names, how the private store is started and where sockets
 # lie whose paths would be too long, how a node is called
 # and a shell spoken to, how asynchronous invocations are kept, what files TLS takes, how an alias's rules are read, and
-# what an instance is called with, sees and fails of, on whichever backend.
+# what an instance is called with, sees and fails of, on whichever backend; and how builds of modules are found.
 SHARED = (
+    "runtime.compiled",
     "runtime.contract",
     "runtime.node_contract",
     "runtime.error_body",

@@ -21,7 +21,7 @@ from provision.slo import by_slo
 from provision.tracking import Standing
 from provision.traffic import Traffic
 from provision.ways import columns_of, heir_of
-from provision.windows import Gauge
+from provision.windows import Gauge, Usage
 from provision.wishes import View
 from tests.support import launches as one_queue
 from tests.unit.provision_story import START
@@ -363,7 +363,7 @@ def said_after_a_lull(recent: float) -> int:
     pace = Pace(service_s=0.2, launch_s=20.0, limit_s=10.0, slots=1)
     shadow = fresh(pace, 0, 100, START)._replace(requests=1000.0, recent=(recent,) * 32)
     memory = SloMemory(shadow, 200.0, 1000.0, held=1.0, held_at=START - 20.0, chosen=(0.99, Way(0, 0, 2, 1.0, "")))
-    view = View(START, 1, 1, Columns(()), Gauge(), None, None, launch_s=20.0)
+    view = View(START, 1, 1, Columns(Usage()), Gauge(), None, None, launch_s=20.0)
     return by_slo(policy, memory, Standing(1), view)[1].said
 
 
@@ -380,7 +380,9 @@ def said_with_a_height(
     shadow = fresh(SECOND, 0, 100, START)._replace(requests=1000.0, surge=surge)
     memory = SloMemory(shadow, 1000.0, 1000.0, held=held, held_at=START, chosen=(0.99, Way(4, 10, 2, 1.0, "why")))
     traffic = Traffic(in_flight=in_flight, starting_at=(START,) * starting)
-    view = View(START, ready, 1, Columns(()), Gauge(), None, None, launch_s=8.0, traffic=traffic, starting=starting)
+    view = View(
+        START, ready, 1, Columns(Usage()), Gauge(), None, None, launch_s=8.0, traffic=traffic, starting=starting
+    )
     _, standing_now, why = by_slo(policy, memory, Standing(ready), view)
     return standing_now.said, why[-1]
 

@@ -17,16 +17,16 @@ def pieces(*values: float) -> Totals:
 
 
 def read(usage: Usage) -> Columns:
-    return Columns(usage.buckets)
+    return Columns(usage)
 
 
 def test_an_interval_is_spread_over_the_seconds_it_covers() -> None:
     usage = Usage().add(12.5, 2.0, seen(4.0, peak=7), keep_s=60)
-    assert usage.buckets == (
+    assert usage.buckets == [
         Bucket(10, 0.5, 2.0, 0.0, 0.0, 7),
         Bucket(11, 1.0, 4.0, 0.0, 0.0, 7),
         Bucket(12, 0.5, 2.0, 0.0, 0.0, 7),
-    )
+    ]
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5, 50, 500])
