@@ -52,6 +52,14 @@ def powers_of_two(rows_max: int) -> tuple[int, ...]:
     return (*sizes, rows_max)
 
 
+def in_order(buckets: tuple[int, ...], provider: str) -> tuple[int, ...]:
+    """In which a warm-up runs them. TensorRT builds its engine anew for each size beyond those that it was built for:
+    from the least and the largest on it has all."""
+    if provider != "TensorrtExecutionProvider" or len(buckets) < 3:
+        return buckets
+    return (buckets[0], buckets[-1], *buckets[1:-1])
+
+
 class RunTimes:
     """What runs of each bucket took, in seconds: on average, and at the least."""
 

@@ -233,7 +233,8 @@ class Batcher:
             self.times.note(rows, (input_ns + infer_ns + output_ns) / 1e9)
         now_ns = perf_counter_ns()
         for job in run.jobs:
-            statistics.queue.add(run.began_ns - job.since_ns)
+            if job.error is None and not job.cancelled:
+                statistics.queue.add(run.began_ns - job.since_ns)
             self._finish(job, now_ns)
         for job in run.cancelled:
             statistics.failed("CANCELED", now_ns - job.since_ns)

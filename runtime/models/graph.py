@@ -44,6 +44,7 @@ def shape_of(graph: Graph, spec: ModelSpec, concurrency: int, labels_of: Callabl
     """
     inputs = _noted("inputs", graph.inputs, spec.inputs, labels_of)
     outputs = _noted("outputs", graph.outputs, spec.outputs, labels_of)
+    graph = replace(graph, inputs=inputs, outputs=outputs)
     batching = spec.batching
     target_s = batching.latency_target_ms / 1000
     wanted = batching.buckets[-1] if batching.buckets else batching.max_batch_size

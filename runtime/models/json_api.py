@@ -23,6 +23,7 @@ _FLOATS: Final = "f"
 _INTEGERS: Final = "iu"
 _SHOWN_CHARS_MAX: Final = 60
 _AXES_MAX: Final = 32
+_FLOATS_EXACT_TO: Final = 2.0**53  # FP64 has all whole numbers up to here
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -158,6 +159,8 @@ def to_array(value: Any, spec: TensorSpec) -> Array:
     if dtype.kind == _FLOATS and kind in "fiu":
         return _narrowed(array, spec)
     if dtype.kind in _INTEGERS and kind in "fiu":
+        if kind == _FLOATS and np.abs(array).max() >= _FLOATS_EXACT_TO:
+            return _large_integers(value, spec)
         return _integers(array, spec)
     if dtype.kind == kind == "b":
         return array
@@ -182,14 +185,30 @@ def _integers(array: Array, spec: TensorSpec) -> Array:
         return array
     bounds = np.iinfo(spec.dtype)
     whole = array.dtype.kind in _INTEGERS or bool((np.floor(array) == array).all())
-    # Floats beyond 2**53 skip numbers: the comparison is made with Python's own integers.
     if whole and array.size and int(array.min()) >= bounds.min and int(array.max()) <= bounds.max:
         return array.astype(spec.dtype)
     if whole and not array.size:
         return array.astype(spec.dtype)
     odd = array.ravel()[~(np.floor(array) == array).ravel()][:1] if not whole else array.ravel()
-    shown = odd[0] if not whole else (array.min() if int(array.min()) < bounds.min else array.max())
-    raise InvalidInput(
+    raise _no_integer(odd[0] if not whole else (array.min() if int(array.min()) < bounds.min else array.max()), spec)
+
+
+def _large_integers(value: Any, spec: TensorSpec) -> Array:
+    """By Python's own integers, each for itself: numpy, given large ones of both signs or floats beside them, makes
+    floats of all, which skip numbers."""
+    bounds = np.iinfo(spec.dtype)
+    listed = np.array(value, dtype=np.object_)
+    leaves: list[Any] = listed.ravel().tolist()
+    for each in leaves:
+        if not (isinstance(each, int) or each.is_integer()) or not bounds.min <= each <= bounds.max:
+            raise _no_integer(each, spec)
+    array: Array = np.array([int(each) for each in leaves], dtype=spec.dtype)
+    return array.reshape(listed.shape)
+
+
+def _no_integer(shown: Any, spec: TensorSpec) -> InvalidInput:
+    bounds = np.iinfo(spec.dtype)
+    return InvalidInput(
         f"input '{spec.name}' has {shown}: {spec.datatype}, whole numbers from {bounds.min} to {bounds.max}, is allowed"
     )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from runtime.models import warm_up
-from runtime.models.batch_rules import BatchRules
+from runtime.models.batch_rules import BatchRules, in_order
 from runtime.models.batching import Batcher, Job
 from runtime.models.errors import InvalidInput, ModelUnavailable, ModelUnusable
 from runtime.models.graph import Graph, Shape, shape_of, unbatched
@@ -37,6 +37,9 @@ class ModelState(StrEnum):
 
 class Model:
     """One model of one version. All methods are for the loop's thread.
+
+    Loading and unloading go one after the other, however many ask for them, and what was begun is finished even if who
+    asked has gone.
 
     `inputs` and `outputs` have the batch axis in their shapes (-1) when `max_batch_size` is above 0; at 0 requests are
     run one by one, as they are. They are known once it was opened, and stay so while it is unloaded.
@@ -84,6 +87,8 @@ class Model:
         self._last_used_s = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._waking: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[None]] = set()
 
     @property
     def is_ready(self) -> bool:
@@ -93,6 +98,27 @@ class Model:
 
     async def open(self) -> None:
         """Open its sessions. Does nothing if they are. Raises ModelUnusable."""
+        await self._change(self._open)
+
+    async def load(self) -> None:
+        """Open it and run each batch bucket; ready after it. Does nothing if it is already. Raises ModelUnusable."""
+        await self._change(self._load)
+
+    async def unload(self) -> None:
+        """Requests that come from now on are refused; those inside are answered before this returns."""
+        await self._change(self._unload)
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def in_turn() -> None:
+            async with self._changing:
+                await change()
+
+        task = asyncio.ensure_future(in_turn())
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        await asyncio.shield(task)
+
+    async def _open(self) -> None:
         if self._batcher is not None:
             return
         self.state, self.reason = ModelState.LOADING, "being loaded"
@@ -104,11 +130,10 @@ class Model:
             self.state, self.reason = ModelState.UNAVAILABLE, str(error)
             raise
 
-    async def load(self) -> None:
-        """Open it and run each batch bucket; ready after it. Does nothing if it is already. Raises ModelUnusable."""
+    async def _load(self) -> None:
         if self.is_ready:
             return
-        await self.open()
+        await self._open()
         try:
             await self._warm_up()
         except Exception as error:
@@ -118,8 +143,7 @@ class Model:
         self.state, self.reason = ModelState.READY, ""
         self._note_use()
 
-    async def unload(self) -> None:
-        """Requests that come from now on are refused; those inside are answered before this returns."""
+    async def _unload(self) -> None:
         if not self.is_ready:
             return
         self.state, self.reason = ModelState.UNLOADING, "being unloaded"
@@ -248,19 +272,32 @@ class Model:
         if not runs:
             return
         row = warm_up.row(self.inputs, self.spec.warm_up, self._path.parent, has_batch_axis=self.max_batch_size > 0)
-        for rows in self.rules.buckets:
-            results = await self._run_bucket(row, rows, runs)
-            if self.max_batch_size and any(array.shape[:1] != (rows,) for array in results):
-                batching = self.spec.batching
-                if batching.max_batch_size or batching.buckets:
+        buckets = self.rules.buckets
+        for rows in in_order(buckets, self.provider):
+            results: list[Array] | None
+            try:
+                results = await self._run_bucket(row, rows, runs)
+            except ModelUnusable:
+                # One row is fine, and two are not: the graph's axes are free in name only.
+                if self._is_batched_by_word or rows == 1 or rows != buckets[1]:
+                    raise
+                results = None
+            if results is None or (self.max_batch_size and any(array.shape[:1] != (rows,) for array in results)):
+                if results is not None and self._is_batched_by_word:
                     shapes = ", ".join(str(list(array.shape)) for array in results)
                     raise ModelUnusable(
                         f"{FILE_NAME}: batching.maxBatchSize is {self.rules.rows_max}: {rows} rows give outputs of the "
                         f"shapes {shapes}, which have no batch axis"
                     )
+                log.info("model %s is not batched: it does not take %d rows together", self.name, rows)
                 self._serve_as(unbatched(self._shape), self._opened)
                 await self._run_bucket(row, 1, runs)
                 return
+
+    @property
+    def _is_batched_by_word(self) -> bool:
+        batching = self.spec.batching
+        return bool(batching.max_batch_size or batching.buckets)
 
     async def _run_bucket(self, row: dict[str, Array], rows: int, runs: int) -> list[Array]:
         """The results. Raises ModelUnusable: the model fails."""
@@ -272,26 +309,29 @@ class Model:
             self._batcher.times.note(rows, ran.took_s)
             for ns in ran.ns:
                 self.statistics.success.add(ns)
+                self.statistics.queue.add(0)
                 self.statistics.executed(rows=rows, requests=1, input_ns=0, infer_ns=ns, output_ns=0)
         return ran.results
 
     def _labels(self, name: str) -> Sequence[str]:
         try:
-            return (self._path.parent / name).read_text().splitlines()
+            text = (self._path.parent / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ModelUnusable(f"{FILE_NAME}: labels '{name}' cannot be read: {error}") from error
+        return text.rstrip("\n").split("\n")  # universal newlines: what ends a line is read as that
 
     async def _close(self) -> None:
-        batcher, self._batcher = self._batcher, None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        batcher = self._batcher
         if batcher is None:
             return
-        if self._waking is not None:
+        if self._waking is not None:  # for requests that are inside
             await self._waking
         await batcher.drain()
         self._drop_sessions(batcher)
+        self._batcher = None
         self.is_asleep = False
 
     def _drop_sessions(self, batcher: Batcher) -> None:

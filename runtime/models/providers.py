@@ -64,6 +64,11 @@ def uses_gpu(providers: Sequence[Provider]) -> bool:
     return providers[0][0] != CPU
 
 
+def limit_bytes(wish: Wish) -> int:
+    """What all sessions may allocate together."""
+    return wish.gpu_limit_bytes or wish.gpu_memory_mib * MIB
+
+
 def _there(machine: Machine, usable: dict[str, bool]) -> list[str]:
     return [short for short, name in PROVIDERS.items() if usable[name] and name in machine.available]
 
@@ -71,7 +76,7 @@ def _there(machine: Machine, usable: dict[str, bool]) -> list[str]:
 def _cuda(wish: Wish) -> dict[str, str]:
     options = {
         # Without a limit one instance could take what others on the card have asked for.
-        "gpu_mem_limit": str((wish.gpu_limit_bytes or wish.gpu_memory_mib * MIB) // wish.sessions),
+        "gpu_mem_limit": str(limit_bytes(wish) // wish.sessions),
         # Doubling the arena at each growth would soon be at the limit without need.
         "arena_extend_strategy": "kSameAsRequested",
         "do_copy_in_default_stream": "1",

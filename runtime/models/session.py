@@ -5,16 +5,19 @@ from __future__ import annotations
 import ctypes
 import glob
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.models import bound
+from runtime.models.batching import Runner
 from runtime.models.bits import BitsSession
 from runtime.models.errors import ModelUnusable
-from runtime.models.providers import CPU, CUDA, Machine, Wish, choose, uses_gpu
+from runtime.models.one_thread import InOneThread
+from runtime.models.providers import CPU, CUDA, TENSORRT, Machine, Provider, Wish, choose, limit_bytes, uses_gpu
 from runtime.models.source import check_file, check_fits
+from runtime.models.spec import FILE_NAME
 from runtime.models.tensors import Array, TensorSpec, spec_of_onnx
 
 log = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ class OnnxSession:
 class Opened:
     """A session with what its graph says. `first_axes` has what it calls the first axis of each input."""
 
-    runner: OnnxSession | bound.BoundSession | BitsSession
+    runner: Runner
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     first_axes: tuple[str, ...]
@@ -63,14 +66,19 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     import onnxruntime
 
     check_file(path)
-    check_fits(path, options.wish.gpu_memory_mib)
+    check_fits(path, options.wish.gpu_memory_mib, options.wish.sessions)
     providers = choose(machine(onnxruntime), options.wish)
     on_gpu = uses_gpu(providers)
     if on_gpu and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, where they were installed as such
-    settings = session_settings(onnxruntime.SessionOptions(), options, on_gpu=on_gpu)
+
+    def opened_on(providers: Sequence[Provider]) -> Any:
+        settings = session_settings(onnxruntime.SessionOptions(), options, on_gpu=uses_gpu(providers))
+        # Its own way to try others leaves out their options, the limit of GPU memory among them.
+        return onnxruntime.InferenceSession(str(path), settings, providers=list(providers), enable_fallback=0)
+
     try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        session = first_that_opens(opened_on, providers)
     except Exception as error:
         raise _unusable(path, options, error) from None
     provider = session.get_providers()[0]
@@ -80,14 +88,43 @@ def open_session(path: Path, options: SessionOptions) -> Opened:
     inputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in nodes)
     outputs = tuple(spec_of_onnx(node.name, node.type, node.shape) for node in session.get_outputs())
     first_axes = tuple(str(node.shape[0]) if node.shape else "" for node in nodes)
-    has_texts = any(spec.datatype == "BYTES" for spec in (*inputs, *outputs))
-    bf16 = {spec.name for spec in (*inputs, *outputs) if spec.datatype == "BF16"}
-    runner: OnnxSession | bound.BoundSession | BitsSession = OnnxSession(session)
-    if bf16:
-        runner = BitsSession(session, bf16)
-    elif provider != CPU and not has_texts:
-        runner = bound.BoundSession(session, bound.gpu_device(onnxruntime), keeps_outputs=options.wish.cuda_graphs)
+    runner = runner_of(session, onnxruntime, provider, options.wish, (*inputs, *outputs))
     return Opened(runner, inputs, outputs, first_axes, provider)
+
+
+def runner_of(session: Any, onnxruntime: Any, provider: str, wish: Wish, tensors: Sequence[TensorSpec]) -> Runner:
+    """How the session is run. Raises ModelUnusable: not as model.yaml wants it."""
+    bf16 = {spec.name for spec in tensors if spec.datatype == "BF16"}
+    odd = next((spec for spec in tensors if spec.datatype in ("BF16", "BYTES")), None)
+    if odd is not None and provider != CPU and wish.cuda_graphs:  # a graph would go on with the inputs it was made of
+        raise ModelUnusable(
+            f"{FILE_NAME}: cudaGraphs is true: a graph cannot be captured of a model with the tensor '{odd.name}' of "
+            f"{odd.datatype}, false is allowed"
+        )
+    if bf16:
+        return BitsSession(session, bf16)
+    if odd is not None or provider == CPU:
+        return OnnxSession(session)
+    device, own_bytes = bound.gpu_device(onnxruntime), limit_bytes(wish) // wish.sessions
+    if wish.cuda_graphs:  # its shapes are few, and to capture one again takes long
+        return InOneThread(bound.BoundSession(session, device, keeps_outputs=True, bytes_max=own_bytes))
+    return bound.BoundSession(session, device, bytes_max=bound.bytes_of_inputs(own_bytes))
+
+
+def first_that_opens(opened_on: Callable[[Sequence[Provider]], Any], providers: Sequence[Provider]) -> Any:
+    """A session on these or, where the first of them cannot be had, on those after it.
+
+    TensorRT may refuse a graph that others take. The others refuse by RuntimeError alone when they are not there: what
+    they say of a model holds, and one that does not fit into the GPU's memory is not run on the CPU.
+    """
+    for at, (name, _) in enumerate(providers):
+        try:
+            return opened_on(providers[at:])
+        except Exception as error:
+            if at == len(providers) - 1 or not (name == TENSORRT or isinstance(error, (RuntimeError, ValueError))):
+                raise
+            log.warning("provider %s cannot be used, %s is tried: %s", name, providers[at + 1][0], error)
+    raise AssertionError("there is always a provider")
 
 
 def session_settings(settings: Any, options: SessionOptions, *, on_gpu: bool) -> Any:

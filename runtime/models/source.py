@@ -50,14 +50,14 @@ def find_source(code: Path, handler: str) -> Source:
     if not named.is_dir():
         raise ModelUnusable(f"handler '{handler}': the code has no such folder")
     if not (named / FILE_NAME).is_file() and (named / TRITON_FILE).is_file():
-        return _triton_source(named, handler)
+        return _triton_source(named, handler, name="model" if named == code.resolve() else named.name)
     spec = read_spec(named / FILE_NAME) if (named / FILE_NAME).is_file() else ModelSpec()
     file = _file_of(named, handler, spec)
     default = file.stem if named == code.resolve() else named.name
     return Source(file, named, spec.name or _as_name(default), spec)
 
 
-def _triton_source(folder: Path, handler: str) -> Source:
+def _triton_source(folder: Path, handler: str, name: str) -> Source:
     """A folder as Triton's repositories have them: config.pbtxt, and a folder for each version."""
     from runtime.models.triton.config import read_config  # what other models need not wait for
 
@@ -70,11 +70,17 @@ def _triton_source(folder: Path, handler: str) -> Source:
     if not served:
         wanted = f"of {', '.join(map(str, found.versions))} " if found.versions else ""
         raise ModelUnusable(f"handler '{handler}': {TRITON_FILE} has no version folder {wanted}beside it, such as 1/")
+    if found.wants_several and len(served) > 1:
+        there_are = ", ".join(map(str, sorted(served)))
+        raise ModelUnusable(
+            f"{TRITON_FILE}: version_policy asks for several versions, and there are {there_are}: one is served, by "
+            "default the latest"
+        )
     file = folder / str(served[0]) / found.file_name
     if not file.is_file() or not file.resolve().is_relative_to(folder):
         raise ModelUnusable(f"handler '{handler}': version {served[0]} has no file '{found.file_name}'")
     spec = msgspec.structs.replace(found.spec, version=str(served[0]))
-    return Source(file, folder, spec.name or _as_name(folder.name), spec)
+    return Source(file, folder, spec.name or _as_name(name), spec)
 
 
 def check_file(file: Path) -> None:
@@ -98,12 +104,14 @@ def weights_bytes(file: Path) -> int:
     return sum(each.stat().st_size for each in (file, *beside) if each.is_file())
 
 
-def check_fits(file: Path, gpu_memory_mib: int) -> None:
-    """Raises ModelUnusable when the weights alone are more than the GPU memory that the function asks for."""
+def check_fits(file: Path, gpu_memory_mib: int, sessions: int = 1) -> None:
+    """Raises ModelUnusable when the weights alone, which each session has for itself, are more than the GPU memory that
+    the function asks for."""
     mib = weights_bytes(file) / 2**20
-    if gpu_memory_mib and mib > gpu_memory_mib:
+    if gpu_memory_mib and mib * sessions > gpu_memory_mib:
+        each = f", {sessions} times for {sessions} sessions" if sessions > 1 else ""
         raise ModelUnusable(
-            f"model '{file.name}' has {mib:.0f} MiB of weights, gpuMemorySize is {gpu_memory_mib}: at least the "
+            f"model '{file.name}' has {mib:.0f} MiB of weights{each}, gpuMemorySize is {gpu_memory_mib}: at least the "
             "weights and what a run takes must fit"
         )
 
@@ -135,5 +143,5 @@ def _file_of(folder: Path, handler: str, spec: ModelSpec) -> Path:
 
 def _as_name(text: str) -> str:
     """A name that fits in a path, of a file's or folder's."""
-    fitting = "".join(character if character.isalnum() or character in "._-" else "-" for character in text)
+    fitting = re.sub(r"[^A-Za-z0-9._-]", "-", text).lstrip("._-")
     return fitting if NAME.fullmatch(fitting) else "model"

@@ -101,7 +101,7 @@ class ModelSpec(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
     share_weights: bool = False  # on the CPU: external data is mapped and shared by the instances of a machine
     idle_seconds: Seconds | None = None  # then the session is given back; none: never
     model_control: Literal["none", "explicit"] = "none"  # explicit: clients may load and unload it (repository)
-    tensor_mib_max: Annotated[float, Meta(gt=0)] = 256.0  # of one input of one request
+    tensor_mib_max: Annotated[float, Meta(gt=0, le=2**30)] = 256.0  # of one input of one request
 
     def __post_init__(self) -> None:
         if self.name is not None and not NAME.fullmatch(self.name):

@@ -13,11 +13,12 @@ from runtime.models.batching import Runner
 from runtime.models.errors import InvalidInput, ModelUnusable
 from runtime.models.json_api import to_array
 from runtime.models.spec import FILE_NAME, WarmUp, WarmUpInput
-from runtime.models.tensors import FREE, Array, TensorSpec, bf16_bits
+from runtime.models.tensors import FREE, Array, TensorSpec, as_texts, bf16_bits
 
 _SEED: Final = 1
 # A run that takes less is made once more, and only the second is measured: the first has made what both use.
 _SHORT_S: Final = 0.05
+_NUMBERS: Final = "biuf"  # kinds of numpy's
 _ELEMENTS_MAX: Final = 2**28  # of one row: what is more is a mistake in model.yaml
 
 
@@ -69,7 +70,7 @@ def row(specs: Sequence[TensorSpec], warm_up: WarmUp, folder: Path, *, has_batch
         inner = spec.shape[1:] if has_batch_axis else spec.shape
         try:
             array = _made(spec, note, tuple(inner), folder, draw)
-        except (InvalidInput, OSError, ValueError) as error:
+        except (InvalidInput, OSError, ValueError, OverflowError, EOFError) as error:
             raise ModelUnusable(f"{FILE_NAME}: warmUp.inputs.{spec.name}: {error}") from error
         rows[spec.name] = array[np.newaxis] if has_batch_axis else array
         try:
@@ -83,10 +84,7 @@ def _made(
     spec: TensorSpec, note: WarmUpInput, inner: tuple[int, ...], folder: Path, draw: np.random.Generator
 ) -> Array:
     if note.file is not None:
-        loaded: Array = np.load(folder / note.file, allow_pickle=False)
-        if spec.datatype == "BF16" and loaded.dtype.kind == "f":
-            return bf16_bits(spec.name, loaded)
-        return loaded.astype(spec.dtype, copy=False)
+        return _from_file(spec, folder / note.file)
     if isinstance(note.value, list):
         return to_array(note.value, spec)
     shape = tuple(note.shape) if note.shape is not None else tuple(1 if axis == FREE else axis for axis in inner)
@@ -95,6 +93,27 @@ def _made(
     if note.value is not None:
         return np.broadcast_to(to_array(note.value, spec), shape).copy()
     return _random(spec, note, shape, draw)
+
+
+def _from_file(spec: TensorSpec, file: Path) -> Array:
+    loaded = np.load(file, allow_pickle=False)
+    if not isinstance(loaded, np.ndarray):
+        loaded.close()
+        raise ValueError(f"{file.name} has several arrays: a .npy file is allowed")
+    if loaded.dtype == spec.dtype:
+        return loaded
+    if spec.dtype.kind == "O" and loaded.dtype.kind in "US":
+        return as_texts(spec.name, loaded.astype(np.object_))
+    if spec.dtype.kind == "O" or loaded.dtype.kind not in _NUMBERS:
+        raise ValueError(f"{file.name} has {loaded.dtype}: {spec.datatype} is allowed")
+    if spec.datatype == "BF16":
+        return bf16_bits(spec.name, loaded)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitted: Array = loaded.astype(spec.dtype)
+    fits = np.isfinite(fitted) >= np.isfinite(loaded) if spec.dtype.kind == "f" else fitted == loaded
+    if not fits.all():
+        raise ValueError(f"{file.name} has numbers that {spec.datatype} has not")
+    return fitted
 
 
 def _random(spec: TensorSpec, note: WarmUpInput, shape: tuple[int, ...], draw: np.random.Generator) -> Array:

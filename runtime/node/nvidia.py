@@ -14,6 +14,12 @@ from runtime.node.xids import Xids
 
 log = logging.getLogger(__name__)
 
+# Clients of MPS have a list of their own: NVML does not count them among those of compute.
+_RUNNING: Final = (
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetMPSComputeRunningProcesses",
+    "nvmlDeviceGetGraphicsRunningProcesses",
+)
 _UNKNOWN: Final = GpuUse(None, None, None, None)
 
 
@@ -175,15 +181,19 @@ class NvidiaDevices:
             return held
 
     def _memory_by_pid(self, handle: Any) -> dict[int, float | None]:
-        try:
-            running = [
-                *self._nvml.nvmlDeviceGetComputeRunningProcesses(handle),
-                *self._nvml.nvmlDeviceGetGraphicsRunningProcesses(handle),
-            ]
-        except self._nvml.NVMLError as error:
-            log.debug("nvml.no_processes error=%s", error)
-            return {}
-        return {p.pid: None if p.usedGpuMemory is None else p.usedGpuMemory / 2**20 for p in running}
+        """Of each process what the list says that has most of it."""
+        held: dict[int, float | None] = {}
+        for name in _RUNNING:
+            try:
+                running = getattr(self._nvml, name)(handle)
+            except self._nvml.NVMLError as error:
+                log.debug("nvml.no_processes list=%s error=%s", name, error)
+                continue
+            for process in running:
+                used = process.usedGpuMemory
+                known = held.get(process.pid)
+                held[process.pid] = known if used is None else max(used / 2**20, known or 0.0)
+        return held
 
     def _utilization_by_pid(self, uuid: str, seen: _Seen) -> dict[int, GpuUse] | None:
         """SM, encoder and decoder: the mean of the driver's samples since the last call. None = it tells none."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
+from http import server as http_server
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +196,43 @@ async def test_uv_installs_what_is_not_there_and_gives_its_own_words(uv_node: No
     assert str(uv_node.data) not in (await imported(ready.address, "numpy"))["file"]
     failed = await uv_node.launched(wanting(uv_node, "--no-index\nno-such-package-at-all==9\n"), FAILED)
     assert "No solution found" in failed.reason
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[str]:
+    """A package index of its own, with the one package `rare`."""
+    wheel = put_wheel(tmp_path / "simple" / "rare", "rare", "3.0", {"rare.py": "__version__ = '3.0'\n"})
+    (wheel.parent / "index.html").write_text(f'<html><body><a href="{wheel.name}">{wheel.name}</a></body></html>')
+    serve = functools.partial(QuietFiles, directory=str(tmp_path))
+    with http_server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple/"
+        server.shutdown()
+
+
+class QuietFiles(http_server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None: ...
+
+
+async def test_uv_installs_from_the_index_that_the_requirements_name(uv_node: NodeProcess, index: str) -> None:
+    ready = await uv_node.launched(wanting(uv_node, f"--index-url {index}\nrare\n"))
+    assert (await imported(ready.address, "rare"))["version"] == "3.0"
+    (environment,) = (uv_node.data / "environments").iterdir()
+    assert index not in "".join(path.read_text() for path in environment.glob("*.txt")), "it may have a password in it"
+
+
+@pytest.mark.parametrize("included", [False, True])
+async def test_uv_refuses_what_has_another_hash_than_the_requirements_say(
+    uv_node: NodeProcess, wheels: Path, included: bool
+) -> None:
+    wheel = wheels / "words-1.2-py3-none-any.whl"
+
+    def pinned(digest: str) -> LaunchSpec:
+        text = f"--no-index\n--find-links {wheels}\nwords==1.2 \\\n    --hash=sha256:{digest}\n"
+        files = {"requirements.txt": "-r pins.txt\n", "pins.txt": text} if included else {"requirements.txt": text}
+        return uv_node.python({"app.py": SHOWS, **files})
+
+    failed = await uv_node.launched(pinned("0" * 64), FAILED)
+    assert "Hash mismatch for `words==1.2`" in failed.reason
+    ready = await uv_node.launched(pinned(hashlib.sha256(wheel.read_bytes()).hexdigest()))
+    assert (await imported(ready.address, "words"))["version"] == "1.2"

@@ -95,7 +95,7 @@ async def serving(folder: Path) -> AsyncIterator[tuple[Doubling, Asking, Asking]
     """With two clients."""
     session = Doubling()
     x, y = TensorSpec("x", "FP32", (-1, WIDTH)), TensorSpec("y", "FP32", (-1, WIDTH))
-    opened = Opened(session, (x,), (y,), ("n",), "none")  # type: ignore[arg-type] # a stand-in
+    opened = Opened(session, (x,), (y,), ("n",), "none")
     spec = parse_spec({"batching": {"maxBatchSize": 4}})
     model = Model(folder / "m.onnx", "m", spec=spec, concurrency=4, opens=lambda _, __: opened)
     ready = asyncio.Event()

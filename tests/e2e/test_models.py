@@ -80,7 +80,9 @@ async def test_tensors_of_bf16_go_in_and_come_out_as_their_bits(tmp_path: Path) 
 
 async def test_every_bucket_is_run_before_the_model_is_ready(tmp_path: Path) -> None:
     async with loaded(models.picks(tmp_path / "picks.onnx")) as model:
-        assert sorted(model.statistics.batches) == [1, 2, 4, 8]
+        statistics = model.statistics
+        assert sorted(statistics.batches) == [1, 2, 4, 8]
+        assert statistics.success.count == statistics.queue.count == statistics.compute_infer.count
 
 
 async def test_requests_at_the_same_time_are_run_together_and_one_that_fails_fails_alone(tmp_path: Path) -> None:
@@ -139,6 +141,16 @@ async def test_a_graph_whose_output_has_no_rows_is_not_batched(tmp_path: Path) -
     assert "which have no batch axis" in await failure(Model(file, "uniques", spec=said))
 
 
+async def test_a_graph_that_fails_on_more_than_one_row_is_not_batched(tmp_path: Path) -> None:
+    file = models.ones(tmp_path / "ones.onnx")
+    async with loaded(file) as model:
+        assert model.max_batch_size == 0
+        asked = [model.infer({"x": np.full((1, 2), number, np.float32)}) for number in (1, 2)]
+        assert [answer["y"].tolist() for answer in await asyncio.gather(*asked)] == [[[1, 1]], [[2, 2]]]
+    said = parse_spec({"batching": {"maxBatchSize": 4}})
+    assert "failed in its warm-up, on x [2, 2]" in await failure(Model(file, "ones", spec=said))
+
+
 async def test_a_graph_with_a_fixed_batch_is_filled_up(tmp_path: Path) -> None:
     async with loaded(models.fixed(tmp_path / "fixed.onnx"), batching={"maxBatchSize": 4}) as model:
         asked = [model.infer({"x": np.full((1, 2), number, np.float32)}) for number in (1, 2, 3)]
@@ -164,6 +176,14 @@ async def test_an_unloaded_model_refuses_and_can_be_loaded_again(tmp_path: Path)
             await model.infer(row(0))
         await model.load()
         assert (await model.infer(row(0)))["values"].tolist() == [[1.0, 10.0]]
+
+
+@pytest.mark.parametrize("text", ["cat\ndog\n", "cat\r\ndog\r\n\r\n", "cat\ndog", "\ufeffcat\ndog\n\n"])
+async def test_labels_are_lines_however_their_file_ends(tmp_path: Path, text: str) -> None:
+    (tmp_path / "labels.txt").write_bytes(text.encode())
+    outputs = [{"name": "values", "labels": "labels.txt"}]
+    async with loaded(models.picks(tmp_path / "picks.onnx"), outputs=outputs) as model:
+        assert model.outputs[0].labels == ("cat", "dog")
 
 
 def _cut(file: Path) -> None:
@@ -239,3 +259,13 @@ def test_a_bound_session_gives_what_a_plain_one_gives(tmp_path: Path, keeps_outp
         x = draw.standard_normal((rows, 16)).astype(np.float32)
         [found], [wanted] = bound.run(["y"], {"x": x}), session.run(["y"], {"x": x})
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_bound_sessions_results_may_have_another_shape_each_time(tmp_path: Path) -> None:
+    file = models.nonzeros(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    device = Device("cpu", onnxruntime.OrtValue.ortvalue_from_numpy, lambda _: False, lambda _: None)
+    bound = BoundSession(session, device)
+    for numbers in ([0, 5, 0], [1, 2, 3], [0, 0, 0], [0, 7, 0]):
+        [found] = bound.run(["y"], {"x": np.array(numbers, np.float32)})
+        assert found.tolist() == [[at for at, number in enumerate(numbers) if number]]

@@ -39,6 +39,7 @@ class FakeCard:
     capability: tuple[int, int] | None = (8, 6)
     busy_percent: int | None = 0
     running: list[Any] | None = field(default_factory=list)
+    running_by_mps: list[Any] | None = field(default_factory=list)  # these NVML lists apart; None: not in this driver
     utilization: list[Any] | None = field(default_factory=list)
     slices: dict[int, FakeSlice] | None = None
     is_lost: bool = False
@@ -135,6 +136,10 @@ class FakeNvml:
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> list[Any]:  # noqa: N802
         found: list[Any] = self._or_unsupported(self._touch(handle).running)
+        return found
+
+    def nvmlDeviceGetMPSComputeRunningProcesses(self, handle: Any) -> list[Any]:  # noqa: N802
+        found: list[Any] = self._or_unsupported(getattr(self._touch(handle), "running_by_mps", []))
         return found
 
     def nvmlDeviceGetGraphicsRunningProcesses(self, handle: Any) -> list[Any]:  # noqa: N802

@@ -23,6 +23,24 @@ def uniques(path: Path) -> Path:
     return write(path, [Node("Unique", ["x"], ["y"])], [given], [got])
 
 
+def ones(path: Path) -> Path:
+    """`x` [n, 2] gives `y` [n, 2], the same, of one row: in spite of its axes it fails on more. Nobody sees that ahead,
+    as what it is shaped by is reckoned."""
+    nodes = [
+        Node("Shape", ["x"], ["shape"]),
+        Node("Min", ["shape", "one"], ["least"]),
+        Node("Reshape", ["x", "least"], ["y"]),
+    ]
+    given, got = Tensor("x", "float32", ["n", 2]), Tensor("y", "float32", ["n", 2])
+    return write(path, nodes, [given], [got], {"one": np.array([1, 2])})
+
+
+def nonzeros(path: Path) -> Path:
+    """`x` [n] gives `y` [1, m], the places where it is not 0: its shape follows from the values."""
+    given, got = Tensor("x", "float32", ["n"]), Tensor("y", "int64", [1, "m"])
+    return write(path, [Node("NonZero", ["x"], ["y"])], [given], [got])
+
+
 def echoes(path: Path) -> Path:
     """`text` [n] gives `said` [n], the same."""
     nodes = [Node("Identity", ["text"], ["said"])]
@@ -53,4 +71,4 @@ def sequences(path: Path) -> Path:
     return write(path, nodes, [given], [got])
 
 
-__all__ = ["ROWS", "bfloats", "echoes", "fixed", "picks", "sequences", "uniques", "write_mlp"]
+__all__ = ["ROWS", "bfloats", "echoes", "fixed", "nonzeros", "ones", "picks", "sequences", "uniques", "write_mlp"]

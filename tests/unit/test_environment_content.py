@@ -8,10 +8,12 @@ from runtime.node.packages import indexes
 from runtime.node.packages.content import (
     Installed,
     environment_id,
+    included,
     is_satisfied,
     names_files,
     parted,
     resolver_words,
+    wants_hashes,
     without_beside,
 )
 
@@ -65,6 +67,9 @@ def test_what_is_not_there_or_only_an_installer_can_tell_needs_one(text: str) ->
     [
         ("numpy\nrequests>=2", False),
         ("-r more.txt", True),
+        ("-rmore.txt", True),
+        ("-flocal/wheels\nx", True),
+        ("-f/opt/wheels\nx", False),
         ("--constraint=limits.txt", True),
         ("-e .", True),
         ("--find-links ./wheels\nx", True),
@@ -127,3 +132,22 @@ def test_an_installer_sees_the_nodes_index_settings_and_none_of_its_secrets() ->
     assert uv["UV_DEFAULT_INDEX"] == "https://i.test/simple"
     assert uv["UV_FIND_LINKS"] == "/a,/b"
     assert uv["UV_INDEX"] == "https://j.test https://k.test"
+
+
+@pytest.mark.parametrize(
+    ("text", "wants"),
+    [
+        ("words==1.2 --hash=sha256:00", True),
+        ("words==1.2 \\\n    --hash=sha256:00", True),
+        ("--require-hashes\nwords==1.2", True),
+        ("words==1.2  # --hash=sha256:00", False),
+        ("words", False),
+    ],
+)
+def test_hashes_of_what_is_installed_are_seen(text: str, wants: bool) -> None:
+    assert wants_hashes(text) is wants
+
+
+def test_files_that_are_read_as_a_part_of_it_are_known_by_name() -> None:
+    text = "-r more.txt\n--requirement=sub/other.txt\n-c no.txt\n-rshort.txt\n-r https://example.com/r.txt\nwords"
+    assert included(text) == ["more.txt", "sub/other.txt", "short.txt"]

@@ -185,7 +185,9 @@ async def test_one_bad_request_does_not_fail_its_neighbours() -> None:
     assert "a negative number" in str(world.answers[1])
     assert world.answers[2] == {"y": [6.0]}
     assert world.batches == [[1.0, -2.0, 3.0], [1.0], [-2.0], [3.0]]
-    assert (world.statistics.success.count, world.statistics.failures["BACKEND"]) == (2, 1)
+    statistics = world.statistics
+    assert (statistics.success.count, statistics.failures["BACKEND"]) == (2, 1)
+    assert (statistics.queue.count, statistics.compute_infer.count) == (2, 2), "durations are of those that succeeded"
 
 
 async def test_requests_for_different_outputs_are_run_together_and_get_what_they_asked_for() -> None:

@@ -54,6 +54,16 @@ def test_texts_may_come_in_base64() -> None:
     assert "no UTF-8 text in base64" in refused({"inputs": {"text": [{"b64": "%"}]}}, TEXT)
 
 
+def test_whole_numbers_that_no_float_can_hold_are_kept_beside_any_others() -> None:
+    large = TensorSpec("large", "UINT64", (-1,))
+    for numbers in ([1, 2**64 - 1], [2**63 + 1, 0], [2**64 - 1, 1.0], [2**53 + 1, 3.0]):
+        assert read({"inputs": {"large": numbers}}, large) == {"large": numbers}
+    assert read({"inputs": {"count": [-(2**53) - 1, 1.0]}}, COUNT) == {"count": [-(2**53) - 1, 1]}
+    assert "9223372036854775808: INT64, whole numbers" in refused({"inputs": {"count": [-1, 2**63]}}, COUNT)
+    assert "-1: UINT64, whole numbers" in refused({"inputs": {"large": [2**64 - 1, -1]}}, large)
+    assert "1.5: UINT64, whole numbers" in refused({"inputs": {"large": [2**64 - 1, 1.5]}}, large)
+
+
 def test_whole_numbers_may_be_written_as_floats() -> None:
     assert read({"inputs": {"count": [1.0, 2.0]}}, COUNT) == {"count": [1, 2]}
 

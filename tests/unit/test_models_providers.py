@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
-from runtime.models.bound import PLANS_MAX, BoundSession, Device
+from runtime.models.bits import BitsSession
+from runtime.models.bound import PINNED_BYTES_MIN, PLANS_MAX, BoundSession, Device, pinned
 from runtime.models.errors import ModelUnusable
+from runtime.models.one_thread import InOneThread
 from runtime.models.providers import CPU, CUDA, TENSORRT, Machine, Wish, choose, uses_gpu
-from runtime.models.session import SessionOptions, session_settings
+from runtime.models.session import OnnxSession, SessionOptions, first_that_opens, runner_of, session_settings
+from runtime.models.tensors import TensorSpec
 
 BUILD = (TENSORRT, CUDA, CPU)
 BARE = Machine(BUILD)
@@ -94,6 +99,7 @@ class FakeBinding:
     def __init__(self) -> None:
         self.inputs: dict[str, FakeValue] = {}
         self.outputs: dict[str, Any] = {}
+        self.bound_outputs: list[str] = []
         self.results: list[Any] = []
 
     def bind_ortvalue_input(self, name: str, value: FakeValue) -> None:
@@ -101,6 +107,7 @@ class FakeBinding:
 
     def bind_output(self, name: str, device: str, index: int) -> None:
         self.outputs[name] = (device, index)
+        self.bound_outputs.append(name)
 
     def bind_ortvalue_output(self, name: str, value: FakeValue) -> None:
         self.outputs[name] = value
@@ -118,6 +125,10 @@ class FakeSession:
     def __init__(self) -> None:
         self.bindings: list[FakeBinding] = []
         self.options: list[Any] = []
+        self.released: list[int] = []
+
+    def release_captured_graph(self, number: int) -> None:
+        self.released.append(number)
 
     def io_binding(self) -> FakeBinding:
         self.bindings.append(FakeBinding())
@@ -153,6 +164,9 @@ def test_a_captured_graph_keeps_the_buffers_of_its_results_and_has_a_number_of_i
     for rows in (1, 1, 2):
         runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
     assert session.options == ["1", "1", "2"]
+    for rows in range(3, PLANS_MAX + 2):
+        runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
+    assert session.released == [1], "with the buffers that it reads"
     assert isinstance(session.bindings[0].outputs["y"], FakeValue)
 
 
@@ -165,3 +179,141 @@ def test_of_many_shapes_the_last_ones_are_kept() -> None:
     assert len(session.bindings) == PLANS_MAX + 1
     runner.run(["y"], {"x": np.ones((1, 1), np.float32)})
     assert len(session.bindings) == PLANS_MAX + 2
+
+
+def test_buffers_of_inputs_take_no_more_than_they_may_but_one_set_of_shapes_always_has_its_own() -> None:
+    session = FakeSession()
+    runner = bound(session, [], bytes_max=100)
+    for rows in (1, 2, 1, 2, 5, 1, 2):  # of 12 bytes each; 60 of 5 rows
+        runner.run(["y"], {"x": np.ones((rows, 3), np.float32)})
+    assert len(session.bindings) == 3
+    runner.run(["y"], {"x": np.ones((9, 3), np.float32)})
+    runner.run(["y"], {"x": np.ones((9, 3), np.float32)})
+    assert len(session.bindings) == 4
+    runner.run(["y"], {"x": np.ones((2, 3), np.float32)})
+    assert len(session.bindings) == 5
+
+
+def test_graphs_are_captured_of_what_is_bound_alone() -> None:
+    graphs, plain = Wish(gpu_memory_mib=1024, cuda_graphs=True), Wish(gpu_memory_mib=1024)
+    texts = TensorSpec("t", "BYTES", (-1,))
+    bits = TensorSpec("b", "BF16", (-1,))
+    numbers = TensorSpec("n", "FP32", (-1,))
+    made = partial(runner_of, FakeSession(), None)
+    assert isinstance(made(CUDA, graphs, [numbers]), InOneThread)
+    assert isinstance(made(CUDA, plain, [numbers]), BoundSession)
+    assert isinstance(made(CUDA, plain, [numbers, bits]), BitsSession)
+    for odd in (texts, bits):
+        assert isinstance(made(CPU, graphs, [odd]), OnnxSession | BitsSession)
+        with pytest.raises(ModelUnusable, match=f"cudaGraphs is true: .* tensor '{odd.name}' of {odd.datatype}"):
+            made(CUDA, graphs, [numbers, odd])
+
+
+def test_results_have_buffers_of_their_own_in_each_run_that_captures_no_graph() -> None:
+    session = FakeSession()
+    runner = bound(session, [])
+    for _ in range(2):
+        runner.run(["y"], {"x": np.ones((1, 3), np.float32)})
+    assert session.bindings[0].bound_outputs == ["y"] * 3, "at first, and after each run"
+
+
+class FakeCudaRuntime:
+    """Refuses what is on a page that is locked already, as CUDA does."""
+
+    def __init__(self) -> None:
+        self.locked: dict[int, range] = {}
+        self.last_error = 0
+
+    def cudaHostRegister(self, address: Any, size: Any, flags: int) -> int:  # noqa: N802 - CUDA's
+        pages = range(address.value // 4096, (address.value + size.value - 1) // 4096 + 1)
+        if any(page in other for other in self.locked.values() for page in (pages[0], pages[-1])):
+            self.last_error = 712
+        else:
+            self.locked[address.value] = pages
+        return self.last_error
+
+    def cudaHostUnregister(self, address: Any) -> int:  # noqa: N802
+        self.last_error = 0 if self.locked.pop(address.value, None) else 713
+        return self.last_error
+
+    def cudaGetLastError(self) -> int:  # noqa: N802
+        error, self.last_error = self.last_error, 0
+        return error
+
+
+def test_memory_that_cannot_be_locked_leaves_no_error_for_onnx_runtime_to_find() -> None:
+    runtime, array = FakeCudaRuntime(), np.zeros(2 * PINNED_BYTES_MIN, np.uint8)
+    assert pinned(array, runtime)
+    assert not pinned(array[PINNED_BYTES_MIN // 2 :], runtime)
+    assert runtime.last_error == 0
+
+
+def test_locked_memory_is_given_back_with_its_array_and_small_arrays_are_not_locked() -> None:
+    runtime, array = FakeCudaRuntime(), np.zeros(PINNED_BYTES_MIN, np.uint8)
+    assert pinned(array, runtime)
+    assert len(runtime.locked) == 1
+    del array
+    assert (runtime.locked, runtime.last_error) == ({}, 0)
+    assert not pinned(np.zeros(PINNED_BYTES_MIN - 1, np.uint8), runtime)
+
+
+# -- which provider it is in the end -----------------------------------------------------------------------------------
+
+
+ALL: Final = [("TensorrtExecutionProvider", {}), ("CUDAExecutionProvider", {"gpu_mem_limit": "1"}), (CPU, {})]
+
+
+@pytest.mark.parametrize(
+    ("errors", "tried"),
+    [([], [3]), ([Exception("a graph that it does not take")], [3, 2]), ([RuntimeError("no library")] * 2, [3, 2, 1])],
+)
+def test_a_provider_that_cannot_be_used_is_left_out_and_the_others_keep_their_options(
+    errors: list[Exception], tried: list[int]
+) -> None:
+    asked: list[Any] = []
+
+    def opened_on(providers: Any) -> str:
+        asked.append(list(providers))
+        if len(asked) <= len(errors):
+            raise errors[len(asked) - 1]
+        return "a session"
+
+    assert first_that_opens(opened_on, ALL) == "a session"
+    assert asked == [ALL[-count:] for count in tried]
+
+
+def test_a_model_that_does_not_fit_into_the_cards_memory_is_not_run_on_the_cpu() -> None:
+    def opened_on(providers: Any) -> str:
+        assert len(providers) > 1, "tried on the CPU"
+        raise Exception("Failed to allocate memory for requested buffer")
+
+    with pytest.raises(Exception, match="Failed to allocate"):
+        first_that_opens(opened_on, ALL[1:])
+
+
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+
+class Telling:
+    """Says in which thread it was run."""
+
+    def __init__(self) -> None:
+        self.closed_in = 0
+
+    def run(self, outputs: Any, inputs: Any) -> list[Any]:
+        return [np.array(threading.get_ident())]
+
+    def close(self) -> None:
+        self.closed_in = threading.get_ident()
+
+
+def test_a_session_with_captured_graphs_is_run_in_one_thread_whoever_asks() -> None:
+    telling = Telling()
+    runner = InOneThread(telling)
+    found = [runner.run(["y"], {})[0].item()]
+    asking = threading.Thread(target=lambda: found.append(runner.run(["y"], {})[0].item()))
+    asking.start()
+    asking.join(5)
+    runner.close()
+    assert len({*found, telling.closed_in}) == 1
+    assert found[0] != threading.get_ident()

@@ -70,6 +70,7 @@ def test_every_field_of_a_model_yaml_is_read() -> None:
         ({"threads": "2"}, "threads is '2': int | null is allowed"),
         ({"name": "a/b"}, "name is 'a/b': must begin with a letter or digit"),
         ({"version": "one"}, "version is 'one'"),
+        ({"tensorMibMax": float("inf")}, "tensorMibMax is inf: float <= "),
         ([1], "model.yaml is a list: an object is allowed"),
     ],
 )
@@ -135,6 +136,13 @@ def test_labels_and_shapes_of_model_yaml_must_agree_with_the_graph() -> None:
     assert "shape is [-1, 5], the graph's is [-1, 4]" in unusable(FREE, inputs=[{"name": "x", "shape": [-1, 5]}])
 
 
+def test_a_graph_whose_free_first_axis_model_yaml_fixes_is_not_batched() -> None:
+    shape = shaped(FREE, inputs=[{"name": "x", "shape": [3, 4]}])
+    assert (shape.inputs[0].shape, shape.max_batch_size) == ((3, 4), 0)
+    said = unusable(FREE, inputs=[{"name": "x", "shape": [3, 4]}], batching={"maxBatchSize": 8})
+    assert "must be free, or 8; they are x [3, 4]" in said
+
+
 def test_types_that_cannot_be_served_are_named() -> None:
     with pytest.raises(ModelUnusable, match=r"tensor 'x' of the model has the type tensor\(float8e4m3fn\)"):
         spec_of_onnx("x", "tensor(float8e4m3fn)", [1])
@@ -157,6 +165,14 @@ def test_a_handler_names_a_file_a_folder_or_its_model_yaml(tmp_path: Path) -> No
     (folder / "model.yaml").write_text("name: numbers\n")
     for handler in ("nets/digits/model.onnx", "nets/digits/", "nets/digits/model.yaml"):
         assert find_source(tmp_path, handler).name == "numbers"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("réseau v2.onnx", "r-seau-v2"), ("_private.onnx", "private"), ("模型.onnx", "model")]
+)
+def test_a_models_name_is_that_of_its_file_as_far_as_paths_can_have_it(tmp_path: Path, file: str, name: str) -> None:
+    (tmp_path / file).write_bytes(b"x")
+    assert find_source(tmp_path, file).name == name
 
 
 def test_a_model_yaml_about_another_file_does_not_count_for_one_that_is_named(tmp_path: Path) -> None:
@@ -209,6 +225,9 @@ def test_weights_beyond_the_gpu_memory_are_refused_external_data_among_them(tmp_
     check_fits(file, 4)
     with pytest.raises(ModelUnusable, match="has 3 MiB of weights, gpuMemorySize is 2"):
         check_fits(file, 2)
+    with pytest.raises(ModelUnusable, match="has 3 MiB of weights, 2 times for 2 sessions, gpuMemorySize is 5"):
+        check_fits(file, 5, sessions=2)
+    check_fits(file, 7, sessions=2)
 
 
 # -- warm-up -----------------------------------------------------------------------------------------------------------
@@ -247,10 +266,22 @@ def test_inputs_of_the_warm_up_are_made_by_type_or_taken_from_model_yaml(tmp_pat
         ({"x": {"value": "a"}}, "warmUp.inputs.x: input 'x' has \"a\": numbers (FP32) are allowed"),
         ({"x": {"shape": [5]}}, "warmUp.inputs.x: input 'x' has the shape [1, 5]: [-1, 4] is allowed"),
         ({"x": {"file": "none.npy"}}, "warmUp.inputs.x: "),
+        ({"x": {"file": "several.npz"}}, "warmUp.inputs.x: several.npz has several arrays: a .npy file is allowed"),
+        ({"x": {"file": "complex.npy"}}, "warmUp.inputs.x: complex.npy has complex128: FP32 is allowed"),
+        ({"x": {"file": "text.npy"}}, "warmUp.inputs.x: text.npy has <U1: FP32 is allowed"),
+        ({"x": {"file": "large.npy"}}, "warmUp.inputs.x: large.npy has numbers that FP32 has not"),
+        ({"i": {"file": "half.npy"}}, "warmUp.inputs.i: half.npy has numbers that INT8 has not"),
+        ({"i": {"file": "wide.npy"}}, "warmUp.inputs.i: wide.npy has numbers that INT8 has not"),
+        ({"x": {"random": [float("nan"), 1]}}, "warmUp.inputs.x: "),
     ],
 )
 def test_inputs_of_the_warm_up_must_fit(tmp_path: Path, said: Any, message: str) -> None:
+    arrays = {"complex": [1j] * 4, "text": ["a"] * 4, "large": [1e39] * 4, "half": [0.5] * 4, "wide": [200] * 4}
+    for name, values in arrays.items():
+        np.save(tmp_path / f"{name}.npy", np.array(values))
+    np.savez(tmp_path / "several.npz", x=np.ones(4))
     note = parse_spec({"warmUp": {"inputs": said}}).warm_up
+    specs = (*FREE.inputs, *([TensorSpec("i", "INT8", (-1, 4))] if "i" in said else []))
     with pytest.raises(ModelUnusable) as error:
-        warm_up.row(FREE.inputs, note, tmp_path, has_batch_axis=True)
+        warm_up.row(specs, note, tmp_path, has_batch_axis=True)
     assert message in str(error.value)

@@ -287,3 +287,12 @@ def test_the_stand_in_has_no_name_and_no_number_that_the_library_has_not() -> No
     assert [name for name in names if not hasattr(pynvml, name)] == []
     numbers = [name for name in names if isinstance(getattr(FakeNvml, name), int)]
     assert {name: getattr(FakeNvml, name) for name in numbers} == {name: getattr(pynvml, name) for name in numbers}
+
+
+def test_what_clients_of_mps_hold_is_theirs() -> None:
+    nvml = FakeNvml(card(running=[running(9, 30)], running_by_mps=[running(1, 500), running(9, 20)]))
+    devices = NvidiaDevices(nvml)
+    assert devices.held_mib() == {1: 500.0, 9: 30.0}
+    assert devices.samples([reading(1)])[1].memory_mib == 500.0
+    nvml.cards[0].running_by_mps = None
+    assert devices.held_mib() == {9: 30.0}

@@ -310,6 +310,11 @@ async def test_the_best_classes_come_largest_first_with_their_labels() -> None:
     assert await classes(model, 9) == ([3], ["0.900000:1:dog", "0.050000:0:cat", "0.050000:2"])
 
 
+async def test_what_is_no_number_is_no_best_class() -> None:
+    scores = constant(np.array([np.nan, 0.5, -1.0, np.inf]))
+    assert await classes(scores, 4) == ([4], ["inf:3", "0.500000:1", "-1.000000:2", "nan:0"])
+
+
 async def test_classes_of_integers_have_integers() -> None:
     assert await classes(constant(np.array([5, 7])), 1) == ([1], ["7:1"])
 

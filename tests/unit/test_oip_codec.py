@@ -137,6 +137,11 @@ def test_what_is_no_request_is_refused(head: Any, words: str) -> None:
     assert words in refusal(head)
 
 
+def test_null_is_what_was_not_said() -> None:
+    request = read({"id": None, "parameters": None, "inputs": [], "outputs": None})
+    assert (request.id, request.parameters, request.outputs) == ("", {}, ())
+
+
 def test_what_asks_for_shared_memory_is_unsupported() -> None:
     with pytest.raises(OipError, match="shared memory is not supported") as refused:
         read({"inputs": [tensor("FP32", [1], shared_memory_region="r")]})

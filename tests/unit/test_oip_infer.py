@@ -115,6 +115,17 @@ async def test_a_request_that_waits_longer_than_its_timeout_is_refused_once_and_
     assert model.seen == []
 
 
+@pytest.mark.parametrize("timeout_us", [2**63, pytest.param(10**400, id="400 digits")])
+async def test_a_timeout_may_be_longer_than_any_clock(timeout_us: int) -> None:
+    model = adder()
+    direct = api(model).direct("POST", PATH, {})
+    assert direct is not None
+    answers: list[Any] = []
+    direct([asked(parameters={"timeout": timeout_us})], answers.append)
+    await model.run_waiting()
+    assert [answer.status for answer in answers] == [200]
+
+
 async def test_a_model_that_is_not_loaded_is_asked_again_with_the_next_request() -> None:
     model = adder()
     direct = api(model).direct("POST", PATH, {})

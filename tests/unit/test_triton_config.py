@@ -51,7 +51,7 @@ def test_what_is_not_the_text_format_is_refused_with_its_line(text: str, words: 
 
 
 def test_a_config_says_what_model_yaml_would() -> None:
-    spec, file_name, versions = read_config(CONFIG)
+    spec, file_name, versions, _ = read_config(CONFIG)
     assert (spec.name, file_name, versions) == ("digits", "model.onnx", ())
     assert spec.batching.max_batch_size == 16
     assert (spec.inputs[0].name, spec.inputs[0].datatype, spec.inputs[0].shape) == ("x", "FP32", [-1, 8, 8])
@@ -93,7 +93,6 @@ def test_accelerators_and_cuda_graphs_are_taken_over() -> None:
         ("optimization: 3", "optimization is 3: a message in braces"),
         ("instance_group { kind: KIND_MODEL }", "instance_group.kind is KIND_MODEL"),
         ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "KIND_CPU beside others"),
-        ("version_policy { all { } }", "version_policy asks for several versions"),
         ('model_warmup { inputs { key: "x" value { input_data_file: "a" } } }', "input_data_file is not supported"),
         ("a {", "config.pbtxt: line 1"),
     ],
@@ -119,6 +118,17 @@ def test_the_latest_version_of_a_folder_is_served(tmp_path: Path) -> None:
     assert source.file == tmp_path / "digits" / "10" / "model.onnx"
 
 
+@pytest.mark.parametrize("policy", ["all { }", "latest { num_versions: 3 }", "specific { versions: [1, 2] }"])
+def test_a_policy_that_may_mean_several_versions_is_fine_with_the_only_one(tmp_path: Path, policy: str) -> None:
+    source = find_source(folder(tmp_path, f"version_policy {{ {policy} }}", "1"), "digits/")
+    assert source.spec.version == "1"
+
+
+def test_a_model_in_the_codes_own_folder_is_not_named_by_where_stoke_keeps_it(tmp_path: Path) -> None:
+    code = folder(tmp_path, "", "1") / "digits"
+    assert find_source(code, "./").name == "model"
+
+
 def test_the_version_and_the_file_that_a_config_names_are_served(tmp_path: Path) -> None:
     config = 'default_model_filename: "m.onnx" version_policy { specific { versions: [1] } }'
     assert find_source(folder(tmp_path, config, "1", "2", file="m.onnx"), "digits/").file.parent.name == "1"
@@ -129,6 +139,13 @@ def test_the_version_and_the_file_that_a_config_names_are_served(tmp_path: Path)
     [
         ("", ["new"], "has no version folder beside it, such as 1/"),
         ("version_policy { specific { versions: [3] } }", ["1"], "has no version folder of 3 beside it"),
+        (
+            "version_policy { all { } }",
+            ["1", "2"],
+            "version_policy asks for several versions, and there are 1, 2: one is served",
+        ),
+        ("version_policy { specific { versions: [1, 2] } }", ["1", "2", "3"], "and there are 1, 2: one is served"),
+        ("version_policy { latest { num_versions: 2 } }", ["1", "2"], "and there are 1, 2: one is served"),
         ('default_model_filename: "other.onnx"', ["1"], "version 1 has no file 'other.onnx'"),
         ('default_model_filename: "../../x"', ["1"], "version 1 has no file '../../x'"),
     ],

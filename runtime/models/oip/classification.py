@@ -12,7 +12,8 @@ from runtime.models.tensors import Array
 
 
 def classified(name: str, array: Array, classes: int, labels: Sequence[str], *, is_batched: bool) -> Array:
-    """The `classes` largest values, largest first and the first of equals first, each as "value:index[:label]".
+    """The `classes` largest values, largest first and the first of equals first, each as "value:index[:label]"; NaN is
+    none of the large ones.
 
     Of a batch each row has its own; there are never more than a row has values.
 
@@ -23,9 +24,10 @@ def classified(name: str, array: Array, classes: int, labels: Sequence[str], *, 
         raise OipError(f"output '{name}' has no numbers to take classes of: classification needs an output of numbers")
     rows = array.reshape(array.shape[0], -1) if is_batched else array.reshape(1, -1)
     count = min(classes, rows.shape[1])
-    # Sorted as a whole, from the end of what was turned around: that alone keeps the order of equals.
-    order = rows.shape[1] - 1 - np.argsort(rows[:, ::-1], axis=1, kind="stable")[:, ::-1][:, :count]
     is_float = array.dtype.kind == "f"
+    ranked = np.where(np.isnan(rows), -np.inf, rows) if is_float else rows
+    # Sorted as a whole, from the end of what was turned around: that alone keeps the order of equals.
+    order = rows.shape[1] - 1 - np.argsort(ranked[:, ::-1], axis=1, kind="stable")[:, ::-1][:, :count]
     texts = [
         _text(row[index], int(index), labels, is_float=is_float).encode()
         for row, indexes in zip(rows, order, strict=True)

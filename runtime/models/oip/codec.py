@@ -135,7 +135,9 @@ def _read_slowly(body: Buffer, what: str) -> Any:
 
 def _request(head: dict[str, Any], tail: memoryview, limits: CodecLimits) -> InferRequest:
     parameters = _object(head, "parameters", "the request")
-    identity = head.get("id", "")
+    identity = head.get("id")
+    if identity is None:
+        identity = ""
     if not isinstance(identity, str):
         raise OipError(f"id {identity!r}: a text is allowed")
     listed = head.get("inputs")

@@ -23,7 +23,9 @@ def request_from(model: ServedModel, flat: dict[str, Any]) -> InferRequest:
     inputs = tuple(
         _input(specs[name], parameters.pop(name), batched=model.max_batch_size > 0) for name in flat if name in specs
     )
-    identity = parameters.pop("id", "")
+    identity = parameters.pop("id", None)
+    if identity is None:
+        identity = ""
     if not isinstance(identity, str):
         raise OipError(f"id {identity!r}: a text is allowed")
     return InferRequest(inputs, (), identity, parameters)

@@ -23,6 +23,7 @@ from runtime.models.routes import Answer, Body, Reply
 from runtime.models.tensors import Array, TensorSpec, widened
 
 TIMED_OUT: Final = "Request timeout expired"
+_TIMEOUT_US_MAX: Final = 365 * 24 * 3600 * 10**6  # nobody waits longer, and clocks of loops need not reach further
 
 Wanted = Sequence[tuple[RequestedOutput, TensorSpec]]
 
@@ -67,7 +68,7 @@ def timeout_s(asked: InferRequest) -> float | None:
     timeout_us = asked.parameters.get("timeout", 0)
     if type(timeout_us) is not int or timeout_us < 0:
         raise OipError(f"parameter 'timeout' is {timeout_us!r}: a number of microseconds is allowed")
-    return timeout_us / 1e6 or None
+    return min(timeout_us, _TIMEOUT_US_MAX) / 1e6 or None
 
 
 def headers_of(encoded: Encoded) -> list[tuple[str, str]]:

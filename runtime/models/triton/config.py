@@ -21,11 +21,13 @@ _NOT_HERE: Final = ("sequence_batching", "ensemble_scheduling", "batch_input", "
 
 
 class TritonModel(NamedTuple):
-    """`versions` are those that may be served, the first that is there; none: the latest."""
+    """`versions` are those that may be served, the latest that is there; none: any. `wants_several`: all that there
+    are, or more than one."""
 
     spec: ModelSpec
     file_name: str
     versions: tuple[int, ...]
+    wants_several: bool
 
 
 def read_config(text: str) -> TritonModel:
@@ -61,7 +63,8 @@ def read_config(text: str) -> TritonModel:
     if threads.isdecimal() and int(threads):
         values["threads"] = int(threads)
     spec = parse_spec({key: value for key, value in values.items() if value not in ([], False)}, FILE_NAME)
-    return TritonModel(spec, str(_one(config, "default_model_filename", "") or _MODEL_FILE), _versions(config))
+    versions, several = _versions(config)
+    return TritonModel(spec, str(_one(config, "default_model_filename", "") or _MODEL_FILE), versions, several)
 
 
 def _tensor(kind: str, tensor: Message, rows_max: int) -> dict[str, Any]:
@@ -116,12 +119,12 @@ def _warm_up(config: Message) -> dict[str, Any]:
     return {"runs": max(1, _whole(samples[0], "count", 1)), "inputs": inputs}
 
 
-def _versions(config: Message) -> tuple[int, ...]:
+def _versions(config: Message) -> tuple[tuple[int, ...], bool]:
+    """Those it names, and whether it asks for more than one where there are more."""
     policy = _message(config, "version_policy")
     specific = _message(policy, "specific").get("versions", [])
-    if "all" in policy or _whole(_message(policy, "latest"), "num_versions", 1) > 1 or len(specific) > 1:
-        raise _wrong("version_policy asks for several versions: one is served, by default the latest")
-    return tuple(version for version in specific if isinstance(version, int))
+    several = "all" in policy or _whole(_message(policy, "latest"), "num_versions", 1) > 1 or len(specific) > 1
+    return tuple(version for version in specific if isinstance(version, int)), several
 
 
 def _parameter(config: Message, key: str) -> str:

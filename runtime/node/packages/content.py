@@ -63,8 +63,20 @@ def names_files(requirements: str) -> bool:
     return any(_names_file(line) for line in lines(requirements))
 
 
+def wants_hashes(requirements: str) -> bool:
+    """Does it say what the archives that are installed have to hash to?"""
+    return any("--hash" in line or line.startswith("--require-hashes") for line in lines(requirements))
+
+
+def included(requirements: str) -> list[str]:
+    """The files that it has read as if they were a part of it, by their names in it."""
+    found = [re.fullmatch(r"(?:-r|--requirement)[ =]*(.+)", line) for line in lines(requirements)]
+    return [each[1].strip() for each in found if each is not None and "://" not in each[1]]
+
+
 def _names_file(line: str) -> bool:
-    option, _, value = line.replace("=", " ", 1).partition(" ") if line.startswith("-") else ("", "", line)
+    spaced = re.sub(r"^(-[rcef])(?=[^ =])", r"\1 ", line)  # a short option may have its value right behind it
+    option, _, value = spaced.replace("=", " ", 1).partition(" ") if line.startswith("-") else ("", "", line)
     value = value.strip()
     if option and option not in _OF_FILES:
         return False

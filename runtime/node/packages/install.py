@@ -18,13 +18,16 @@ from typing import Final
 from runtime.node.packages import indexes
 from runtime.node.packages.content import (
     Installed,
+    included,
     lines,
     names_files,
     parted,
     resolver_words,
+    wants_hashes,
     without_beside,
 )
 
+_INCLUDED_DEEP_MAX: Final = 8
 _OUTPUT_BYTES_MAX: Final = 1024 * 1024
 # Read by the environment's own interpreter alone: what is installed beside Stoke comes after what is in it, .pth files
 # and all.
@@ -101,12 +104,27 @@ async def _install_by_uv(
     that it has are the ones to prefer, and of what was resolved it is left out."""
     environment = indexes.for_uv(os.environ, indexes.pip_files(os.environ)) | {"TMPDIR": str(temporary)}
     python = ["--python", str(into / "bin" / "python")]
-    asked, constraints, pins = _write_for_uv(requirements, into, beside)
-    resolve = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--emit-find-links", *python]
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", *python]
+    if _hashes_count(requirements):
+        # They name all that is installed, and go with nothing but the requirements as they are.
+        await _run([*install, "--require-hashes", "-r", requirements.name], requirements.parent, environment)
+        return
+    asked, constraints, pins = _write_for_uv(requirements, temporary, beside)
+    emitted = [f"--emit-{what}" for what in ("find-links", "index-url", "build-options")]
+    resolve = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", *emitted, *python]
     await _run([*resolve, "-c", constraints, "-o", pins, asked], requirements.parent, environment)
     if _leave_out(Path(pins), requirements, beside):
-        install = [uv, "pip", "install", "--quiet", "--no-deps", "--compile-bytecode", *python, "-r", pins]
-        await _run(install, requirements.parent, environment)
+        await _run([*install, "--no-deps", "-r", pins], requirements.parent, environment)
+
+
+def _hashes_count(requirements: Path, deep: int = 0) -> bool:
+    """In the file or in those that it includes."""
+    try:
+        text = requirements.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):  # the installer says it better
+        return False
+    inner = included(text) if deep < _INCLUDED_DEEP_MAX else []
+    return wants_hashes(text) or any(_hashes_count(requirements.parent / name, deep + 1) for name in inner)
 
 
 def _write_for_uv(requirements: Path, into: Path, beside: Mapping[str, Installed]) -> tuple[str, str, str]:
@@ -136,7 +154,8 @@ def _leave_out(pins: Path, requirements: Path, beside: Mapping[str, Installed]) 
 def _from_root(line: str, folder: Path) -> str:
     """`--find-links wheels` as it is meant: of the folder with the requirements."""
     option, _, value = line.partition(" ")
-    return line if option != "--find-links" or "://" in value else f"{option} {folder / value}"
+    is_place = option == "--find-links" and "://" not in value and not value.startswith("$")
+    return f"{option} {folder / value}" if is_place else line
 
 
 def _note(site: Path, name: str, beside: Mapping[str, Installed]) -> None:
