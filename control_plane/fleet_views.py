@@ -20,6 +20,7 @@ class ProvisionStatus:
     reasons: tuple[str, ...] = ()
     utilization: float | None = None  # ProvisionedConcurrencyUtilization as FC reports it
     progress: tuple[str, ...] = ()  # what those that start wait for, such as an image; no error
+    reading_error: str = ""  # why a query that a policy tracks has no newer value; it stops no launch
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def parse(arguments: list[str]) -> Options:
         or _wrong_with_tls(certificate, key)
         or _wrong_with_backend(given.backend, given.engine)
         or _wrong_with_cluster(given.backend, given.namespace, kubeconfig, settings)
+        or _wrong_with_files(os.environ)
     )
     if problem:
         parser.error(problem)
@@ -187,6 +188,23 @@ def _wrong_with_tls(certificate: str, key: str) -> str:
 
     try:
         Certificate(Path(certificate), Path(key))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_with_files(environment: Mapping[str, str]) -> str:
+    """Of those that the control plane reads at its start, which would end with each of them, again and again."""
+    prices, access = environment.get("STOKE_PRICES"), environment.get("STOKE_PROMETHEUS_ACCESS")
+    try:
+        if prices:
+            from control_plane.metering.prices import read_prices  # brings pydantic along, which others do without
+
+            read_prices(Path(prices))
+        if access:
+            from control_plane.prometheus_access import read_access
+
+            read_access(Path(access))
     except ValueError as error:
         return str(error)
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 
 ASKED_EVERY_S: Final = 5.0  # half a step of a forecast, a sixth of the age that a reading may have
 FORGOTTEN_AFTER_S: Final = 60.0  # a query that no policy has had for so long is asked no more
-AT_ONCE_MAX: Final = 8
+LOOKED_EVERY_S: Final = 1.0  # whether one is due
+AT_ONCE_MAX: Final = 8  # of one server
 QUERIES_MAX: Final = 1000
 ERROR_LENGTH_MAX: Final = 200
 _PORTS: Final = {"http": 80, "https": 443}
@@ -40,7 +42,8 @@ class Source(Protocol):
 @dataclass(slots=True)
 class _Asked:
     reading: Reading
-    wanted_at_s: float  # monotonic
+    wanted_at_s: float  # monotonic, as the next
+    due_s: float = 0.0
 
 
 class Prometheus:
@@ -52,6 +55,11 @@ class Prometheus:
         self._make_source = make_source  # called when the first query is asked
         self._source: Source | None = None
         self._asked: dict[tuple[str, str], _Asked] = {}
+        self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+        # By server, so that one that hangs makes nobody wait but those who ask it.
+        self._turns: defaultdict[tuple[str | int, ...], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE_MAX)
+        )
         self._new = asyncio.Event()
 
     def of(self, config: ProvisionConfig) -> tuple[Reading, ...]:
@@ -76,15 +84,23 @@ class Prometheus:
         return asked.reading
 
     async def run(self) -> None:
-        """Ask for ever: a new query at once, each of them again and again."""
-        while True:
-            self._new.clear()
-            began_s = self._clock.monotonic_s()
-            self.forget(began_s)
-            await self.ask_all()
-            wait_s = began_s + ASKED_EVERY_S - self._clock.monotonic_s()
-            if wait_s > 0.0 and not self._new.is_set():
-                await self._pause(wait_s)
+        """Ask for ever: a new query at once, each again and again. Nobody waits for another server's answers."""
+        try:
+            while True:
+                self._new.clear()
+                now_s = self._clock.monotonic_s()
+                self.forget(now_s)
+                for key in [key for key, task in self._under_way.items() if task.done()]:
+                    self._under_way.pop(key).result()
+                for key, asked in self._asked.items():
+                    if asked.due_s <= now_s and key not in self._under_way:
+                        asked.due_s = now_s + ASKED_EVERY_S
+                        self._under_way[key] = asyncio.create_task(self._ask_in_turn(asked))
+                await self._pause(LOOKED_EVERY_S if self._asked else ASKED_EVERY_S)
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
+            self._under_way.clear()
 
     async def _pause(self, wait_s: float) -> None:
         waits = [asyncio.ensure_future(self._clock.sleep(wait_s)), asyncio.ensure_future(self._new.wait())]
@@ -101,16 +117,15 @@ class Prometheus:
 
     async def ask_all(self) -> None:
         """Ask each query once, some at a time."""
-        slots = asyncio.Semaphore(AT_ONCE_MAX)
+        await asyncio.gather(*(self._ask_in_turn(asked) for asked in list(self._asked.values())))
 
-        async def ask(asked: _Asked) -> None:
-            async with slots:
-                before = asked.reading
-                asked.reading = await self._ask(before)
-                if asked.reading.error != before.error:
-                    log.warning("prometheus.asked url=%s error=%s", before.url, asked.reading.error or "-")
-
-        await asyncio.gather(*(ask(asked) for asked in list(self._asked.values())))
+    async def _ask_in_turn(self, asked: _Asked) -> None:
+        """When its server is asked for few enough others."""
+        before = asked.reading
+        async with self._turns[(_parts(before.url) or ())[:3]]:
+            asked.reading = await self._ask(before)
+        if asked.reading.error != before.error:
+            log.warning("prometheus.asked url=%s error=%s", before.url, asked.reading.error or "-")
 
     async def _ask(self, before: Reading) -> Reading:
         at = self._clock.utc_s()
@@ -170,4 +185,6 @@ def _parts(url: str) -> tuple[str, str, int, str] | None:
 
 
 def _shortened(text: str) -> str:
+    """In one line, as it stands in the log and among the reasons of a decision."""
+    text = " ".join(text.split())
     return text if len(text) <= ERROR_LENGTH_MAX else text[: ERROR_LENGTH_MAX - 1] + "…"

@@ -14,7 +14,7 @@ from control_plane.prometheus_access import Access, access_of
 
 TIMEOUT_S: Final = 4.0  # of the whole exchange
 ANSWER_BYTES_MAX: Final = 64 * 1024  # one number with its labels is a few hundred
-CONNECTIONS_MAX: Final = 8
+KEPT_MAX: Final = 16  # connections that wait for the next question
 
 
 class HttpSource:
@@ -34,7 +34,8 @@ class HttpSource:
                 timeout=self._timeout_s,
                 follow_redirects=False,
                 trust_env=False,
-                limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+                # Whoever asks keeps to a number for each server; a limit here would be one for all of them.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_MAX),
                 verify=True if access is None or trusted is None else access.trust(),
             )
         return self._clients[trusted]

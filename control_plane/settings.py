@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -59,6 +59,12 @@ class ControlPlaneSettings(BaseSettings):
     prices: Path | None = None
     pools: Path | None = None  # pools.yaml: pools of nodes, and how instances are shared out between them
     memory_saved_every_s: float = Field(default=5.0, ge=0.0, le=60.0)  # what the autoscaler remembers, to the store
+
+    @field_validator("kubernetes_settings", "prometheus_access", "prices", "pools", mode="before")
+    @classmethod
+    def _no_name_is_no_file(cls, given: Any) -> Any:
+        """A variable that is set to nothing is one that is not set, and not the folder we are in."""
+        return None if given == "" else given
 
     @model_validator(mode="after")
     def _addresses_can_be_read(self) -> Self:

@@ -54,17 +54,17 @@ class FleetView:
             if decision
             else config.static_target
         )
+        reading_error = self._autoscaler.reading_error(config)
         return ProvisionStatus(
             target=wanted,
             current=ready,
             starting=starting,
-            current_error=error
-            or self._autoscaler.capacity.error(key, wanted)
-            or self._autoscaler.reading_error(config),
+            current_error=error or self._autoscaler.capacity.error(key, wanted) or reading_error,
             in_force=decision.in_force if decision else (),
             reasons=decision.reasons if decision else ("not decided yet",),
             utilization=decision.utilization if decision else None,
             progress=progress,
+            reading_error=reading_error,
         )
 
     async def explained(self, target: QualifiedFunction) -> Sequence[Explained]:

@@ -37,12 +37,21 @@ def like_hpa(
     if memory.synced is not None and sync <= memory.synced and within:
         return memory, standing, (memory.why,)
     proposal, seen = _proposal(policy, policy.behavior, standing.said, view)
+    asks_for_none = proposal == 0 or (proposal is None and standing.said == 0)
+    if asks_for_none and _is_blind(policy) and view.usage.peak(view.now, SYNC_S):
+        proposal, seen = 1, f"{seen}, requests came"
     asked = standing.said if proposal is None else proposal
-    advice = advise(policy.behavior, memory.past, view.now, standing.said, asked, least, most)
+    # Counted from the quarter's beginning: two looks may lie less than its length apart, and periods must not shift.
+    advice = advise(policy.behavior, memory.past, float(sync * SYNC_S), standing.said, asked, least, most)
     # A look without a figure proposes nothing, so it is not remembered as a proposal.
     past = memory.past if proposal is None else advice.past
     why = " ".join((seen, *advice.reasons))
     return HpaMemory(sync, past, why), replace(standing, said=advice.count), (why,)
+
+
+def _is_blind(policy: TargetTrackingPolicy) -> bool:
+    """Its metric may show nothing, or 0, while requests wait for the first instance."""
+    return policy.metric_type.is_sampled or policy.metric_type in (MetricType.QUEUE_WAIT, MetricType.PROMETHEUS)
 
 
 def _proposal(policy: TargetTrackingPolicy, behavior: Behavior, current: int, view: View) -> tuple[int | None, str]:
@@ -57,6 +66,8 @@ def _proposal(policy: TargetTrackingPolicy, behavior: Behavior, current: int, vi
             return _of_total(view.usage.waiting(), target, current, behavior, view)
         case MetricType.QUEUE_WAIT:
             waited_s = mean(view.usage.waits(0), view.now, SYNC_S)
+            if waited_s is None and mean(view.usage.demand(), view.now, SYNC_S) == 0.0:
+                waited_s = 0.0  # nobody was there who could have waited
             if waited_s is None:
                 return None, f"no request answered in {SYNC_S} s"
             return _of_value(waited_s * 1e3, target, current, behavior, view)

@@ -200,7 +200,18 @@ def _of_reading(policy: TargetTrackingPolicy, view: View) -> Wish:
     """What Prometheus says, over what one instance should have: 180 at a target of 50 are 3.6, so 4.
 
     As a Value, instances × reading ÷ target, of readings since the newest instance was ready; from none, the ratio.
+    Requests that wait for the first instance may be in no series that is asked for, so they ask for it themselves, and
+    the last one stays for them.
     """
+    wished = _by_reading(policy, view)
+    if view.current == 0 and view.usage.peak(view.now, policy.panic_window_s):
+        return replace(wished, stable=max(1.0, wished.stable or 0.0), why=f"{wished.why}, requests came")
+    if wished.shrink is not None and wished.shrink < 1.0 and view.usage.peak(view.now, policy.stable_window_s):
+        return replace(wished, shrink=1.0)
+    return wished
+
+
+def _by_reading(policy: TargetTrackingPolicy, view: View) -> Wish:
     if view.reading is None:
         return Wish(why=f"no reading{view.reading_note}")
     first = view.now - policy.stable_window_s

@@ -14,6 +14,7 @@ from control_plane.api.context import context
 from control_plane.api.stoke import asked_for
 from control_plane.errors import InvalidArgument
 from control_plane.registry.routes import on_demand_instances_max
+from runtime.contract import LATEST
 
 BY: Final = {"hour": 86_400.0, "day": 30 * 86_400.0}  # and how far back is shown when nobody says
 RECORDED_S: Final = 3600.0
@@ -29,7 +30,9 @@ async def usage(request: Request) -> Response:
     service, function, qualifier = (asked.get(name, "") for name in ("service", "function", "qualifier"))
     if (function or qualifier) and not service:
         raise InvalidArgument("service is missing: function and qualifier need it")
-    version = await at.registry.resolve_version(service, qualifier) if qualifier else ""
+    # What a version used is kept though the version, or its whole service, may be gone; only an alias is looked up.
+    is_name = bool(qualifier) and qualifier != LATEST and not qualifier.isdecimal()
+    version = await at.registry.resolve_version(service, qualifier) if is_name else qualifier
     return wire.reply(await at.accounts.usage(by, since_s, until_s, (service, version, function)))
 
 

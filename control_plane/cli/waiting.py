@@ -26,11 +26,12 @@ class Progress:
 
     @classmethod
     def from_reply(cls, reply: dict[str, Any]) -> Progress:
+        error = str(reply.get("currentError") or "")
         return cls(
             int(reply.get("target") or 0),
             int(reply.get("current") or 0),
             int(reply.get("starting") or 0),
-            str(reply.get("currentError") or ""),
+            "" if error == reply.get("reading_error") else error,  # a figure that is missing stops no launch
             "; ".join(reply.get("progress") or ()),
         )
 

@@ -1,13 +1,14 @@
 """What usage comes to: rows, sums by function, what they cost, and what a static peak would have cost. Pure.
 
 The static peak is what one would have without scaling: as many instances as there were at most, all of the time from
-the first of them to the end of the span.
+the first of them to the end of the span, or until the function version is deleted.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from control_plane.metering.meter import Amounts, Line
 from control_plane.metering.prices import Prices
@@ -15,16 +16,22 @@ from control_plane.metering.store import Counted
 from runtime.contract import VersionKey
 
 COST_DIGITS = 6
+NOTHING_GONE: Final[Mapping[VersionKey, float]] = {}
 
 
-def bill(counted: Counted, prices: Prices | None, until_s: float) -> dict[str, Any]:
-    """Everything about a span that ends at `until_s`, as the API tells it."""
+def bill(
+    counted: Counted, prices: Prices | None, until_s: float, gone_s: Mapping[VersionKey, float] = NOTHING_GONE
+) -> dict[str, Any]:
+    """Everything about a span that ends at `until_s`, as the API tells it. `gone_s`: until when a static peak of what
+    is deleted would have been there."""
     by_key: defaultdict[VersionKey, Amounts] = defaultdict(Amounts)
     for line, used in counted.lines.items():
         by_key[line.key] = by_key[line.key].plus(used)
     peaks, firsts_ms = _peaks(counted)
     functions = [
-        _names(key) | _priced(used, prices) | _static(used, prices, peaks.get(key, 0), firsts_ms.get(key, 0), until_s)
+        _names(key)
+        | _priced(used, prices)
+        | _static(used, prices, peaks.get(key, 0), firsts_ms.get(key, 0), gone_s.get(key, until_s))
         for key, used in sorted(by_key.items())
     ]
     return {

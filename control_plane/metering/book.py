@@ -172,7 +172,24 @@ class UsageAccounts:
             await self.flush()
         until_s = min(until_s, now_s)
         counted = await self._store.read(By(by), since_s, until_s, wanted)
-        return {"by": by, "since_s": since_s, "until_s": until_s} | bill(counted, self._prices, until_s)
+        told_until_s = min(By(by).end_s(until_s), now_s)  # whole hours or days are told of
+        gone_s = await self._gone_s(counted, By(by), told_until_s)
+        return {"by": by, "since_s": since_s, "until_s": until_s} | bill(counted, self._prices, told_until_s, gone_s)
+
+    async def _gone_s(self, counted: Counted, by: By, until_s: float) -> dict[VersionKey, float]:
+        """Of function versions that are deleted, when the last hour or day ended in which they were used."""
+        ended_s: dict[VersionKey, float] = {}
+        for line in counted.lines:
+            ended_s[line.key] = max(ended_s.get(line.key, 0.0), float(line.begin_s + by.length_s))
+        return {key: at_s for key, at_s in ended_s.items() if at_s < until_s and not await self._is_there(key)}
+
+    async def _is_there(self, key: VersionKey) -> bool:
+        service, version, name = key
+        try:
+            await self._registry.get_function(service, name, version)
+        except NotFound:
+            return False
+        return True
 
     async def recorded(self, key: VersionKey, since_s: float, until_s: float) -> Recorded:
         await self.flush()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from control_plane.metering.meter import Amounts
 
@@ -15,7 +16,7 @@ MIB_PER_GIB: Final = 1024
 class Prices(BaseModel):
     """Each for one unit, in one currency. What is left out costs nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, allow_inf_nan=False)
 
     currency: str = Field(min_length=1, max_length=12)
     gpu_gb_second: float = Field(0.0, alias="gpuGbSecond", ge=0.0)
@@ -38,13 +39,17 @@ class Prices(BaseModel):
 def read_prices(path: Path) -> Prices:
     """Raises ValueError, naming the file, the field, its value and what is allowed."""
     try:
-        return Prices.model_validate_json(path.read_text(encoding="utf-8"))
+        return Prices.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ValueError(f"prices: {path} cannot be read: {error}") from error
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, one['loc'])) or 'the file'} is {str(one['input'])[:60]!r}: {one['msg']}"
-            for one in error.errors()
-        ]
+        wrong = map(_told, error.errors())
         allowed = ", ".join(field.alias or name for name, field in Prices.model_fields.items())
         raise ValueError(f"prices: {path}: {'; '.join(wrong)} (its fields are {allowed})") from error
+
+
+def _told(wrong: ErrorDetails) -> str:
+    field = ".".join(map(str, wrong["loc"])) or "the file"
+    if wrong["type"] == "missing":
+        return f"{field} is missing"
+    return f"{field} is {str(wrong['input'])[:60]!r}: {wrong['msg']}"

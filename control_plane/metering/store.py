@@ -7,6 +7,7 @@ of two control planes only one counts a moment.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -62,6 +63,10 @@ class By(StrEnum):
     def length_s(self) -> int:
         return HOUR_S if self is By.HOUR else DAY_S
 
+    def end_s(self, until_s: float) -> float:
+        """The end of the last hour or day that a span until then touches."""
+        return float(math.ceil(until_s / self.length_s) * self.length_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -111,7 +116,7 @@ class UsageStore:
         """All hours or days that [since, until) touches. `wanted`: service, version, function; "" is any."""
         counted = Counted()
         first = max(int(since_s), int(until_s) - self.kept.of(by)) // by.length_s * by.length_s
-        begins = range(first, int(until_s) + 1, by.length_s)
+        begins = range(first, math.ceil(until_s), by.length_s)  # without one that begins when the span ends
         for at in range(0, len(begins), HASHES_AT_ONCE):
             some = begins[at : at + HASHES_AT_ONCE]
             with reaching_the_store():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from control_plane.cli.failures import CliError
+from control_plane.cli.provision import provision_body
 from loadtests.simulator.optimum import with_optimum
 from loadtests.simulator.outcome import Outcome, outcome
 from loadtests.simulator.recorded import Recording
@@ -22,7 +23,7 @@ from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.table import HEADS, plain, rows
 from loadtests.simulator.trace import Trace
 from loadtests.simulator.traffic import add_traffic, recorded_from, scenario_from, what_to_replay
-from provision.config import ConfigError, ProvisionConfig, unknown_fields
+from provision.config import ProvisionConfig
 from provision.config import parse as parse_config
 from provision.words import counted
 
@@ -41,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         recording = recorded_from(options)
         scenario, trace = what_to_replay(options, scenario_of(options, recording), recording)
         configs = configs_of(options, recording)
+        if options.report is not None:
+            options.report.mkdir(parents=True, exist_ok=True)  # before the work that would be lost without it
         records = {name: simulate_config(trace, scenario, config) for name, config in configs.items()}
     except (ValueError, OSError, CliError) as error:
         parser.error(str(error))
@@ -105,7 +108,7 @@ def devices_of(text: str) -> tuple[int, ...]:
 
 
 def configs_of(options: argparse.Namespace, recording: Recording | None) -> dict[str, ProvisionConfig]:
-    """By the name that they have in the table. Raises ValueError, also when there is none."""
+    """By the name that they have in the table. Raises BadInput for a file, and ValueError when there is none."""
     files = {str(path): read_config(path) for path in (options.config, *options.compare) if path is not None}
     if options.config is not None:
         return files
@@ -115,15 +118,8 @@ def configs_of(options: argparse.Namespace, recording: Recording | None) -> dict
 
 
 def read_config(path: Path) -> ProvisionConfig:
-    """Raises ValueError, also for a key that no field has: a person wrote the file."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        config = parse_config(text)
-    except ConfigError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if unknown := unknown_fields(json.loads(text)):
-        raise ValueError(f"{path}: {'; '.join(unknown)}")
-    return config
+    """As `stoke provision put` reads it: a person wrote the file. Raises BadInput, naming the file."""
+    return parse_config(provision_body(path, None, None, None))
 
 
 def about(trace: Trace, scenario: Scenario) -> str:
@@ -131,8 +127,8 @@ def about(trace: Trace, scenario: Scenario) -> str:
     requests = counted(f"{len(trace.arrivals_s):,}", "request")
     return (
         f"Simulated: {trace.name}, {requests} in {trace.duration_s:.0f} s, the first "
-        f"{scenario.history_s:g} s not judged; service {scenario.service_s:g} s, launch {scenario.launch_s:g} s, "
-        f"{scenario.slots} at once, wait limit {scenario.wait_limit_s:g} s"
+        f"{scenario.history_s:g} s not judged; {trace.told_service(scenario.service_s)}, "
+        f"launch {scenario.launch_s:g} s, {scenario.slots} at once, wait limit {scenario.wait_limit_s:g} s"
     )
 
 
@@ -151,7 +147,6 @@ def write_report(
     """`report.html`, one page with the chart inside, and `report.json`: its numbers, and every change of a target."""
     from loadtests.simulator.page import page  # plotly takes a third of a second to import
 
-    folder.mkdir(parents=True, exist_ok=True)
     values = as_json(trace, scenario, outcomes)
     values["changes"] = {
         name: [

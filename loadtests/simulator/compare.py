@@ -205,6 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0.0 < options.attainment <= 1.0:
         parser.error(f"--attainment {options.attainment}: above 0 and at most 1 is allowed")
+    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
+        parser.error(f"--json: {options.json}; a file in a folder that exists is allowed")
     values: list[dict[str, Any]] = []
     for name, file in FILES.items():
         trace = read_trace(TRACES / file)

@@ -8,6 +8,7 @@ and the last one ends it, with 0 requests if need be.
 from __future__ import annotations
 
 import csv
+import math
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import Final
 from loadtests.simulator.trace import BEGAN_UTC_S, Trace, trace_of
 
 COLUMNS: Final = ("time", "width_s", "requests")
+REQUESTS_MAX: Final = 20_000_000  # a few GB when they are replayed
 NARROW_S: Final = 1.0  # up to this width requests are spread evenly; in wider buckets chance has a say
 UTC_FROM_S: Final = 946_684_800.0  # a number from here on is UTC seconds, a smaller one counts from the beginning
 
@@ -33,9 +35,9 @@ def read_counts(name: str, lines: list[str], seed: int, utc_s: Callable[[str], f
     rows.fieldnames = [column.strip().lower() for column in rows.fieldnames or ()]
     for number, row in enumerate(rows, start=2):
         try:
-            at_s, width_s, count = utc_s(row["time"].strip()), float(row["width_s"]), int(row["requests"])
-            if width_s <= 0.0 or count < 0:
-                raise ValueError("a width above 0 and 0 or more requests are needed")
+            at_s, width_s, count = utc_s(row["time"].strip()), float(row["width_s"]), count_of(row["requests"])
+            if not (math.isfinite(at_s) and 0.0 < width_s < math.inf):
+                raise ValueError("a finite time and a finite width above 0 are needed")
             buckets.append((at_s, width_s, count))
             if text := (row.get("service_s") or "").strip():
                 service.append((at_s + width_s, float(text)))
@@ -49,10 +51,25 @@ def read_counts(name: str, lines: list[str], seed: int, utc_s: Callable[[str], f
     return trace_of_buckets(name, buckets, service, launches, seed)
 
 
+def count_of(text: str) -> int:
+    """Of requests; a cell without anything is none, and 240.0 is 240. Raises ValueError."""
+    count = float(text.strip() or 0)
+    if not (count.is_integer() and count >= 0.0):
+        raise ValueError(f"'{text}' requests: a whole number, 0 or more, is needed")
+    return int(count)
+
+
+def check_total(name: str, requests: int) -> None:
+    """Each becomes one to be replayed. Raises ValueError where they are too many for that."""
+    if requests > REQUESTS_MAX:
+        raise ValueError(f"trace: {name} counts {requests:,} requests; at most {REQUESTS_MAX:,} are allowed")
+
+
 def trace_of_buckets(
     name: str, buckets: Sequence[Bucket], service: Known, launches: Sequence[float], seed: int = 1
 ) -> Trace:
     """In any order. `service` has mean times of requests that ended at or shortly before a moment."""
+    check_total(name, sum(count for _, _, count in buckets))
     chance = random.Random(seed)
     ordered, known = sorted(buckets), sorted(service)
     began_s = ordered[0][0]

@@ -15,7 +15,10 @@ from loadtests.simulator.scenario import Scenario
 from loadtests.simulator.trace import Trace
 from provision.config import ProvisionConfig
 
-SETTLE_S_MAX: Final = 3600.0  # after the last arrival; a request without an answer then is lost
+# A month takes minutes, as each second is lived through; what lasts years has times of two kinds, or wrong units.
+DURATION_S_MAX: Final = 31 * 86_400.0
+# After the last arrival, and beyond what the longest request takes; one without an answer then is lost.
+SETTLE_S_MAX: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,11 @@ def _simulate(
     urgent: bool,
     launches_at_once_max: int,
 ) -> Record:
+    if trace.duration_s > DURATION_S_MAX:
+        raise ValueError(
+            f"trace: {trace.name} lasts {trace.duration_s:.0f} s; at most {DURATION_S_MAX:.0f} are allowed (since and "
+            "until cut)"
+        )
     if scenario.history_s >= trace.duration_s:
         raise ValueError(f"history_s: {scenario.history_s}; less than the trace's {trace.duration_s} s are allowed")
     kernel, usage = Kernel(), UsageBook()
@@ -91,7 +99,7 @@ def _simulate(
     _Arrivals(kernel, front, requests).begin()
     kernel.at(scenario.tick_phase_s, control.begin)
     _Sampler(kernel, front, fleet, control, samples, trace.duration_s).begin()
-    settled_s = trace.duration_s + SETTLE_S_MAX
+    settled_s = trace.duration_s + SETTLE_S_MAX + max((r.service_s for r in requests), default=0.0)
     gate = front.gate
 
     def goes_on() -> bool:

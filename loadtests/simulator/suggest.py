@@ -95,7 +95,7 @@ def check(options: argparse.Namespace) -> None:
     within("instance-second-cost", options.instance_second_cost, 0.0, math.inf)
     if options.instance_second_cost == math.inf:
         raise ValueError("--instance-second-cost: inf; a finite number 0 or more is allowed")
-    if options.out is not None and not options.out.parent.is_dir():
+    if options.out is not None and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise ValueError(f"--out: {options.out}; a file in a folder that exists is allowed")
     try:
         parse_zone(options.time_zone)
@@ -128,7 +128,7 @@ def about(made: Suggestion) -> str:
     return (
         f"Simulated: {trace.name}, {requests} in {trace.duration_s:.0f} s, the first "
         f"{scenario.history_s:.0f} s not judged, held out from {made.split_s:.0f} s on; "
-        f"service {scenario.service_s:g} s, launch {scenario.launch_s:g} s, "
+        f"{trace.told_service(scenario.service_s)}, launch {scenario.launch_s:g} s, "
         f"{scenario.slots} at once, up to {scenario.on_demand_max} on demand; "
         f"wanted: {goal(made)}"
     )

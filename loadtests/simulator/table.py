@@ -18,14 +18,14 @@ def rows(outcomes: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
     return [
         (
             name,
-            f"{found.attainment:.2%}",
+            f"{found.attainment:.2%}" if found.requests else "–",
             _seconds(found.wait_p50_s),
             _seconds(found.wait_p90_s),
             _seconds(found.wait_p99_s),
             _seconds(found.wait_max_s),
             f"{found.cold_start_share:.2%}",
             f"{found.instance_seconds:,.0f}",
-            f"{found.cost:.2f}",
+            f"{found.cost:.2f}" if found.work_seconds else "–",
             str(found.instances_peak),
             str(found.launches),
             str(found.useful_launches),

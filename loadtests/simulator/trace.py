@@ -25,6 +25,13 @@ class Trace:
         known = self.service_s[index] if self.service_s else None
         return otherwise_s if known is None else known
 
+    def told_service(self, otherwise_s: float) -> str:
+        """How long requests take, in words: as the trace knows it, else `otherwise_s`."""
+        if not self.service_s:
+            return f"service {otherwise_s:g} s"
+        total_s = math.fsum(otherwise_s if known is None else known for known in self.service_s)
+        return f"service {total_s / len(self.service_s):.3g} s on average"
+
 
 def trace_of(
     name: str,
@@ -44,6 +51,8 @@ def trace_of(
     for arrival_s, service_s in rows:
         if not math.isfinite(arrival_s):
             raise ValueError(f"{name}: arrival {arrival_s}; a finite time is allowed")
+        if arrival_s < 0.0:
+            raise ValueError(f"{name}: arrival {arrival_s}; seconds count from the beginning, so 0 or more are allowed")
         if service_s is not None and not (math.isfinite(service_s) and service_s > 0.0):
             raise ValueError(f"{name}: service time {service_s} s; a finite number above 0 is allowed")
     ordered = sorted(rows, key=lambda row: row[0])

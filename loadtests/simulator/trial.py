@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Final, Self, TypeVar
 
 from loadtests.simulator.candidates import Candidate, Family, Wanted
@@ -108,6 +110,15 @@ _trials: Trials | None = None
 def _begin(trials: Trials) -> None:
     global _trials
     _trials = trials
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """Who asked may be killed, and then nobody tells this process that there is no more to do."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _try(candidate: Candidate) -> Tried:

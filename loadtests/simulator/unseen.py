@@ -137,7 +137,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     wanted: list[tuple[Callable[[], Trace], Sequence[tuple[float, float, float]]]]
     if options.trace:
-        wanted = [(lambda: read_trace(options.trace), SETTINGS)]
+        try:
+            trace = read_trace(options.trace)
+        except ValueError as error:
+            parser.error(str(error))
+        wanted = [(lambda: trace, SETTINGS)]
     elif options.days:
         wanted = [
             (lambda peak_rps=peak_rps: tidal(peak_rps, SEED), SETTINGS[:1])  # type: ignore[misc]
@@ -146,8 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         wanted = [(make, SETTINGS) for make in hours()]
     for make, settings in wanted:
-        trace = make()
-        print(plain(HEADS, [line(trace, *setting) for setting in settings]) + "\n", flush=True)
+        made = make()
+        print(plain(HEADS, [line(made, *setting) for setting in settings]) + "\n", flush=True)
     return 0
 
 

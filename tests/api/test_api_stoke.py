@@ -75,6 +75,7 @@ async def test_provision_says_why(api: Api) -> None:
         "reasons": ["stable=3 panic=7"],
         "utilization": 0.5,
         "progress": ["pulling"],
+        "reading_error": "",
     }
     for query, code_ in (
         ("service=s", "InvalidArgument"),

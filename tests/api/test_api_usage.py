@@ -69,6 +69,14 @@ async def test_a_qualifier_is_the_version_it_leads_to(metered: Api, accounts: Fa
     assert accounts.asked[-1][-1] == ("s", "1", "f")
 
 
+@pytest.mark.parametrize("version", ["LATEST", "7"])
+async def test_a_version_is_told_of_though_it_or_its_service_is_deleted(
+    metered: Api, accounts: FakeAccounts, version: str
+) -> None:
+    status, _ = await metered.send("GET", f"/stoke/v1/usage?service=gone&qualifier={version}&since=1&until=2")
+    assert (status, accounts.asked[-1][-1]) == (200, ("gone", version, ""))
+
+
 @pytest.mark.parametrize(
     ("query", "code", "said"),
     [

@@ -131,3 +131,11 @@ async def test_a_store_that_is_away_is_said_to_be(private_store: PrivateStore) -
         with pytest.raises(Unavailable, match="the store cannot be reached"):
             await call
     await client.aclose()
+
+
+async def test_an_hour_that_begins_when_the_span_ends_is_not_in_it(store: UsageStore) -> None:
+    await store.write(7, batch(None, NOW_MS))
+    begins = [line.begin_s for line in (await store.read(By.HOUR, DAY, DAY + 3600.0)).lines]
+    assert begins == [DAY]
+    assert len((await store.read(By.HOUR, DAY, DAY + 3600.001)).lines) == 3
+    assert (await store.read(By.DAY, DAY - DAY_S, float(DAY))).lines == {}

@@ -71,6 +71,7 @@ async def test_a_prometheus_that_is_away_changes_no_number_and_is_shown() -> Non
     status = await scene.status()
     assert (status.target, status.current) == (6, 6)
     assert status.current_error == f"{URL}: cannot be asked: connection refused"
+    assert status.reading_error == status.current_error
     assert "cannot be asked" in status.reasons[0]
     answers.away, answers.now = False, 100.0
     await until(lambda: ready(scene) == 2, timeout_s=120.0)

@@ -203,3 +203,44 @@ async def test_recorded_usage_has_arrivals_service_and_launch_times() -> None:
     assert found.launch_s == pytest.approx(0.5)
     assert [row.service_s for row in found.rows if row.service_s] == [pytest.approx(0.5)]
     assert sum(row.launch_s is not None for row in found.rows) == 1
+
+
+@in_virtual_time
+async def test_a_static_peak_lasts_as_long_as_the_whole_hours_that_are_told_of() -> None:
+    """Half an hour is asked for and its whole hour is told, so the static peak beside it has the whole hour, too."""
+    scene = Scene()
+    await scene.begin()
+    await scene.launch("i1")
+    launched_s = scene.clock.utc_s()
+    hour_ends_s = launched_s // 3600.0 * 3600.0 + 3600.0
+    await scene.clock.sleep(hour_ends_s - launched_s)
+    await scene.metered.remove(["i1"])
+    await scene.clock.sleep(5.0)
+    await scene.accounts.flush()
+    found = await scene.accounts.usage("hour", launched_s, launched_s + 1.0, ("", "", ""))
+    static = found["functions"][0]["static_peak"]
+    assert (static["instances"], static["span_s"]) == (1, pytest.approx(hour_ends_s - launched_s, abs=0.01))
+    assert found["until_s"] == launched_s + 1.0
+
+
+@in_virtual_time
+async def test_a_static_peak_of_what_is_deleted_ends_with_the_last_hour_in_which_it_was_used() -> None:
+    scene = Scene()
+    await scene.begin()
+    await scene.registry.create_service(Service(service_name="svc"))
+    function = {"serviceName": "svc", "functionName": "f", "runtime": "custom"}
+    await scene.registry.create_function(Function.model_validate(function))
+    await scene.launch("i1")
+    launched_s = scene.clock.utc_s()
+    await scene.clock.sleep(10.0)
+    await scene.metered.remove(["i1"])
+    await scene.clock.sleep(3 * 3600.0)
+    now_s = scene.clock.utc_s()
+
+    async def span_s() -> float:
+        found = await scene.accounts.usage("hour", launched_s, now_s, ("", "", ""))
+        return float(found["functions"][0]["static_peak"]["span_s"])
+
+    assert await span_s() == pytest.approx(now_s - launched_s, abs=0.01)
+    await scene.registry.delete_function("svc", "f")
+    assert await span_s() == pytest.approx(launched_s // 3600.0 * 3600.0 + 3600.0 - launched_s, abs=0.01)

@@ -62,3 +62,15 @@ def test_what_those_that_start_wait_for_does_not_end_it_though_it_is_shown_as_an
     assert Verdict.FAILED not in verdicts((0.0, waits), (60.0, waits))
     given_up = Progress(2, 1, 1, f"Function instance could not be started: {full}", waits_for=full)
     assert verdicts((0.0, given_up), (5.0, given_up))[-1] is Verdict.FAILED
+
+
+def test_a_figure_that_is_missing_is_no_launch_that_fails() -> None:
+    """A model takes a minute to load; that a Prometheus is away meanwhile is shown, and fails nothing."""
+    reply = {"target": 1, "current": 0, "starting": 1, "currentError": "http://x: cannot be asked"}
+    watch = Watch()
+    for now_s in (0.0, 60.0):
+        watch, verdict = judge(watch, Progress.from_reply(reply | {"reading_error": reply["currentError"]}), now_s)
+        assert verdict is Verdict.WAIT
+    for now_s in (60.0, 120.0):
+        watch, verdict = judge(watch, Progress.from_reply(reply | {"reading_error": "another"}), now_s)
+    assert verdict is Verdict.FAILED

@@ -88,11 +88,15 @@ def test_prices_are_read_from_a_file_with_their_currency(tmp_path: Path) -> None
         ('{"currency": "EUR", "gpuGbSecond": -1}', "gpuGbSecond is '-1': Input should be greater than or equal to 0"),
         ('{"currency": "EUR", "gpuSecond": 1}', "gpuSecond is '1': .*its fields are currency, gpuGbSecond, vcpuSecond"),
         ("[", "Invalid JSON"),
+        ('{"gbSecond": 0.5}', "currency is missing"),
+        ('{"currency": "EUR", "gbSecond": "0.5"}', "gbSecond is '0.5': Input should be a valid number"),
+        ('{"currency": "EUR", "gbSecond": true}', "gbSecond is 'True': Input should be a valid number"),
+        ("\udcff", "prices: .*prices.json: the file is .*Invalid JSON"),
     ],
 )
 def test_a_wrong_price_is_named_with_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "prices.json"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=said):
         read_prices(path)
 

@@ -94,7 +94,7 @@ def test_a_request_takes_as_long_as_those_that_were_done_next(tmp_path: Path) ->
     ("line", "said"),
     [
         ("0,0,1,", "row 2 of counts.csv is '0,0,1,'; time, width_s, requests are needed"),
-        ("0,1,-1,", "0 or more requests"),
+        ("0,1,-1,", "-1. requests: a whole number, 0 or more"),
         ("soon,1,1,", "soon"),
         ("0", "row 2"),
     ],

@@ -198,3 +198,12 @@ async def test_a_long_error_is_shortened() -> None:
     asking.of(by_reading())
     await asking.ask_all()
     assert len(asking.of(by_reading())[0].error) == 200
+
+
+async def test_an_error_of_several_lines_is_told_in_one() -> None:
+    answers = Answers()
+    answers.value_or_error = "bad_data: parse error at char 5:\n  unexpected <x>\r\n"
+    asking = Prometheus(HeldClock(), ALLOWED, lambda: answers)
+    asking.of(by_reading())
+    await asking.ask_all()
+    assert asking.of(by_reading())[0].error.endswith("bad_data: parse error at char 5: unexpected <x>")

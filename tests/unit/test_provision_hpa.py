@@ -8,7 +8,7 @@ import pytest
 
 from provision.behavior import Behavior
 from provision.config import parse
-from provision.decide import Memory, MetricSample, Seen, step
+from provision.decide import Memory, MetricSample, Reading, Seen, step
 from provision.hpa import Past, advise, of_each, of_total, of_value
 from tests.unit.provision_story import START, Story, config, surge, tracking
 
@@ -150,6 +150,16 @@ def test_a_policy_like_an_hpa_looks_every_fifteen_seconds_of_the_clock() -> None
     assert story.changes == [(0.0, 1), (5.0, 5), (20.0, 10), (35.0, 20), (50.0, 30)]
 
 
+@pytest.mark.parametrize("tick_s", [0.9, 0.97, 1.003, 2.0])
+def test_its_periods_are_counted_in_quarters_of_a_minute_whenever_the_loop_looks(tick_s: float) -> None:
+    """Two looks may lie a little less than fifteen seconds apart: what the first one added is over all the same."""
+    asked = config(tracking(minCapacity=1, maxCapacity=100, metricTarget=1.0, behavior="HPA"), target=1)
+    story = Story(asked, lambda _: 30.0, tick_s=tick_s)
+    story.until(120)
+    assert [count for _, count in story.changes] == [1, 5, 10, 20, 30]
+    assert [at // 15 * 15 for at, _ in story.changes] == [0, 0, 15, 30, 45]
+
+
 def test_it_shrinks_only_after_its_window_and_says_why() -> None:
     asked = config(tracking(minCapacity=1, maxCapacity=100, metricTarget=1.0, behavior="HPA"), target=1)
     story = Story(asked, surge(8.0, 0.0, 120.0, 1.0))
@@ -191,3 +201,48 @@ def test_every_metric_of_requests_can_be_followed_like_an_hpa(metric: str) -> No
     )
     story = Story(asked, lambda _: 30.0, rate=lambda _: 40.0, wait_s=lambda *_: 1.0)
     assert story.until(120).target == 8
+
+
+@pytest.mark.parametrize("metric", ["GPUSmUtilization", "QueueWaitMilliseconds"])
+def test_like_an_hpa_the_first_request_brings_the_first_instance_back_though_there_is_nothing_to_measure(
+    metric: str,
+) -> None:
+    """Nothing is answered at 0 instances, and none shows how busy it is: only that requests came is known."""
+    asked = config(tracking(metricType=metric, minCapacity=0, behavior="HPA"))
+    story = Story(asked, surge(2.0, 100.0, 200.0))
+    assert story.until(99).target == 0
+    decision = story.until(116)
+    assert decision.target == 1
+    assert "requests came" in decision.reasons[0]
+
+
+def test_like_an_hpa_the_last_instance_stays_while_a_request_runs_that_keeps_nothing_busy() -> None:
+    asked = config(tracking(metricType="GPUSmUtilization", minCapacity=0, behavior="HPA"))
+    story = Story(asked, surge(1.0, 100.0, 700.0), gauge=lambda *_: 0.0)
+    assert (story.until(699).target, story.until(1100).target) == (1, 0)
+
+
+@pytest.mark.parametrize("value", [0.0, None])
+def test_like_an_hpa_a_reading_of_nothing_lets_the_first_request_bring_an_instance(value: float | None) -> None:
+    url, query = "http://127.0.0.1:9090", "q"
+    asked = config(tracking(metricType="Prometheus", minCapacity=0, behavior="HPA", url=url, query=query))
+    story = Story(
+        asked,
+        surge(1.0, 100.0, 200.0),
+        reading=lambda t: Reading(url, query, value, START + t if value is not None else 0),
+    )
+    assert (story.until(99).target, story.until(116).target) == (0, 1)
+
+
+def test_like_an_hpa_a_wait_is_none_when_nobody_asks_any_more() -> None:
+    asked = config(tracking(metricType="QueueWaitMilliseconds", metricTarget=100.0, minCapacity=0, behavior="HPA"))
+    busy = surge(4.0, 20.0, 200.0)
+    story = Story(asked, busy, rate=busy, wait_s=lambda *_: 1.0)
+    assert story.until(200).target == 8
+    assert story.until(520).target == 0
+
+
+def test_like_an_hpa_a_wait_is_not_known_while_requests_run_and_none_is_answered() -> None:
+    asked = config(tracking(metricType="QueueWaitMilliseconds", metricTarget=100.0, minCapacity=0, behavior="HPA"))
+    story = Story(asked, lambda t: 4.0 if t >= 20.0 else 0.0, rate=surge(4.0, 20.0, 200.0), wait_s=lambda *_: 1.0)
+    assert story.until(900).target == 8

@@ -4,12 +4,15 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from control_plane.cli import main as stoke
 from loadtests.simulator.__main__ import devices_of, main, make_parser
+from loadtests.simulator.compare import main as compare
+from loadtests.simulator.unseen import main as unseen
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "provision" / "examples" / "default.json")
@@ -21,6 +24,25 @@ def test_it_prints_a_table_that_says_it_is_simulated(capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Simulated: shape:burst")
     assert len(lines) == 4
+
+
+def test_how_long_requests_take_is_told_as_the_trace_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    for text, said in (
+        ("arrival,service\n0,0.2\n1,0.4\n2,\n", "service 0.533 s on average"),
+        ("arrival\n0\n", "service 1 s,"),
+    ):
+        path.write_text(text)
+        assert main(["--trace", str(path), "--history-seconds", "0", "--config", CONFIG]) == 0
+        assert said in capsys.readouterr().out.splitlines()[0]
+
+
+def test_of_no_judged_request_no_share_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "early.csv"
+    path.write_text("time,width_s,requests\n0,1,1\n60,1,0\n")
+    assert main(["--trace", str(path), "--history-seconds", "30", "--config", CONFIG]) == 0
+    config, within, *_ = capsys.readouterr().out.splitlines()[-1].split()
+    assert (config, within) == (CONFIG, "–")
 
 
 def test_json_is_one_value_with_an_outcome_for_each_config(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,13 +70,16 @@ def test_a_report_is_one_page_with_a_chart_and_the_same_numbers_as_json(tmp_path
         ([*BURST, "--launch-seconds", "-1"], "launch_s: -1.0; a finite number 0 or more is allowed"),
         ([*BURST, "--compare", "none.json"], "none.json"),
         ([*BURST, "--history-seconds", "60"], "history_s: 60.0"),
+        (["--trace", "MIXED", *BURST[2:]], "lasts 1700000001 s; at most 2678400 are allowed (since and until cut)"),
     ],
 )
 def test_what_is_wrong_is_said_with_exit_code_2(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    mixed = tmp_path / "mixed.csv"  # times of two kinds
+    mixed.write_text("time\n0\n1700000000\n")
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([str(mixed) if part == "MIXED" else part for part in arguments])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
 
@@ -65,6 +90,47 @@ def test_a_key_that_a_config_does_not_have_is_refused(tmp_path: Path, capsys: py
     with pytest.raises(SystemExit):
         main([*BURST[:-1], str(path)])
     assert "targets" in capsys.readouterr().err
+
+
+def test_a_config_is_read_as_it_is_where_it_is_put(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "provision.json"
+    path.write_bytes(b'\xef\xbb\xbf{"target": 1}')  # as some editors begin a file
+    assert main([*BURST[:-1], str(path)]) == 0
+    for text, said in ((b'{"target": 1, "target": 2}', "target is given twice"), (b"\xff\xfe", "cannot be read")):
+        path.write_bytes(text)
+        with pytest.raises(SystemExit) as ended:
+            main([*BURST[:-1], str(path)])
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert str(path) in told
+        assert said in told
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(SystemExit) as ended:
+        main([*BURST, "--report", str(path)])
+    assert ended.value.code == 2
+    assert "File exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        (compare, ["--json", "/none/found.json"], "--json: /none/found.json; a file in a folder that exists"),
+        (unseen, ["--trace", "/none/trace.csv"], "/none/trace.csv cannot be read"),
+    ],
+)
+def test_tables_of_minutes_are_not_begun_with_a_file_that_cannot_be(
+    command: Callable[[list[str]], int], arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_every_option_is_in_the_page_and_the_page_has_no_other() -> None:

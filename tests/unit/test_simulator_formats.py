@@ -9,6 +9,14 @@ from loadtests.simulator.compare import FILES, TRACES
 from loadtests.simulator.formats import MINUTES, read_trace, recognise
 from loadtests.simulator.trace import BEGAN_UTC_S
 
+LLM = "TIMESTAMP,ContextTokens,GeneratedTokens"
+
+
+def of_minutes(*counts: str) -> str:
+    """A day of one function, whose first minutes had so many requests and the others none."""
+    head = ["HashFunction", *(str(minute + 1) for minute in range(MINUTES))]
+    return f"{','.join(head)}\n{','.join(['f', *counts, *['0'] * (MINUTES - len(counts))])}\n"
+
 
 def written(folder: Path, text: str, name: str = "trace.csv") -> Path:
     path = folder / name
@@ -50,6 +58,11 @@ def test_counts_per_minute_become_that_many_requests_in_each_minute(tmp_path: Pa
     assert trace != read_trace(tmp_path / "trace.csv", seed=8)
 
 
+def test_counts_that_monitoring_writes_with_a_point_are_whole_numbers_all_the_same(tmp_path: Path) -> None:
+    assert len(read_trace(written(tmp_path, "time,width_s,requests\n0,60,240.0\n60,60,\n")).arrivals_s) == 240
+    assert len(read_trace(written(tmp_path, of_minutes("3.0", "", "1"))).arrivals_s) == 4
+
+
 def test_ones_own_csv_has_arrivals_and_perhaps_service_times_in_any_order(tmp_path: Path) -> None:
     trace = read_trace(written(tmp_path, "arrival,service\n3.5,\n1,0.25\n"))
     assert trace.arrivals_s == (1.0, 3.5)
@@ -63,8 +76,10 @@ def test_ones_own_csv_may_have_times_of_day(tmp_path: Path) -> None:
 
 
 def test_a_named_format_wins_over_the_first_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not in the format mooncake"):
+    with pytest.raises(ValueError, match=r"row 1 of trace.csv is 'arrival'; a line of JSON"):
         read_trace(written(tmp_path, "arrival\n1\n"), "mooncake")
+    with pytest.raises(ValueError, match=r"is not in the format azure-llm: .*no column timestamp"):
+        read_trace(written(tmp_path, "arrival\n1\n"), "azure-llm")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +94,19 @@ def test_a_named_format_wins_over_the_first_line(tmp_path: Path) -> None:
         ("arrival,service\n1,-2\n", "service time -2.0 s; a finite number above 0 is allowed"),
         ("arrival\ninf\n", "a finite time is allowed"),
         ("arrival\n", "no request in it"),
+        ("arrival\n-5\n3\n", "arrival -5.0; seconds count from the beginning, so 0 or more are allowed"),
+        ("timestamp\n1700000000000\n", "row 2 of trace.csv is '1700000000000'; .*may be milliseconds"),
+        (f"{LLM}\n2023-11-16 18:17:03,1,1\nsoon,1,1\n", "row 3 of trace.csv is 'soon,1,1'; seconds or"),
+        ('{"timestamp": 1}\n{"timestamp": "soon"}\n', "row 2 of trace.csv is .*; a line of JSON with its timestamp"),
+        ('{"timestamp": 1}\n[1]\n', "row 2 of trace.csv is"),
+        ('{"timestamp": 1}\n{"timest', "row 2 of trace.csv is"),
+        (of_minutes("1", "-3"), "row 2 of trace.csv is 'f,1,-3,0.*'-3' requests: a whole number, 0 or more"),
+        (of_minutes("many"), "row 2 of trace.csv is 'f,many,0"),
+        (of_minutes("999999999"), "trace.csv counts 999,999,999 requests; at most 20,000,000 are allowed"),
+        ("time,width_s,requests\n0,60,1e12\n", "trace.csv counts 1,000,000,000,000 requests"),
+        ("time,width_s,requests\n0,60,2.5\n", "'2.5' requests: a whole number, 0 or more, is needed"),
+        ("time,width_s,requests\nnan,60,2\n", "row 2 of trace.csv is 'nan,60,2'"),
+        ("time,width_s,requests\n0,inf,2\n", "row 2 of trace.csv is '0,inf,2'"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:

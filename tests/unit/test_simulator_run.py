@@ -46,6 +46,12 @@ def test_a_request_is_served_by_a_ready_instance_at_once_and_the_next_waits_for_
     assert found.cold_start_share == 0.0
 
 
+def test_a_request_that_takes_hours_is_waited_for_and_not_lost() -> None:
+    hours = trace_of("hours", [(10.0, 9000.0), (20.0, 1.0)], duration_s=60.0)
+    found = outcome(simulate_config(hours, CALM, static(2)))
+    assert (found.lost, found.attainment) == (0, 1.0)
+
+
 def test_from_zero_a_request_waits_for_the_report_the_tick_and_the_launch() -> None:
     record = simulate_config(trace(10.5), CALM, static(0))
     assert waits(record) == [pytest.approx(CALM.launch_s, abs=0.11)]

@@ -108,6 +108,7 @@ def test_an_slo_that_nothing_meets_is_said_with_the_nearest_and_nothing_is_writt
         (["--trace", "shape:steady,low=1,high=1,duration_s=800000", "--service-seconds", "1000"], "at most 604800"),
         (["--trace", "none.csv"], "none.csv cannot be read"),
         (["--out", "/none/provision.json"], "--out: /none/provision.json; a file in a folder that exists"),
+        (["--out", "/tmp"], "--out: /tmp; a file in a folder that exists"),
     ],
 )
 def test_what_is_wrong_is_said_with_exit_code_2(

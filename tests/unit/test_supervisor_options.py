@@ -12,6 +12,7 @@ import pytest
 from control_plane import parts
 from control_plane.credentials import write_credentials
 from control_plane.options import parse
+from control_plane.settings import ControlPlaneSettings
 from runtime.processes import start_time
 
 
@@ -29,6 +30,34 @@ from runtime.processes import start_time
 def test_a_bad_option_is_named_with_what_is_allowed(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(arguments)
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "said"),
+    [
+        ("STOKE_PRICES", '{"currency": "EUR", "gpuSecond": 1}', "its fields are currency, gpuGbSecond"),
+        ("STOKE_PROMETHEUS_ACCESS", '[{"url": "ftp://x"}]', "must be an http:// or https:// URL"),
+    ],
+)
+def test_a_wrong_file_of_the_operators_is_said_before_anything_is_started(
+    setting: str,
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--data", str(tmp_path), "--store", "unix:///run/store.sock"]
+    monkeypatch.setenv(setting, "")
+    assert parse(arguments).data == tmp_path
+    assert ControlPlaneSettings().model_dump()[setting.removeprefix("STOKE_").lower()] is None
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    monkeypatch.setenv(setting, str(path))
     with pytest.raises(SystemExit) as exit_:
         parse(arguments)
     assert exit_.value.code == 2
