@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import logging
 import os
 import re
 import shutil
 import stat
 import struct
 import tempfile
+import threading
 import time
 import zipfile
 import zlib
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -28,8 +32,14 @@ UNPACKED_BYTES_MAX: Final = 1024 * 1024 * 1024
 ENTRIES_MAX: Final = 100_000
 _PATH_BYTES_MAX: Final = 1024
 _SCRATCH_AGE_S_MAX: Final = 3600.0
+UNUSED_S: Final = 3600.0
+"""That code must not have been needed for, at each look, before it is taken away."""
+_SCRATCH: Final = ".new-"
 _COPY_BYTES: Final = 256 * 1024
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+log = logging.getLogger(__name__)
 
 
 class FolderCodeStore:
@@ -47,6 +57,8 @@ class FolderCodeStore:
         self._zip_bytes_max = zip_bytes_max
         self._unpacked_bytes_max = unpacked_bytes_max
         self._entries_max = entries_max
+        self._lock = threading.Lock()  # over what follows, and over whether there is a folder of code
+        self._unused_since_s: dict[str, float] = {}
 
     async def put(self, zip_bytes: bytes) -> str:
         try:
@@ -62,15 +74,51 @@ class FolderCodeStore:
         except FileNotFoundError:
             raise _no_code(sha256) from None
 
+    async def sweep(self, needed: Collection[str], now_s: float) -> list[str]:
+        """Take away what was needed at no look for UNUSED_S, and was not put again since; gives which. `now_s` is of a
+        clock that does not step. What cannot be taken away stays until the next look."""
+        return await asyncio.to_thread(self._sweep_unused, set(needed), now_s)
+
+    def _sweep_unused(self, needed: set[str], now_s: float) -> list[str]:
+        there = {path.stem for path in self._folder.glob("*") if _SHA256.fullmatch(path.stem)}
+        with self._lock:
+            for sha256 in self._unused_since_s.keys() - (there - needed):
+                del self._unused_since_s[sha256]
+        removed = []
+        for sha256 in sorted(there - needed):
+            with self._lock:
+                since_s = self._unused_since_s.setdefault(sha256, now_s)
+                gone = self._folder / f"{_SCRATCH}gone-{sha256[:16]}"
+                if now_s - since_s < UNUSED_S or not self._hide(sha256, gone):
+                    continue
+                del self._unused_since_s[sha256]
+            shutil.rmtree(gone, ignore_errors=True)
+            removed.append(sha256)
+        return removed
+
+    def _hide(self, sha256: str, gone: Path) -> bool:
+        """The folder at once, as instances read it whole or not at all; then the zip."""
+        shutil.rmtree(gone, ignore_errors=True)  # of a look that was killed
+        try:
+            with suppress(FileNotFoundError):
+                os.rename(self._folder / sha256, gone)
+            (self._folder / f"{sha256}.zip").unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("code.not_removed code=%s error=%s", sha256[:16], error)
+            return False
+        return True
+
     def _put(self, zip_bytes: bytes) -> str:
         if len(zip_bytes) > self._zip_bytes_max:
             raise InvalidArgument(f"code.zipFile has {len(zip_bytes)} bytes: at most {self._zip_bytes_max} are allowed")
         sha256 = hashlib.sha256(zip_bytes).hexdigest()
-        if (self._folder / sha256).is_dir():
-            return sha256
+        with self._lock:
+            if (self._folder / sha256).is_dir():
+                self._unused_since_s.pop(sha256, None)  # whoever puts it is about to need it
+                return sha256
         self._folder.mkdir(parents=True, exist_ok=True)
         _sweep(self._folder)
-        scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._folder))
         try:
             self._unpack(zip_bytes, scratch / "code")
             (scratch / "zip").write_bytes(zip_bytes)
@@ -150,7 +198,7 @@ def _mode(entry: zipfile.ZipInfo) -> int:
 
 def _sweep(folder: Path) -> None:
     """Take away what a put that was killed has left."""
-    for scratch in folder.glob(".new-*"):
+    for scratch in folder.glob(f"{_SCRATCH}*"):
         try:
             if time.time() - scratch.stat().st_mtime > _SCRATCH_AGE_S_MAX:
                 shutil.rmtree(scratch, ignore_errors=True)

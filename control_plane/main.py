@@ -19,7 +19,7 @@ import uvicorn
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
-from control_plane import registry_auth
+from control_plane import code_sweep, registry_auth
 from control_plane.api import create_app
 from control_plane.api.auth import SignatureAuthenticator
 from control_plane.async_invocations import StoredInvocations
@@ -125,6 +125,7 @@ class ControlPlane:
             self.cluster, self.shells = cluster_of(settings, self.clock, pools), NoShells()
         self.backend = self._fenced(self.cluster or NodeBackend(node, pools))
         self.environments = NodeEnvironments(node)
+        self.code = FolderCodeStore(settings.data / "code")
         self.registry = RedisRegistry(self.redis, region=settings.region, account_id=settings.account_id)
         self.accounts = self._usage_accounts()
         self.explanations = Explanations(self.redis, self.clock, settings.memory_saved_every_s)
@@ -168,7 +169,7 @@ class ControlPlane:
         return create_app(
             self.registry,
             view,
-            FolderCodeStore(settings.data / "code"),
+            self.code,
             settings,
             authenticator=SignatureAuthenticator(keys, SharedNonces(self.nonces)),
             access_keys=keys,
@@ -292,6 +293,7 @@ class ControlPlane:
             ("accounts", self.accounts.run()),
             ("explanations", self.explanations.run()),
             # On a cluster there is no node, which is who makes environments.
+            ("code", self._sweep_code()),
             ("environments", self._sweep_environments()) if self.cluster is None else ("cluster", self.cluster.run()),
         ):
             self._begin(name, work)
@@ -305,6 +307,10 @@ class ControlPlane:
 
     async def _sweep_environments(self) -> None:
         await sweep_for_ever(self.registry, self.environments, self.clock, self.settings.environment_sweep_s)
+
+    async def _sweep_code(self) -> None:
+        instances, every_s = None if self.cluster else self.environments, self.settings.environment_sweep_s
+        await code_sweep.sweep_for_ever(self.registry, self.code, instances, self.clock, every_s)
 
     async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:

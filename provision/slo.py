@@ -24,6 +24,7 @@ from provision.shadow import RATES_S, Shadow, SloMemory, Way
 from provision.tracking import Standing, bounded
 from provision.traffic import Traffic
 from provision.wishes import View
+from provision.words import counted
 
 # Until a launch was measured. Instances with a GPU and a model take that long or longer.
 LAUNCH_S_GUESSED: Final = 10.0
@@ -143,11 +144,12 @@ def _reaction(
     said = bounded(policy, wanted)
     why: tuple[str, ...] = ()
     if lifted > more:
-        why = (f"{lifted} launches up to {way.height}: over half are busy",)
+        why = (f"{counted(lifted, 'launch', 'launches')} up to {way.height}: over half are busy",)
     elif more:
         why = _launching(pace, left, more, RATES_S[way.rate], rate)
     elif wanted > way.floor:
-        why = (f"{wanted - way.floor} more were needed and are given back",)
+        were, are = ("was", "is") if wanted == way.floor + 1 else ("were", "are")
+        why = (f"{wanted - way.floor} more {were} needed and {are} given back",)
     if said != wanted:
         why = (*why, f"bounded {wanted}→{said}")
     return said, held, why
@@ -155,4 +157,5 @@ def _reaction(
 
 def _launching(pace: Pace, left: float, more: int, rate_s: float, rate: float) -> tuple[str, ...]:
     expected = f"{rate:.1f} requests a second in {rate_s:g} s"
-    return (f"{more} launches: {left:.0f} requests would be left in {pace.launch_s:.1f} s, at {expected}",)
+    launches, requests = counted(more, "launch", "launches"), counted(f"{left:.0f}", "request")
+    return (f"{launches}: {requests} would be left in {pace.launch_s:.1f} s, at {expected}",)

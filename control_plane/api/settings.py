@@ -6,9 +6,8 @@ The same records are spelled by FC 2.0 with `service`, `function` and `qualifier
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,37 +16,10 @@ from control_plane.api.auth import check_service
 from control_plane.api.context import Context, Operation, context
 from control_plane.errors import InvalidArgument, RequestError
 from control_plane.listing import Query, filtered
-from control_plane.model import Count, Noun, QualifiedFunction, Setting, Switch
+from control_plane.model import Noun, QualifiedFunction, Setting
 from control_plane.registry.keys import fc3_split, provision_name
+from control_plane.settings_nouns import AsyncInvokeConfig, ConcurrencyConfig, DestinationConfig, OnDemandConfig
 from runtime.async_invocation import destinations
-
-ON_DEMAND_MAX: Final = 10_000
-
-
-class OnDemandConfig(Noun):
-    maximum_instance_count: Count = Field(ge=0, le=ON_DEMAND_MAX)
-
-
-class ConcurrencyConfig(Noun):
-    reserved_concurrency: Count = Field(ge=0, le=ON_DEMAND_MAX)
-
-
-class Destination(Noun):
-    destination: Annotated[str, Field(max_length=2048)] = ""
-
-
-class DestinationConfig(Noun):
-    on_success: Destination | None = None
-    on_failure: Destination | None = None
-
-
-class AsyncInvokeConfig(Noun):
-    destination_config: DestinationConfig | None = None
-    max_async_event_age_in_seconds: Count | None = Field(default=None, ge=1, le=2_592_000)
-    max_async_retry_attempts: Count | None = Field(default=None, ge=0, le=8)
-    stateful_invocation: Switch | None = None
-    async_task: Switch | None = None
-
 
 MODELS: Final[dict[Setting, type[Noun]]] = {
     Setting.ON_DEMAND: OnDemandConfig,

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from control_plane.api import wire
 from control_plane.api.auth import UPLOADS
 from control_plane.api.context import Context, context
-from control_plane.errors import AccessDenied, InvalidArgument
+from control_plane.errors import AccessDenied, InvalidArgument, NotFound
 
 BUCKET: Final = "stoke"
 GOOD_FOR_S: Final = 600
@@ -78,10 +78,17 @@ async def uploaded(at: Context, code: dict[str, Any]) -> bytes:
         raise InvalidArgument(f"code.ossBucketName is '{wire.shorten(str(bucket))}': must be {BUCKET}, or give zipFile")
     sha256 = at.uploads.sha256_of(str(name).rpartition("/")[2])
     if sha256 is None:
-        raise InvalidArgument(
-            f"code.ossObjectName is '{wire.shorten(str(name))}': must be what was uploaded; upload the code again"
-        )
-    return await at.code.get(sha256)
+        raise _not_there(name)
+    try:
+        return await at.code.get(sha256)
+    except NotFound:
+        raise _not_there(name) from None
+
+
+def _not_there(name: object) -> InvalidArgument:
+    """It never came, or so long ago that it has been taken away again."""
+    given = wire.shorten(str(name))
+    return InvalidArgument(f"code.ossObjectName is '{given}': must be what was uploaded; upload the code again")
 
 
 def secret_of(key: bytes, name: str, expires: str) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from control_plane.errors import EntityTooLarge, InvalidArgument, PreconditionFailed
 from control_plane.listing import Page, Query
 from control_plane.model import Noun, QualifiedFunction
+from provision.words import counted
 from runtime.contract import LATEST
 
 N = TypeVar("N", bound=Noun)
@@ -275,7 +276,7 @@ def _allowed(kind: str, about: dict[str, Any]) -> str:
     if kind == "string_too_long":
         return f"must have at most {about['max_length']} characters"
     if kind == "too_short":
-        return f"must have at least {about['min_length']} entries"
+        return f"must have at least {counted(about['min_length'], 'entry', 'entries')}"
     if kind in ("bool_type", "bool_parsing"):
         return "must be true or false"
     if kind in ("dict_type", "model_type"):

@@ -95,6 +95,10 @@ class NodeEnvironments:
     async def sweep(self, code_in_use: Collection[str]) -> Sequence[str]:
         return await _call(lambda: self._client.sweep_environments(code_in_use))
 
+    async def code(self) -> Collection[str]:
+        """Of each instance that the node knows. Raises Unavailable."""
+        return await _call(self._client.code_in_use)
+
 
 class NodeShells:
     """Fills `ports.Shells` with one node."""

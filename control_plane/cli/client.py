@@ -198,6 +198,14 @@ def provision_path(service: str, function: str, qualifier: str = LATEST) -> str:
     return f"{function_path(service, function, qualifier)}/provision-config"
 
 
+def async_invoke_path(service: str, function: str, qualifier: str = LATEST) -> str:
+    return f"{function_path(service, function, qualifier)}/async-invoke-config"
+
+
+def domain_path(name: str) -> str:
+    return f"{API}/custom-domains/{quote(name, safe='')}"
+
+
 def _encoded(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -1,4 +1,4 @@
-"""`stoke deploy`: makes services, functions and triggers what the deployment file says. Removes nothing."""
+"""`stoke deploy`: makes services, functions, triggers and domains what the deployment file says. Removes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from control_plane.cli.output import Output
 
 if TYPE_CHECKING:
     from control_plane.cli.client import Client
-    from control_plane.cli.plans import FunctionPlan
+    from control_plane.cli.plans import DomainPlan, FunctionPlan
 
 
 @command
@@ -39,18 +39,32 @@ def deploy(
     from control_plane.cli.plans import select_plans
 
     manifest = session.required_manifest()
-    plans = select_plans(manifest.plans, service_name, function_name)
+    whole = service_name is None and function_name is None
+    domains = manifest.domains if whole else ()
+    plans = select_plans(manifest.plans, service_name, function_name) if manifest.plans or not domains else ()
     for note in manifest.notes:
         session.output.progress(f"note: {note}")
     code = {plan.code: package(plan.code) for plan in plans if plan.code is not None}
     with session.client() as client:
-        session.output.result(deploy_plans(client, plans, code, session.output))
+        session.output.result(deploy_plans(client, plans, code, session.output, domains))
 
 
 def deploy_plans(
-    client: Client, plans: tuple[FunctionPlan, ...], code: dict[Path, bytes], output: Output
+    client: Client,
+    plans: tuple[FunctionPlan, ...],
+    code: dict[Path, bytes],
+    output: Output,
+    own_domains: tuple[DomainPlan, ...] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Deploy in the file's order; gives what was done, by key of the file. Raises ServerError at the first refusal."""
+    """Deploy in the file's order, domains last; gives what was done, by key of the file.
+
+    Raises:
+        ServerError: the first refusal.
+        Failed: requirements that cannot be installed, a domain whose path leads elsewhere: nothing was changed.
+    """
+    from control_plane.cli import domains
+
+    changes = domains.look(client, (*(domain for plan in plans for domain in plan.domains), *own_domains))
     for plan in plans:
         if plan.code is not None and plan.function["runtime"].startswith("python"):
             _make_environment(client, plan, code[plan.code], output)
@@ -68,8 +82,13 @@ def deploy_plans(
             "state": "created" if created else "updated",
             "triggers": [_deploy_trigger(client, plan, trigger, output) for trigger in plan.triggers],
         }
+        if plan.domains:
+            done[plan.key]["customDomains"] = [domain.name for domain in plan.domains]
         _deploy_provision(client, plan, output)
-    return done
+        _deploy_async_invoke(client, plan, output)
+    for change in changes:
+        output.progress(f"custom domain {change.name}: {_word(domains.put(client, change))}")
+    return done | {plan.key: {"customDomain": plan.name, "protocol": plan.protocol} for plan in own_domains}
 
 
 def _make_environment(client: Client, plan: FunctionPlan, zipped: bytes, output: Output) -> None:
@@ -149,6 +168,14 @@ def _deploy_provision(client: Client, plan: FunctionPlan, output: Output) -> Non
     for qualifier, config in plan.provision.items():
         client.put(provision_path(plan.service_name, plan.function_name, qualifier), config)
         output.progress(f"provision {plan.service_name}.{qualifier}/{plan.function_name}: target {config['target']}")
+
+
+def _deploy_async_invoke(client: Client, plan: FunctionPlan, output: Output) -> None:
+    from control_plane.cli.client import async_invoke_path
+
+    for qualifier, config in plan.async_invoke.items():
+        client.put(async_invoke_path(plan.service_name, plan.function_name, qualifier), config)
+        output.progress(f"async invoke config {plan.service_name}.{qualifier}/{plan.function_name}: put")
 
 
 def _word(created: bool) -> str:

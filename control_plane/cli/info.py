@@ -1,4 +1,4 @@
-"""`stoke info`: what the server has of each function of the file: service, function, triggers, provision."""
+"""`stoke info`: what the server has of each function of the file, and of what leads to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from control_plane.cli.choosing import Chosen, FunctionName, ServiceName, choose
 from control_plane.cli.context import Session, command
+from control_plane.cli.domains import leading_to_any
 from control_plane.cli.failures import Failed
 from control_plane.cli.provision import described
 
@@ -38,7 +39,8 @@ def _deployed(client: Client, chosen: Chosen) -> dict[str, Any] | None:
     function = client.get_or_none(function_path(chosen.service, chosen.function)) if service is not None else None
     if service is None or function is None:
         return None
-    triggers = client.pages(f"{function_path(chosen.service, chosen.function)}/triggers", "triggers")
+    path = function_path(chosen.service, chosen.function)
+    triggers = client.pages(f"{path}/triggers", "triggers")
     provisions = client.pages(f"{API}/provision-configs", "provisionConfigs", {"serviceName": chosen.service})
     configs = [described(item) for item in provisions]
     return {
@@ -46,4 +48,6 @@ def _deployed(client: Client, chosen: Chosen) -> dict[str, Any] | None:
         "function": function,
         "triggers": list(triggers),
         "provision": [item for item in configs if item["functionName"] == chosen.function],
+        "asyncInvokeConfigs": list(client.pages(f"{path}/async-invoke-configs", "configs")),
+        "customDomains": leading_to_any(client, [(chosen.service, chosen.function)]),
     }

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from control_plane.cli import manifest_fc, manifest_fc3
+from control_plane.cli import manifest_domains, manifest_fc, manifest_fc3
 from control_plane.cli.failures import BadInput
 from control_plane.cli.interpolation import interpolate
-from control_plane.cli.plans import FunctionPlan
+from control_plane.cli.plans import DomainPlan, FunctionPlan
 from control_plane.cli.problems import Problems, shown
 from control_plane.cli.yaml_source import read_source
 
@@ -29,6 +29,7 @@ class Manifest:
     name: str
     plans: tuple[FunctionPlan, ...]
     notes: tuple[str, ...] = ()  # fields that are accepted and have no effect
+    domains: tuple[DomainPlan, ...] = ()  # custom domains that are entries of their own
 
 
 def find_template(template: Path | None, folder: Path) -> Path | None:
@@ -64,10 +65,13 @@ def load_manifest(path: Path, environment: Mapping[str, str]) -> Manifest:
         problems.add(("edition",), f"{shown(edition)} is not allowed: must be one of {', '.join(EDITIONS)}")
         problems.raise_if_any()
     reader = manifest_fc.read if edition == "1.0.0" else manifest_fc3.read
-    plans = reader(top, source, problems, path.resolve().parent)
+    entries = reader(top, source, problems, path.resolve().parent)
+    plans = tuple(entry for entry in entries if isinstance(entry, FunctionPlan))
+    domains = tuple(entry for entry in entries if isinstance(entry, DomainPlan))
     _check_names(plans, edition, problems)
+    manifest_domains.check_together(plans, domains, problems)
     problems.raise_if_any()
-    return Manifest(path, edition, str(top.get("name") or ""), plans, problems.notes)
+    return Manifest(path, edition, str(top.get("name") or ""), plans, problems.notes, domains)
 
 
 def _check_names(plans: tuple[FunctionPlan, ...], edition: str, problems: Problems) -> None:

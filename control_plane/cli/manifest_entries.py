@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from control_plane.cli import manifest_parts as parts
-from control_plane.cli.plans import FunctionPlan
 from control_plane.cli.problems import Problems
 from control_plane.cli.yaml_source import Path as FieldPath
 
 Trigger = dict[str, Any]
+Plan = TypeVar("Plan")
 
 
 def checked(value: dict[str, Any], fields: frozenset[str], path: FieldPath, problems: Problems) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def read_all(
     section: str,
     fields: frozenset[str],
     of_what: str,
-    read: Callable[[str, Any], FunctionPlan | None],
+    read: Callable[[str, Any], Plan | None],
     problems: Problems,
-) -> tuple[FunctionPlan, ...]:
+) -> tuple[Plan, ...]:
     """The plan of each entry under `section`; problems are added, and only without any is the result whole."""
     checked(top, fields, (), problems)
     entries = problems.mapping(top.get(section), (section,)) if section in top else {}

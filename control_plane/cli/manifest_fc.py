@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from control_plane.cli import manifest_async, manifest_domains
 from control_plane.cli import manifest_entries as entries
 from control_plane.cli import manifest_parts as parts
 from control_plane.cli.manifest_fields import (
@@ -72,7 +73,25 @@ class _Entry:
         function, code = self._function(props["function"], service["serviceName"], (*path, "function"))
         triggers = entries.triggers(props.get("triggers"), (*path, "triggers"), self._trigger, self._problems)
         context = parts.build_context(props["function"].get("codeUri"), function.get("runtime") or "", self._folder)
-        return FunctionPlan(self._key, service, function, triggers, code, context=context)
+        return FunctionPlan(
+            self._key,
+            service,
+            function,
+            triggers,
+            code,
+            context=context,
+            async_invoke=manifest_async.configuration(
+                props["function"].get("asyncConfiguration"),
+                (*path, "function", "asyncConfiguration"),
+                self._problems,
+            ),
+            domains=manifest_domains.of_service_function(
+                props.get("customDomains"),
+                (service["serviceName"], function["functionName"]),
+                (*path, "customDomains"),
+                self._problems,
+            ),
+        )
 
     def _service(self, value: dict[str, Any], path: FieldPath) -> dict[str, Any]:
         entries.checked(value, SERVICE_1, path, self._problems)
@@ -101,7 +120,8 @@ class _Entry:
         runtime = self._problems.text(value, "runtime", path)
         parts.check_runtime(runtime, value.get("handler"), path, self._problems)
         code = parts.code_path(value.get("codeUri"), runtime, (*path, "codeUri"), self._folder, self._problems)
-        rest = {k: v for k, v in value.items() if k not in ("name", "codeUri", "ossBucket", "ossKey") and v is not None}
+        own = ("name", "codeUri", "ossBucket", "ossKey", "asyncConfiguration")
+        rest = {k: v for k, v in value.items() if k not in own and v is not None}
         body = {"functionName": name, "handler": "not-used", **parts.FUNCTION_DEFAULTS, **rest}
         body["environmentVariables"] = parts.environment_variables(
             value.get("environmentVariables"), (*path, "environmentVariables"), self._source, self._problems

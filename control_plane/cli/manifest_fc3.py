@@ -1,4 +1,4 @@
-"""Edition 3.0.0: `resources`, each with `component: fc3` and a function in its props.
+"""Edition 3.0.0: `resources`, each with `component: fc3` and a function in its props, or fc3-domain and a domain.
 
 FC 3.0 has no services: role, logs, network, versions and aliases belong to the function. In the FC 2.0 tree they
 belong to the service, so each function gets a service of its own, of the same name; nothing is shared that FC 3.0
@@ -12,17 +12,19 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from control_plane.cli import manifest_async, manifest_domains
 from control_plane.cli import manifest_entries as entries
 from control_plane.cli import manifest_parts as parts
 from control_plane.cli.manifest_fields import ENTRY_3, HOOKS_3, LOG_CONFIG, NESTED_3, PROPS_3, TOP_3, TRIGGER_3
 from control_plane.cli.manifest_mounts import put_mounts
-from control_plane.cli.plans import FunctionPlan
+from control_plane.cli.plans import DomainPlan, FunctionPlan
 from control_plane.cli.problems import Problems, shown
 from control_plane.cli.yaml_source import Path as FieldPath
 from control_plane.cli.yaml_source import Source
 from control_plane.model import Function, Service
 
 COMPONENT: Final = "fc3"
+DOMAIN_COMPONENT: Final = "fc3-domain"
 _SERVICE_FIELDS: Final = ("role", "internetAccess", "logConfig", "vpcConfig", "nasConfig", "tracingConfig")
 _SAME_FIELDS: Final = (
     "runtime",
@@ -33,15 +35,18 @@ _SAME_FIELDS: Final = (
     "diskSize",
     "timeout",
     "instanceConcurrency",
+    "disableOndemand",
     "stoke",
 )
 _TRIGGER_SPELLED: Final = {name: name for name in ("triggerName", "triggerType", "triggerConfig", "invocationRole")}
 
 
-def read(top: dict[str, Any], source: Source, problems: Problems, folder: Path) -> tuple[FunctionPlan, ...]:
+def read(
+    top: dict[str, Any], source: Source, problems: Problems, folder: Path
+) -> tuple[FunctionPlan | DomainPlan, ...]:
     """All entries under `resources`; problems are added to `problems`, and only without any is the result whole."""
 
-    def read_entry(key: str, value: Any) -> FunctionPlan | None:
+    def read_entry(key: str, value: Any) -> FunctionPlan | DomainPlan | None:
         return _Entry(key, source, problems, folder).read(value)
 
     return entries.read_all(top, "resources", TOP_3, "function", read_entry, problems)
@@ -57,13 +62,15 @@ class _Entry:
         self._problems = problems
         self._folder = folder
 
-    def read(self, value: Any) -> FunctionPlan | None:
+    def read(self, value: Any) -> FunctionPlan | DomainPlan | None:
         outer: FieldPath = ("resources", self._key)
         entry, component = entries.component_of(value, ENTRY_3, outer, self._problems)
-        if component.rpartition("/")[2] != COMPONENT:
-            self._problems.add(
-                (*outer, "component"), f"{shown(entry.get('component'))} is not allowed: must be {COMPONENT}"
-            )
+        kind = component.rpartition("/")[2]
+        if kind == DOMAIN_COMPONENT:
+            return manifest_domains.of_component(self._key, entry.get("props"), self._path, self._problems)
+        if kind != COMPONENT:
+            allowed = f"must be {COMPONENT} or {DOMAIN_COMPONENT}"
+            self._problems.add((*outer, "component"), f"{shown(entry.get('component'))} is not allowed: {allowed}")
             return None
         props = self._problems.mapping(entry.get("props"), self._path)
         self._check_fields(props)
@@ -78,6 +85,15 @@ class _Entry:
             code=self._code(props.get("code"), runtime),
             provision=self._provision(props.get("provisionConfig")),
             context=parts.build_context(props.get("code"), runtime, self._folder),
+            async_invoke=manifest_async.invoke_config(
+                props.get("asyncInvokeConfig"), (*self._path, "asyncInvokeConfig"), self._problems
+            ),
+            domains=manifest_domains.of_function(
+                props.get("customDomain"),
+                (service_name, function_name),
+                (*self._path, "customDomain"),
+                self._problems,
+            ),
         )
 
     def _check_fields(self, props: dict[str, Any]) -> None:

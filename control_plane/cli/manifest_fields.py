@@ -67,12 +67,24 @@ FUNCTION_1: Final = frozenset(
         "customHealthCheckConfig",
         "instanceLifecycleConfig",
         "asyncConfiguration",
+        "disableOndemand",
         "customDNS",
         "layers",
         "stoke",
     }
 )
 TRIGGER_1: Final = frozenset({"name", "type", "qualifier", "role", "sourceArn", "description", "config"})
+ASYNC_1: Final = frozenset(
+    {
+        "destination",
+        "destinationConfig",
+        "maxAsyncEventAgeInSeconds",
+        "maxAsyncRetryAttempts",
+        "statefulInvocation",
+    }
+)
+DOMAIN_1: Final = frozenset({"domainName", "protocol", "routeConfigs", "certConfig"})
+ROUTE_1: Final = frozenset({"path", "serviceName", "functionName", "qualifier", "methods"})
 NESTED_1: Final = {
     "customContainerConfig": frozenset(
         {"image", "command", "args", "accelerationType", "instanceID", "webServerMode", "registryConfig"}
@@ -103,6 +115,7 @@ PROPS_3: Final = frozenset(
         "timeout",
         "instanceConcurrency",
         "internetAccess",
+        "disableOndemand",
         "environmentVariables",
         "layers",
         "stoke",
@@ -131,6 +144,13 @@ PROPS_3: Final = frozenset(
 TRIGGER_3: Final = frozenset(
     {"triggerName", "triggerType", "triggerConfig", "qualifier", "description", "invocationRole", "sourceArn"}
 )
+ASYNC_3: Final = frozenset(
+    {"qualifier", "destinationConfig", "maxAsyncEventAgeInSeconds", "maxAsyncRetryAttempts", "asyncTask"}
+)
+_DOMAIN_3: Final = frozenset({"domainName", "protocol", "authConfig", "certConfig", "tlsConfig", "wafConfig"})
+DOMAIN_3: Final = _DOMAIN_3 | {"route"}
+DOMAIN_COMPONENT_3: Final = _DOMAIN_3 | {"region", "routeConfig"}
+ROUTE_3: Final = frozenset({"path", "functionName", "qualifier", "methods", "rewriteConfig"})
 NESTED_3: Final = {
     "gpuConfig": frozenset({"gpuType", "gpuMemorySize"}),
     "customContainerConfig": frozenset(
@@ -155,11 +175,10 @@ HOOKS_3: Final = {"initializer": _LIFECYCLE_HOOK, "preStop": _LIFECYCLE_HOOK}
 NO_EFFECT: Final = {
     "actions": "is not run: Stoke deploys what the file describes and runs no commands of it",
     "plugins": "is not run: Stoke has no plugins",
-    "customDomains": "is not deployed from here: POST /custom-domains of the API makes one",
-    "customDomain": "is not deployed from here: POST /custom-domains of the API makes one",
+    "certConfig": "has no effect: over TLS a domain is served with the gateway's certificate",
+    "tlsConfig": "has no effect: over TLS a domain is served as the gateway is",
+    "wafConfig": "has no effect: there is no firewall of applications here",
     "endpoint": "has no effect: use --endpoint or STOKE_ENDPOINT",
-    "asyncConfiguration": "is not deployed from here: PUT …/async-invoke-config of the API puts one",
-    "asyncInvokeConfig": "is not deployed from here: PUT …/async-invoke-config of the API puts one",
     "layers": "has no effect: put what the function needs into its code folder",
     "customDNS": "has no effect: instances resolve names as their machine does",
     "vpcConfig": "has no effect: instances use their machine's network",

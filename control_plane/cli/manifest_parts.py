@@ -31,6 +31,7 @@ FUNCTION_DEFAULTS: Final[dict[str, Any]] = {
     "initializationTimeout": 3,
     "customRuntimeConfig": {},
     "instanceLifecycleConfig": {},
+    "disableOndemand": False,
 }
 FUNCTION_UNSET: Final = (
     "cpu",

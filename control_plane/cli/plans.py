@@ -8,6 +8,20 @@ from typing import Any
 
 from control_plane.cli.failures import BadInput
 
+Owner = tuple[str, str]
+"""A service and a function of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainPlan:
+    """A custom domain, or what one function has of it."""
+
+    name: str
+    protocol: str
+    routes: tuple[dict[str, Any], ...]  # as FC 2.0 has them, with serviceName
+    owner: Owner | None  # whose routes these are all; None: the domain has no others at all
+    key: str = ""  # under resources:, where it is an entry of its own
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionPlan:
@@ -20,6 +34,8 @@ class FunctionPlan:
     code: Path | None = None  # a folder to zip, or a zip file
     provision: dict[str, dict[str, Any]] = field(default_factory=dict)  # by qualifier; edition 3.0.0 only
     context: Path | None = None  # the folder that a container's image is built from
+    async_invoke: dict[str, dict[str, Any]] = field(default_factory=dict)  # by qualifier
+    domains: tuple[DomainPlan, ...] = ()
 
     @property
     def service_name(self) -> str:

@@ -1,7 +1,7 @@
 """`stoke remove`: takes away what the deployment file describes, in the order that leaves nothing behind.
 
-Provision to 0 first, so that no new instance starts while the rest goes; then triggers, function, and the service with
-its aliases and versions, if no other function is left in it.
+Provision to 0 first, so that no new instance starts while the rest goes; then routes of custom domains, triggers, the
+functions, and the service with its aliases and versions, if no other function is left in it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 
 from control_plane.cli.choosing import Chosen, FunctionName, ServiceName, choose
 from control_plane.cli.context import Session, command
+from control_plane.cli.domains import DomainChange, leading_to_any, put, without
 from control_plane.cli.failures import BadInput
 from control_plane.cli.output import Output
 from control_plane.cli.provision import described
@@ -34,6 +35,7 @@ class Removal:
     """What is to go, as it was found; and, while it is carried out, what went and what stayed."""
 
     provisions: list[tuple[Chosen, str]] = field(default_factory=list)  # function, qualifier
+    domains: list[DomainChange] = field(default_factory=list)  # without their routes to the functions
     triggers: list[tuple[Chosen, str]] = field(default_factory=list)
     functions: list[Chosen] = field(default_factory=list)
     aliases: list[tuple[str, str]] = field(default_factory=list)  # service, name
@@ -45,6 +47,7 @@ class Removal:
         """What goes, in words, in the order in which it goes."""
         return [
             *(f"provision {one.service}.{qualifier}/{one.function}" for one, qualifier in self.provisions),
+            *(_domain_line(change) for change in self.domains),
             *(f"trigger {one}/{name}" for one, name in self.triggers),
             *(f"function {one}" for one in self.functions),
             *(f"alias {service}.{name}" for service, name in self.aliases),
@@ -88,6 +91,12 @@ def look(client: Client, chosen: tuple[Chosen, ...], what: What) -> Removal:
         if what is not What.TRIGGER:
             removal.provisions += [(one, qualifier) for qualifier in _provisioned(client, one)]
             removal.functions.append(one)
+    if removal.functions:
+        going = [(one.service, one.function) for one in removal.functions]
+        domains = leading_to_any(client, going)
+        removal.domains = [without(domain, going) for domain in domains or ()]
+        if domains is None:
+            removal.kept.append("routes of custom domains, if there are any: this access key may not see them")
     if what is What.SERVICE:
         for service in dict.fromkeys(one.service for one in chosen):
             _look_at_service(client, service, chosen, removal)
@@ -121,11 +130,16 @@ def _provisioned(client: Client, one: Chosen) -> list[str]:
 
 def carry_out(client: Client, removal: Removal, output: Output) -> None:
     """Remove it. What somebody else removed meanwhile is fine."""
-    from control_plane.cli.client import function_path, provision_path, service_path, trigger_path
+    from control_plane.cli.client import domain_path, function_path, provision_path, service_path, trigger_path
 
     for one, qualifier in removal.provisions:
         client.put(provision_path(one.service, one.function, qualifier), {"target": 0})
         output.progress(f"provision {one.service}.{qualifier}/{one.function}: target 0")
+    for change in removal.domains:
+        if change.routes:
+            put(client, change)
+        word = "removed" if change.routes or client.delete(domain_path(change.name)) else "was gone already"
+        output.progress(f"{_domain_line(change)}: {word}")
     paths = {
         **{f"trigger {one}/{name}": trigger_path(one.service, one.function, name) for one, name in removal.triggers},
         **{f"function {one}": function_path(one.service, one.function) for one in removal.functions},
@@ -138,6 +152,10 @@ def carry_out(client: Client, removal: Removal, output: Output) -> None:
     }
     for name, path in paths.items():
         output.progress(f"{name}: {'removed' if client.delete(path) else 'was gone already'}")
+
+
+def _domain_line(change: DomainChange) -> str:
+    return f"custom domain {change.name}" + (", the routes to what goes" if change.routes else "")
 
 
 def agree(output: Output, *lines: str) -> None:

@@ -13,6 +13,7 @@ import typer
 from control_plane.cli.context import Session, command
 from control_plane.cli.failures import BadInput
 from control_plane.cli.output import Format
+from provision.words import counted
 
 UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 COLUMNS: Final = (
@@ -83,7 +84,7 @@ def export(session: Session, found: dict[str, Any]) -> None:
     launch_s = found["launch_s"]
     session.output.progress(
         f"{found['service']}/{found['function']} version {found['version']}: "
-        f"{sum(row[1] for row in found['rows'])} requests in {found['until_s'] - found['since_s']:.0f} s; "
+        f"{counted(sum(row[1] for row in found['rows']), 'request')} in {found['until_s'] - found['since_s']:.0f} s; "
         f"{found['instance_concurrency']} at once in an instance; "
         + ("nothing was launched" if launch_s is None else f"launches took {launch_s:.3f} s")
     )
@@ -129,7 +130,7 @@ def summed(found: dict[str, Any]) -> list[str]:
     for one in found["functions"]:
         static = one["static_peak"]
         name = f"{one['service']}/{one['function']} {one['qualifier']}"
-        against = f"{static['instances']} instances for {static['span_s']:,.0f} s"
+        against = f"{counted(static['instances'], 'instance')} for {static['span_s']:,.0f} s"
         lines.append(_compared(name, one, against, currency))
     if len(found["functions"]) > 1:
         lines.append(_compared("all", found["total"], "each at its peak", currency))
@@ -139,7 +140,8 @@ def summed(found: dict[str, Any]) -> list[str]:
 def _compared(name: str, used: dict[str, Any], against: str, currency: str | None) -> str:
     static = used["static_peak"]
     saved = 1.0 - used["instance_seconds"] / static["instance_seconds"] if static["instance_seconds"] else 0.0
-    line = f"{name}: {used['instance_seconds']:,.1f} instance-s, {used['requests']:,} requests; "
+    requests = counted(f"{used['requests']:,}", "request")
+    line = f"{name}: {used['instance_seconds']:,.1f} instance-s, {requests}; "
     line += f"static peak ({against}): {static['instance_seconds']:,.1f} instance-s; {saved:.0%} saved"
     if currency and static["cost"] is not None:
         line += f"; {used['cost']:.4f} {currency} instead of {static['cost']:.4f}"

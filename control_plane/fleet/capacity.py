@@ -12,6 +12,7 @@ from control_plane.fleet.needs import need_of
 from control_plane.fleet.placement import Need, Node, Placed, Rule, State, Taken
 from control_plane.fleet.table import InstanceTable
 from control_plane.model import Function
+from provision.words import counted
 from runtime.contract import VersionKey
 from runtime.node_contract import NodeInfo
 
@@ -123,7 +124,8 @@ class Capacity:
         lacking = target - self._table.census(key).live - self.left(key)
         if lacking <= 0:
             return ""
-        return f"no room for {lacking} more instances: {placement.refusal(self._state(), need, self._rule)}"
+        more = counted(lacking, "more instance")
+        return f"no room for {more}: {placement.refusal(self._state(), need, self._rule)}"
 
     def taken(self) -> Taken:
         """By all instances, as of now; what is held of devices is that of a moment."""

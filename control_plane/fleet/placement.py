@@ -28,6 +28,7 @@ from control_plane.fleet.families import (
     is_at_least,
 )
 from control_plane.fleet.stranding import Outlook
+from provision.words import counted
 from runtime.node_contract import NodeInfo
 
 # A card sold as 16 GB tells of 15 GiB, and FC's sizes are those it is sold by: who asks for little more than there is
@@ -293,7 +294,7 @@ def _node_says(node: Node, taken: Taken, need: Need, rule: Rule, on_device: bool
         f"device {d.index} ({d.name}): {device_refuses(d, taken, need, rule) or 'there is room'}" for d in node.devices
     ]
     more = len(texts) - DEVICES_TOLD_MAX
-    return "; ".join([asked, *texts[:DEVICES_TOLD_MAX], *([f"and {more} devices more"] if more > 0 else [])])
+    return "; ".join([asked, *texts[:DEVICES_TOLD_MAX], *([f"and {counted(more, 'device')} more"] if more > 0 else [])])
 
 
 def node_refuses(node: Node, taken: Taken, need: Need, rule: Rule) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from control_plane.fleet.census import Census
+from provision.words import counted
 from runtime.contract import InstanceState, Kind
 
 
@@ -125,7 +126,8 @@ def plan(want: Want, units: Sequence[Unit]) -> Plan:
         want, draft, coming=launch_provisioned, launches_left=want.launches_max - launch_provisioned
     )
     _reap_idle(want, draft)
-    held = f"{missing - launch_provisioned} launches held" if missing > launch_provisioned else ""
+    later = missing - launch_provisioned
+    held = f"{counted(later, 'launch', 'launches')} held" if later > 0 else ""
     return Plan(launch_provisioned, launch_on_demand, tuple(draft.relabel.items()), tuple(draft.drain.items()), held)
 
 

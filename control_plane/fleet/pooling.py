@@ -16,6 +16,7 @@ from control_plane.backends.pools import Pools
 from control_plane.fleet.plan import Unit, Want
 from control_plane.fleet.pools import Member, Stock, choose, leaving_order, on_reclaim, rebalance
 from control_plane.fleet_views import PoolView
+from provision.words import counted
 from runtime.contract import InstanceRecord, InstanceState, Kind, VersionKey
 from runtime.node_contract import InstanceStatus
 
@@ -160,7 +161,7 @@ class Pooling:
             log.info("pool.compensates function=%s launches=%d", "/".join(key), compensating)
         if len(chosen) < n:
             why = "; ".join(f"{name}: {self._why_out.get(name, '')}" for name in sorted(self.out(now)))
-            self._held[key] = f"no pool has room for {n - len(chosen)} more instances: {why}"
+            self._held[key] = f"no pool has room for {counted(n - len(chosen), 'more instance')}: {why}"
         else:
             self._held.pop(key, None)
         return [choice.pool for choice in chosen]

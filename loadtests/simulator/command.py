@@ -25,6 +25,7 @@ from loadtests.simulator.trace import Trace
 from loadtests.simulator.traffic import add_traffic, recorded_from, scenario_from, what_to_replay
 from provision.config import ProvisionConfig
 from provision.config import parse as parse_config
+from provision.words import counted
 
 PROGRAM: Final = "stoke simulate"
 DEVICES_MAX: Final = 1024  # of one size
@@ -123,8 +124,9 @@ def read_config(path: Path) -> ProvisionConfig:
 
 def about(trace: Trace, scenario: Scenario) -> str:
     """In one line, what was simulated."""
+    requests = counted(f"{len(trace.arrivals_s):,}", "request")
     return (
-        f"Simulated: {trace.name}, {len(trace.arrivals_s):,} requests in {trace.duration_s:.0f} s, the first "
+        f"Simulated: {trace.name}, {requests} in {trace.duration_s:.0f} s, the first "
         f"{scenario.history_s:g} s not judged; {trace.told_service(scenario.service_s)}, "
         f"launch {scenario.launch_s:g} s, {scenario.slots} at once, wait limit {scenario.wait_limit_s:g} s"
     )

@@ -26,6 +26,7 @@ from loadtests.simulator.traffic import add_traffic, price_from, recorded_from, 
 from loadtests.simulator.trial import JOBS_MAX
 from provision.config import INSTANCES_MAX, PERCENTILE_MAX
 from provision.times import parse_zone
+from provision.words import counted
 
 PROGRAM: Final = "stoke provision suggest"
 SINCE: Final = "6h"  # all that is recorded
@@ -123,8 +124,9 @@ def cores() -> int:
 def about(made: Suggestion) -> str:
     """In one line, what was simulated."""
     trace, scenario = made.trace, made.scenario
+    requests = counted(f"{len(trace.arrivals_s):,}", "request")
     return (
-        f"Simulated: {trace.name}, {len(trace.arrivals_s):,} requests in {trace.duration_s:.0f} s, the first "
+        f"Simulated: {trace.name}, {requests} in {trace.duration_s:.0f} s, the first "
         f"{scenario.history_s:.0f} s not judged, held out from {made.split_s:.0f} s on; "
         f"{trace.told_service(scenario.service_s)}, launch {scenario.launch_s:g} s, "
         f"{scenario.slots} at once, up to {scenario.on_demand_max} on demand; "
@@ -171,9 +173,9 @@ def saved(made: Suggestion) -> str:
 
 
 def unmet(made: Suggestion) -> str:
-    best = made.nearest
+    best, at_most = made.nearest, counted(made.wanted.max_capacity, "instance")
     return (
-        f"no candidate with at most {made.wanted.max_capacity} instances (--max-capacity) keeps {goal(made)}; "
+        f"no candidate with at most {at_most} (--max-capacity) keeps {goal(made)}; "
         f"the nearest is {best.candidate.name}: {best.earlier.attainment:.2%}, held out {best.later.attainment:.2%}"
     )
 

@@ -20,6 +20,7 @@ from loadtests.simulator.sketch import sketch
 from loadtests.simulator.trace import Trace
 from loadtests.simulator.trial import OnTry, Trial, Trials, Workers
 from provision.config import INSTANCES_MAX
+from provision.words import counted
 
 EARLIER: Final = 2.0 / 3.0  # of what is judged
 HISTORY_S_MAX: Final = 1200.0
@@ -121,8 +122,9 @@ def _split(trace: Trace, scenario: Scenario, share: float) -> float:
     least, shortest_s = requests_min(share), scenario.launch_s
     if min(counts) < least or end_s - split_s <= shortest_s:
         raise ValueError(
-            f"since: too little of {trace.name} is judged: {counts[0]} requests in {max(0.0, split_s - begin_s):.0f} s "
-            f"and held out {counts[1]} in {max(0.0, end_s - split_s):.0f} s; each part needs {least} or more, as "
-            f"{share:.4g} of fewer cannot be told from all, and more than one launch ({shortest_s:g} s)"
+            f"since: too little of {trace.name} is judged: {counted(counts[0], 'request')} in "
+            f"{max(0.0, split_s - begin_s):.0f} s and held out {counts[1]} in {max(0.0, end_s - split_s):.0f} s; each "
+            f"part needs {least} or more, as {share:.4g} of fewer cannot be told from all, and more than one launch "
+            f"({shortest_s:g} s)"
         )
     return split_s

@@ -35,7 +35,7 @@ class ApiRequest(Relay):
         self._sent_times = 0
 
     def begin(self) -> None:
-        self._gateway.api_requests.add(self)
+        self._gateway.patience.for_the_api.add(self)
         self._send_over(self._gateway.control_plane.take(must_be_alive=not self._is_safe))
         if self.head.expects_continue:
             self.exchange.send_continue()
@@ -58,7 +58,7 @@ class ApiRequest(Relay):
         return b"".join((line, *head.passed, *more))
 
     def answer_head(self, response: Response) -> tuple[int, bytes]:
-        self._gateway.api_requests.discard(self)
+        self._gateway.patience.for_the_api.discard(self)
         return response.status, b""
 
     def lost(self, error: ConnectionFailed) -> None:
@@ -68,7 +68,7 @@ class ApiRequest(Relay):
             self.refuse(refusal.unavailable(f"{_AWAY}: {error}"))
 
     def ended(self, refusal: Refusal | None) -> None:  # noqa: ARG002
-        self._gateway.api_requests.discard(self)
+        self._gateway.patience.for_the_api.discard(self)
 
     def write_refusal(self, refusal: Refusal) -> None:
         answers.refuse(self.exchange, refusal, self._gateway.request_ids.new())

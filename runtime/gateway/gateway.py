@@ -31,6 +31,7 @@ from runtime.gateway.metrics import Metrics
 from runtime.gateway.news import News
 from runtime.gateway.nonce_wait import NonceWait
 from runtime.gateway.passage import Passage, Way
+from runtime.gateway.patience import Patience
 from runtime.gateway.refusal import Refusal, unavailable
 from runtime.gateway.relay import Relay
 from runtime.gateway.reporter import Reporter
@@ -40,13 +41,12 @@ from runtime.gateway.settings import GatewaySettings
 from runtime.gateway.sharing import sharing_of
 from runtime.gateway.siblings import Siblings
 from runtime.gateway.terms import Desk, Terms
-from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, Quiet, wants_upgrade
+from runtime.gateway.upgrade import ApiUpgrade, InvocationUpgrade, wants_upgrade
 from runtime.gateway.upstreams import Upstreams
 from runtime.gateway.watch import METRICS_PATH, check_watcher
-from runtime.http.client import ClientConnection, ConnectionFailed
-from runtime.http.deadlines import Deadlines
+from runtime.http.client import ConnectionFailed
 from runtime.http.exchange import Exchange
-from runtime.http.pool import Pool, close_idle
+from runtime.http.pool import Pool
 from runtime.leasing import LeaseReport
 from runtime.traffic.asked import Asked
 
@@ -80,14 +80,9 @@ class Gateway:
         self._gates: dict[VersionKey, Gate] = {}
         self._desk = Desk(settings)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.waiting: Deadlines[Invocation] = Deadlines(loop, settings.queue_wait_s, Invocation.waited_too_long)
-        self.api_requests: Deadlines[ApiRequest] = Deadlines(loop, settings.api_timeout_s, ApiRequest.not_answered)
-        self._running: dict[float, Deadlines[Invocation]] = {}
-        self.switched = Quiet(loop, settings.websocket_idle_s)
-        self._api_idle: Deadlines[ClientConnection] = Deadlines(loop, settings.instance_idle_s, close_idle)
-        self.control_plane = Pool(
-            loop, settings.control_plane, connect_timeout_s=settings.connect_timeout_s, idle=self._api_idle
-        )
+        self.patience = patience = Patience(loop, settings)
+        connect_s = settings.connect_timeout_s
+        self.control_plane = Pool(loop, settings.control_plane, connect_timeout_s=connect_s, idle=patience.with_idle)
         self.sharing = sharing_of(
             settings, self._gates, lambda instance_id: self.upstreams.gate_of(instance_id), self._wake, publish_lease
         )
@@ -98,11 +93,11 @@ class Gateway:
             spawn=self.spawn,
             report_soon=lambda: self.reporter.soon(),
             slots=self.sharing.slots,
-            connect_timeout_s=settings.connect_timeout_s,
+            connect_timeout_s=connect_s,
             idle_timeout_s=settings.instance_idle_s,
             outlier_limits=settings.outlier_limits,
             ejected=self.metrics.ejected,
-            bereave=self._bereave,
+            bereave=patience.bereave,
         )
         self.news = News(self.routes, self.keys, self.upstreams, self.sharing, self._gates, self._desk, self.metrics)
         self.async_invocations = AsyncInvocations(self, connect(settings.store))
@@ -271,7 +266,7 @@ class Gateway:
             trigger,
             destination,
             self.gate(destination.key),
-            self.running(destination.route.timeout_s),
+            self.patience.with_function(destination.route.timeout_s),
             names,
             self.metrics.series(names),
             held_body_bytes_max=settings.held_body_bytes_max,
@@ -293,20 +288,6 @@ class Gateway:
         if gate is None:
             gate = self._gates[key] = self._desk.new_gate()
         return gate
-
-    def running(self, timeout_s: float) -> Deadlines[Invocation]:
-        """The deadlines of the functions with this timeout."""
-        deadlines = self._running.get(timeout_s)
-        if deadlines is None:
-            deadlines = self._running[timeout_s] = Deadlines(self._loop, timeout_s, lambda each: each.timed_out())
-        return deadlines
-
-    def _bereave(self, instance_id: str) -> None:
-        """Nothing more is heard of an instance."""
-        for deadlines in self._running.values():
-            for invocation in deadlines:
-                if invocation.instance_id == instance_id:
-                    invocation.bereaved()
 
     def give_back(self, lease: Lease, now_s: float) -> None:
         """Release a lease, and tell the request that got its slot."""
@@ -336,12 +317,7 @@ class Gateway:
         await self._finished.close()
         self.upstreams.close()
         self.control_plane.close()
-        self.waiting.clear()
-        self.api_requests.clear()
-        self._api_idle.clear()
-        self.switched.clear()
-        for deadlines in self._running.values():
-            deadlines.clear()
+        self.patience.end()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 log = logging.getLogger(__name__)
 
+_AGAIN_S: Final = 0.1
+
 
 class Loops:
     """Begun when made; `close` ends them."""
@@ -26,9 +28,13 @@ class Loops:
             task.add_done_callback(partial(self._ended, name))
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """A client of the store that is cancelled as its connection ends may tell of the connection alone. A loop takes
+        that for a store that is away and goes on, so it is cancelled until it has ended."""
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=_AGAIN_S)
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -112,13 +112,14 @@ async def serve(settings: GatewaySettings, sock: socket.socket, certificate: Cer
     gc.freeze()  # what the start has made stays: no collection needs to look at it again
     await stop.wait()
     log.info("stopping connections=%d", len(server.connections))
-    listener.close()
     # The feed and the reports go on meanwhile: what is in flight may need a new instance yet.
-    timeout_s = settings.shutdown_timeout_s
+    timeout_s, grace_s = settings.shutdown_timeout_s, settings.shutdown_grace_s
     if tenure is not None and tenure.lost.is_set():
         timeout_s = min(timeout_s, max(0.0, tenure.left_s - _END_S))
+        grace_s = 0.0  # without slots there is nothing to answer with
     drained = loop.create_task(gateway.async_invocations.drain(timeout_s))
-    cut = await server.drain(timeout_s)
+    cut = await server.drain(timeout_s, grace_s, listener.shut)
+    listener.close()  # it is open yet where there was no time to shut it
     await drained
     await background.close()
     with contextlib.suppress(asyncio.CancelledError):

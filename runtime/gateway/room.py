@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from runtime.gateway.claim import PRIORITY_MAX
 from runtime.gateway.hall import Hall
 from runtime.gateway.line import Line, Ticket
+from runtime.words import counted
 
 if TYPE_CHECKING:
     from runtime.gateway.gate import Gate
@@ -30,7 +31,7 @@ def in_line(line: Line, length_max: int, bytes_max: float, priority: int, held_b
         if length <= length_max and held <= bytes_max:
             return tuple(goes)
     if line.length >= length_max:
-        return f"no instance is free and {line.length} requests wait already: {length_max} are allowed"
+        return f"no instance is free and {_waiting(line.length)} already: {length_max} are allowed"
     held = line.held_bytes + held_bytes
     return f"no instance is free and what waits would hold {held} bytes: {bytes_max:g} are allowed"
 
@@ -50,6 +51,10 @@ def in_hall(gate: Gate, hall: Hall, priority: int, held_bytes: int) -> tuple[Gat
     if ticket is not None:
         return gate, ticket
     return (
-        f"no instance is free and {hall.length} requests wait already, {line.length} of them for this function: "
+        f"no instance is free and {_waiting(hall.length)} already, {line.length} of them for this function: "
         f"{hall.length_max} of all functions are allowed, with {hall.bytes_max} bytes"
     )
+
+
+def _waiting(count: int) -> str:
+    return counted(count, "request waits", "requests wait")

@@ -106,6 +106,8 @@ class GatewaySettings:
     otlp_share: float = _number(1.0, 0.0, 1.0, "of the traces that begin here that get a span; others as they say")
     nonces_max: int = _number(200_000, 2, 100_000_000, "of signed requests, remembered so that none is sent again")
     report_every_s: float = _number(1.0, 0.01, 60.0, "between two usage reports")
+    # Twice what a client that sends once a second leaves between two requests.
+    shutdown_grace_s: float = _number(2.0, 0.0, 3600.0, "of that, that connections without a request stay open")
     shutdown_timeout_s: float = _number(30.0, 0.0, 3600.0, "for what is in flight, after SIGTERM")
 
     def __post_init__(self) -> None:

@@ -181,7 +181,7 @@ class InvocationUpgrade(Upgrading, Invocation):
 
     @property
     def quiet(self) -> Quiet:
-        return self._gateway.switched
+        return self._gateway.patience.with_silence
 
     def timed_out(self) -> None:
         if self.switched:
@@ -195,7 +195,7 @@ class ApiUpgrade(Upgrading, ApiRequest):
 
     @property
     def quiet(self) -> Quiet:
-        return self._gateway.switched
+        return self._gateway.patience.with_silence
 
     @property
     def _is_safe(self) -> bool:

@@ -24,7 +24,7 @@ class Wait:
         self._invocation: Final = invocation
         self.ticket: Final = ticket
         self._patience: TimerHandle | None = None  # where its claim allows less than the gateway does
-        gateway.waiting.add(invocation)
+        gateway.patience.for_a_slot.add(invocation)
         wait_s_max = ticket.claim.wait_s_max
         if wait_s_max < gateway.settings.queue_wait_s:
             left_s = max(0.0, arrived_at_s + wait_s_max - monotonic())
@@ -32,7 +32,7 @@ class Wait:
         gateway.reporter.soon()
 
     def end(self) -> None:
-        self._gateway.waiting.discard(self._invocation)
+        self._gateway.patience.for_a_slot.discard(self._invocation)
         if self._patience is not None:
             self._patience.cancel()
 

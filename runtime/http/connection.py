@@ -80,7 +80,7 @@ class ServerConnection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         server = self._server
-        if server.closing or len(server.connections) >= server.limits.connections_max:
+        if server.closes_idle or len(server.connections) >= server.limits.connections_max:
             self.transport.abort()
             return
         peer = transport.get_extra_info("peername")
@@ -137,7 +137,7 @@ class ServerConnection:
         exchange.owner = None  # each has the other: left so, only the garbage collector could free them
         if not exchange.complete:
             self._linger()
-        elif not exchange.keep_alive or self._server.closing:
+        elif not exchange.keep_alive or self._server.closes_idle:
             self.close()
         else:
             self.idle_since_s = monotonic()
@@ -185,11 +185,9 @@ class ServerConnection:
         if self.transport.get_write_buffer_size():
             self._server.unread.restart(self)
 
-    def close_when_idle(self) -> None:
-        """Close now, or as soon as the request being answered is."""
-        if self._current is None:
-            self.close()
-        else:
+    def say_last(self) -> None:
+        """The request being answered is the connection's last one, if there is time to say so."""
+        if self._current is not None and not self._current.answered:
             self._current.keep_alive = False
 
     def head_is_late(self) -> None:

@@ -60,12 +60,25 @@ class TlsListener:
 
     def close(self) -> None:
         """Nobody is let in any more. Those who are stay, and close themselves; a handshake is given up."""
-        if self._later is not None:
-            self._later.cancel()
-        self._loop.remove_reader(self._sock)
-        self._sock.close()
+        self._stop_listening()
         for task in self._shaking:
             task.cancel()
+
+    async def shut(self) -> None:
+        """Let in who waits at this instant, and then nobody any more. Handshakes have their own share of time yet."""
+        self._accept()
+        self._stop_listening()
+        if self._shaking:
+            _, late = await asyncio.wait(self._shaking, timeout=self._handshake_timeout_s * _OWN_SHARE)
+            for task in late:
+                task.cancel()
+
+    def _stop_listening(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

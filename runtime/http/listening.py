@@ -53,16 +53,32 @@ class Listener:
         if self._server is not None:
             self._server.close()
 
+    async def shut(self) -> None:
+        """Let in who waits at this instant, and then nobody any more. Who waited would be refused otherwise, where
+        this process alone has the socket."""
+        while self._accept():
+            pass
+        self.close()
+        await asyncio.sleep(0)  # what the loop itself has accepted is made a connection in its next round
+        while self._opening:
+            await asyncio.wait(self._opening)
+
     def _accepted(self) -> asyncio.BaseProtocol:
         for _ in range(ACCEPTED_IN_A_ROUND - 1):
-            try:
-                client, _ = self._sock.accept()
-            except OSError:  # nobody waits; or there are no descriptors left, which the loop finds out by itself
+            if not self._accept():
                 break
-            task = self._loop.create_task(self._open(client))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
         return self._connection()
+
+    def _accept(self) -> bool:
+        """One client that waits, if there is one."""
+        try:
+            client, _ = self._sock.accept()
+        except OSError:  # nobody waits; or there are no descriptors left, which the loop finds out by itself
+            return False
+        task = self._loop.create_task(self._open(client))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return True
 
     async def _open(self, client: socket.socket) -> None:
         client.setblocking(False)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+import select
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final, cast
@@ -23,6 +24,8 @@ LINGER_S: Final = 2.0
 
 # Idle connections are looked for so often in an idle timeout: they are closed at most this part of it too late.
 _LOOKS_PER_TIMEOUT: Final = 8
+# With this many seconds between two looks at the least.
+_LOOK_S_MIN: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class Server:
         self.handle = handle
         self.limits = limits or ServerLimits()
         self.connections: set[ServerConnection] = set()
-        self.closing = False
+        self.closing = False  # each answer says that it is the last one of its connection
+        self.closes_idle = False  # and a connection that said nothing of it ends behind its answer
         self._loop = loop
         self._empty = asyncio.Event()
         self._look: asyncio.TimerHandle | None = None
@@ -61,22 +65,44 @@ class Server:
         """A protocol for one more client; give this method to `create_server`."""
         return cast(asyncio.Protocol, ServerConnection(self))
 
-    async def drain(self, timeout_s: float) -> int:
-        """Let what is being answered finish, close everything else. Gives the number of connections cut at the end."""
+    async def drain(
+        self, timeout_s: float, grace_s: float = 0.0, shut: Callable[[], Awaitable[None]] | None = None
+    ) -> int:
+        """Let what is being answered finish, and clients learn that they have to connect anew.
+
+        From now on each answer is the last one of its connection, and says so. A connection on which that was not said
+        is open for `grace_s` yet, counted from now or from its last answer: its client may have sent the next request
+        already. `shut` lets nobody in any more; it is called when the grace is over, or when nobody is there. Gives the
+        number of connections that are cut when `timeout_s` is over.
+        """
         self.closing = True
+        self.closes_idle = not grace_s
         for connection in list(self.connections):
-            connection.close_when_idle()
-        if not self.connections:
-            return 0
+            connection.say_last()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
+                await self._emptied(grace_s)
+                if shut is not None:
+                    await shut()
+                while self.connections:
+                    self._close_idle_for(grace_s)
+                    await self._emptied(max(grace_s / _LOOKS_PER_TIMEOUT, _LOOK_S_MIN) if grace_s else math.inf)
+        self.closes_idle = True
         cut = len(self.connections)
         for connection in list(self.connections):
             connection.transport.abort()
         for deadlines in self._deadlines:
             deadlines.clear()
         return cut
+
+    async def _emptied(self, at_most_s: float) -> None:
+        """Until nobody is there, `at_most_s` at most."""
+        if not self.connections or not at_most_s:
+            return
+        self._empty.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if at_most_s == math.inf else at_most_s):
+                await self._empty.wait()
 
     def remember(self, connection: ServerConnection) -> None:
         """A client has come."""
@@ -102,8 +128,22 @@ class Server:
 
     def _close_idle(self) -> None:
         """A look at all connections now and then costs a request nothing; a timer for each would."""
-        latest_s = monotonic() - self.limits.idle_timeout_s
-        for connection in list(self.connections):
-            if connection.idle_since_s <= latest_s:
-                connection.close()
+        self._close_idle_for(self.limits.idle_timeout_s)
         self._look_later()
+
+    def _close_idle_for(self, idle_s: float) -> None:
+        """Close what has been idle for so long, but for connections on which the next request has come this instant."""
+        latest_s = monotonic() - idle_s
+        for connection in list(self.connections):
+            if connection.idle_since_s <= latest_s and not _has_more(connection):
+                connection.close()
+
+
+def _has_more(connection: ServerConnection) -> bool:
+    """Whether the client has sent something, or its end, that the loop has yet to read."""
+    sock = connection.transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -14,10 +14,10 @@ import os
 import sys
 import time
 import traceback
-from typing import Any, Final
+from typing import Any
 
 from runtime.contract import MODEL_HANDLER
-from runtime.instance import isolation, log_tail, printed
+from runtime.instance import failure, isolation, log_tail, printed
 from runtime.instance.asgi_server import DRAIN_S, Server
 from runtime.instance.config import InstanceConfig
 from runtime.instance.context import REQUEST_ID
@@ -26,8 +26,6 @@ from runtime.instance.plain import PlainInstance
 from runtime.instance.plain_server import PlainServer
 from runtime.instance.ready_pipe import ReadyPipe
 from runtime.instance.stage import Prepared, Stage
-
-_REASON_LINES_MAX: Final = 8
 
 
 def main(values: dict[str, Any], ready: int, prepared: Prepared) -> int:
@@ -104,10 +102,8 @@ def _add_request_id(record: logging.LogRecord) -> bool:
 def _reason(config: InstanceConfig, error: BaseException) -> str:
     if isinstance(error, HandlerError):
         return f"Function instance could not be started: {error}"
-    lines = "".join(traceback.format_exception(error)).strip().splitlines()
-    return f"Function instance could not be started: importing handler '{config.handler}' failed. " + "\n".join(
-        lines[-_REASON_LINES_MAX:]
-    )
+    why = failure.told(error, config.code)
+    return f"Function instance could not be started: importing handler '{config.handler}' failed: {why}"
 
 
 def _leave(status: int) -> int:

@@ -20,6 +20,7 @@ from runtime.contract import MODEL_HANDLER
 from runtime.instance import birth, isolation
 from runtime.instance.config import InstanceConfig
 from runtime.instance.handler import HandlerError, is_name, load
+from runtime.words import counted
 
 # The driver's own library and devices: the runtime's libraries (libcudart, libcublas) are mere code until it is loaded.
 _CUDA: Final = re.compile(r"(/libcuda\.so[.\d]*|/dev/nvidia\S*)$", re.MULTILINE)
@@ -61,7 +62,7 @@ def unfit(before: set[str], read: set[str]) -> str:
     """Why this process cannot be forked after an import; "" when it can."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
-        return f"its import started {threads - 1} thread{'s' if threads > 2 else ''}"
+        return f"its import started {counted(threads - 1, 'thread')}"
     if any(Path(f"/proc/self/task/{task}/children").read_text() for task in os.listdir("/proc/self/task")):
         return "its import started a process"
     if found := _CUDA.search(Path("/proc/self/maps").read_text()):

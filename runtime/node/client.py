@@ -66,6 +66,11 @@ class NodeClient:
         removed: Sequence[str] = await self._call("sweep_environments", code_in_use=[*code_in_use])
         return removed
 
+    async def code_in_use(self) -> Sequence[str]:
+        """The SHA-256 of the code of each known instance."""
+        found: Sequence[str] = await self._call("code_in_use")
+        return found
+
     async def zygotes(self) -> Sequence[dict[str, Any]]:
         """Of functions: those that there are, and why others were refused."""
         listed: Sequence[dict[str, Any]] = await self._call("zygotes")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from runtime.contract import HEADER_CONTROL_PATH, HEADER_REQUEST_ID
 
-_BODY_START_BYTES: Final = 512
+_BODY_START_BYTES: Final = 16 * 1024  # an error with its stack as JSON; what is no such thing is cut short in messages
 _HEAD_BYTES_MAX: Final = 64 * 1024
 _PATH_SAFE: Final = "/?&=%:@!$'()*+,;~[]"
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]+")

@@ -178,8 +178,11 @@ class Instances:
 
     async def sweep_environments(self, code_in_use: Collection[str]) -> list[str]:
         """Remove those that neither this code nor that of a known instance needs, after their grace."""
-        known = {instance.spec.code_sha256 for instance in self._by_id.values()}
-        return await self._environments.sweep(known.union(code_in_use))
+        return await self._environments.sweep(self.code_in_use().union(code_in_use))
+
+    def code_in_use(self) -> set[str]:
+        """The code of each known instance."""
+        return {instance.spec.code_sha256 for instance in self._by_id.values()} - {""}
 
     # -- a node's own beginning, upkeep and end -----------------------------------------------------------------------
 

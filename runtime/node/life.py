@@ -248,8 +248,7 @@ class Instance:
             raise Failure(reasons.initializer_failed(f"got no answer ({error})", self.log_end())) from error
         if not answer.is_success:
             took_s = time.monotonic() - started_s
-            what = f"answered {answer.status} after {took_s:.2f} s: {answer.body_start!r}"
-            raise Failure(reasons.initializer_failed(what, self.log_end()))
+            raise Failure(reasons.initializer_refused(answer.status, took_s, answer.body_start, self.log_end()))
 
     async def _leave_time_to_die(self) -> None:
         """A connection that broke off mostly means that the process exits, which is the better reason to give."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import signal
 from collections.abc import Sequence
 from typing import Final
 
 from runtime.contract import INITIALIZER_FAILED
+from runtime.words import counted
 
 LOG_LINES_MAX: Final = 10
 _LOG_CHARS_MAX: Final = 2000
+_BODY_CHARS_MAX: Final = 512
+_MESSAGE_CHARS_MAX: Final = 1000
+_FRAMES_MAX: Final = 6
+_CODE_FOLDER: Final = re.compile(r'".*/code/[0-9a-f]{64}/')
 MISSED: Final = "Function instance exited while the node was away"
 
 
@@ -58,13 +65,41 @@ def not_ready(timeout_s: float, log_end: bytes) -> str:
 
 def unhealthy(health_path: str, failures: int, last_error: str, log_end: bytes) -> str:
     return (
-        f"Function instance failed its health check GET {health_path} {failures} times in a row ({last_error}). "
-        f"Logs: {last_lines(log_end)}"
+        f"Function instance failed its health check GET {health_path} {counted(failures, 'time')} in a row "
+        f"({last_error}). Logs: {last_lines(log_end)}"
     )
 
 
 def initializer_failed(what: str, log_end: bytes) -> str:
     return f"{INITIALIZER_FAILED}: POST /initialize {what}. Logs: {last_lines(log_end)}"
+
+
+def initializer_refused(status: int, took_s: float, body_start: str, log_end: bytes) -> str:
+    """It answered, and not that all is well. An error that it tells with its stack is told so, and needs no log."""
+    what = f"answered {status} after {took_s:.2f} s"
+    error = _error_told(body_start)
+    if error:
+        return f"{INITIALIZER_FAILED}: POST /initialize {what}: {error}"
+    return initializer_failed(f"{what}: {body_start[:_BODY_CHARS_MAX]!r}", log_end)
+
+
+def _error_told(body: str) -> str:
+    """Of Function Compute's JSON of a failed function (errorMessage, errorType, stackTrace); "" of anything else."""
+    try:
+        told = json.loads(body)
+        message = f"{told['errorType']}: {str(told['errorMessage'])[:_MESSAGE_CHARS_MAX]}".rstrip(": ")
+        frames = [[str(part) for part in frame] for frame in told["stackTrace"]]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    shown = frames if len(frames) <= _FRAMES_MAX else [*frames[:2], ["…"], *frames[3 - _FRAMES_MAX :]]
+    return "\n".join([message, *(_frame(each) for each in shown)])
+
+
+def _frame(parts: list[str]) -> str:
+    """`File "/…/app.py"`, `line 3`, `in init` and what is in the line, which may be missing."""
+    *place, line = parts if len(parts) > 3 else [*parts, ""]
+    shown = "  " + _CODE_FOLDER.sub('"', ", ".join(place))
+    return f"{shown}\n    {line}" if line else shown
 
 
 def last_lines(log_end: bytes) -> str:

@@ -11,6 +11,7 @@ A request is `{"id", "op", …}`; its answer `{"id", "ok": true, "result"}` or `
 | `stop`     | `instance_id`, `grace_s`              | null, at once; an unknown or ended id: nothing     |
 | `environment` | `code_sha256`, `build`, `wait_s`   | CodeEnvironment, as it is or has become in `wait_s` |
 | `sweep_environments` | `code_in_use` ([sha256])    | [id] of those removed: no code needs them          |
+| `code_in_use` |                                    | [sha256], of each known instance                   |
 | `zygotes`  |                                       | [{"function", "pid", "children", "waiting", "refused"}] |
 | `forget`   | `instance_id`                         | null; only if it has ended; its output stays       |
 | `list`     |                                       | [InstanceStatus]                                   |
@@ -100,6 +101,7 @@ class Server:
             "forget": self._forget,
             "environment": self._environment,
             "sweep_environments": self._sweep_environments,
+            "code_in_use": self._code_in_use,
             "zygotes": self._zygotes,
             "list": self._list,
             "samples": self._samples,
@@ -234,6 +236,9 @@ class Server:
         if not isinstance(in_use, list):
             raise InvalidArgument(f"code_in_use {in_use!r} must be a list of SHA-256")
         return await self._instances.sweep_environments([_sha256(one) for one in in_use])
+
+    async def _code_in_use(self, _: Arguments) -> Any:
+        return sorted(self._instances.code_in_use())
 
     async def _zygotes(self, _: Arguments) -> Any:
         return self._instances.zygotes.listing()

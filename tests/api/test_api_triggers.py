@@ -95,7 +95,7 @@ async def test_a_trigger_is_changed_and_deleted(either: Api) -> None:
             {"triggerConfig": {"methods": ["GET"], "authType": "jwt"}},
             'triggerConfig is {"methods": ["GET"], "authType": "jwt"}: authConfig needs jwks or jwksUrl',
         ),
-        ({"triggerConfig": {"methods": []}}, "triggerConfig.methods is []: must have at least 1 entries"),
+        ({"triggerConfig": {"methods": []}}, "triggerConfig.methods is []: must have at least 1 entry"),
         ({"triggerConfig": {"methods": ["TRACE"]}}, 'triggerConfig.methods.0 is "TRACE": must be'),
         ({"triggerConfig": {}}, "triggerConfig.methods is missing"),
     ],

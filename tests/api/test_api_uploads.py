@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -79,6 +81,18 @@ async def test_only_what_its_token_has_signed_is_taken(api: Api) -> None:
 async def test_a_body_that_is_no_zip_or_not_the_one_of_its_digest_is_refused(api: Api) -> None:
     token = await api.made("GET", "/tempBucketToken")
     assert await put(api, *signed(token), content=b"no zip") == (400, "InvalidArgument")
+    await api.made("POST", "/services", {"serviceName": "s"})
+    status, code, message = await api.refused("POST", "/services/s/functions", function(token))
+    assert (status, code) == (400, "InvalidArgument")
+    assert "upload the code again" in message
+
+
+async def test_an_upload_that_nobody_has_used_for_so_long_that_it_is_gone_has_to_come_again(
+    api: Api, tmp_path: Path
+) -> None:
+    token = await api.made("GET", "/tempBucketToken")
+    assert await put(api, *signed(token)) == (200, "")
+    rmtree(tmp_path / "code")
     await api.made("POST", "/services", {"serviceName": "s"})
     status, code, message = await api.refused("POST", "/services/s/functions", function(token))
     assert (status, code) == (400, "InvalidArgument")

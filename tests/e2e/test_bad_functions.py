@@ -26,13 +26,19 @@ def stoke(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stoke]:
 @pytest.mark.parametrize(
     ("name", "code", "fields", "said"),
     [
-        ("raises-on-import", "raise ValueError('no weights')\n", {}, "no weights"),
+        (
+            "raises-on-import",
+            "raise ValueError('no weights')\n",
+            {},
+            'failed: ValueError: no weights\n  File "app.py", line 1',
+        ),
+        ("is-no-python", "def handler(:\n", {}, 'failed: SyntaxError: invalid syntax\n  File "app.py", line 1\n'),
         ("no-such-handler", "other = 1\n", {}, "handler"),
         (
             "initialize-fails",
             GOOD + "def init(context):\n    raise OSError('no card')\n",
             {"initializer": "app.init"},
-            "no card",
+            'OSError: no card\n  File "app.py", line 5, in init\n    raise OSError',
         ),
         (
             "initialize-hangs",

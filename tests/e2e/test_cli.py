@@ -87,6 +87,30 @@ def stoke(bare: Stoke, server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> St
 # -- a file's whole way ---------------------------------------------------------------------------------------------
 
 
+def test_what_leads_to_a_function_is_deployed_shown_and_removed_with_it(stoke: Stoke, tmp_path: Path) -> None:
+    route = {"path": "/api/*", "methods": ["GET"]}
+    props = {
+        "region": "cn-local", "functionName": "shop", "runtime": "custom", "disableOndemand": True,
+        "triggers": [{"triggerName": "t", "triggerType": "http", "triggerConfig": {"methods": ["GET", "POST"]}}],
+        "asyncInvokeConfig": {"destinationConfig": {"onFailure": {"destination": "acs:redis:::streams/failed"}}},
+        "customDomain": {"domainName": "shop.example.com", "protocol": "HTTP", "route": route},
+    }  # fmt: skip
+    file = tmp_path / "shop.yaml"
+    file.write_text(json.dumps({"edition": "3.0.0", "resources": {"shop": {"component": "fc3", "props": props}}}))
+    for _ in range(2):
+        deployed = stoke("deploy", "-t", str(file), "-o", "json")
+        assert (deployed.code, deployed.json["shop"]["customDomains"]) == (0, ["shop.example.com"]), deployed.err
+    shown = stoke("info", "-t", str(file), "-o", "json").json["shop"]
+    assert shown["function"]["disableOndemand"] is True
+    (config,) = shown["asyncInvokeConfigs"]
+    assert config["destinationConfig"]["onFailure"] == {"destination": "acs:redis:::streams/failed"}
+    (domain,) = shown["customDomains"]
+    (kept,) = domain["routeConfig"]["routes"]
+    assert kept == {**route, "serviceName": "shop", "functionName": "shop", "qualifier": "LATEST"}
+    removed = stoke("remove", "-y", "-t", str(file), "-o", "json").json["removed"]
+    assert removed[0] == "custom domain shop.example.com"
+
+
 def test_a_users_file_is_deployed_provisioned_listed_and_removed(stoke: Stoke, server: ApiServer) -> None:
     deployed = stoke("deploy", "-t", CONTAINER, "-y", "-o", "json")
     assert deployed.code == 0, deployed.err

@@ -173,11 +173,13 @@ async def test_environments_that_no_code_needs_go_after_their_grace(node: NodePr
         os.utime(node.data / "environments" / one.environment, (0, 0))
     running = await node.launched(left)
     assert made[1].environment not in await node.client.sweep_environments([kept.code_sha256])
+    assert left.code_sha256 in await node.client.code_in_use()
     await node.client.stop(running.instance_id, 0.0)
     await node.until(running.instance_id, InstanceState.STOPPED)
     await node.client.forget(running.instance_id)
     for one in made:
         os.utime(node.data / "environments" / one.environment, (0, 0))
+    assert left.code_sha256 not in await node.client.code_in_use()
     swept = await node.client.sweep_environments([kept.code_sha256])
     assert made[1].environment in swept
     assert made[0].environment in environments(node)

@@ -472,27 +472,37 @@ async def test_the_rest_of_the_api_goes_to_the_control_plane_as_it_came(w: World
     assert reply.status == 503
 
 
-async def test_it_finishes_what_is_in_flight_before_it_stops(w: World) -> None:
-    go = asyncio.Event()
+async def test_it_finishes_what_is_inside_before_it_stops_and_answers_who_kept_a_connection(store_url: str) -> None:
+    async with world(store_url, "--shutdown-grace-s", "1") as w:
+        go = asyncio.Event()
 
-    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
-        await go.wait()
-        writer.write(plain(b"finished"))
+        async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+            if request.method == "POST":
+                await go.wait()
+            writer.write(plain(b"finished"))
 
-    instance = await w.start_instance("i1", answer)
-    asking = asyncio.create_task(w.ask("GET", f"{TRIGGER}/"))
-    idle = await w.connect()
-    await w.until(lambda: instance.in_flight == 1)
-    w.gateway.terminate()
-    assert await idle.reader.read() == b""  # an idle connection is closed at once
-    await idle.close()
-    go.set()
-    reply = await asking
-    assert (reply.status, reply.body) == (200, b"finished")
-    process = w.gateway.process
-    assert process is not None
-    await w.until(lambda: process.poll() is not None)
-    assert process.returncode == 0
+        instance = await w.start_instance("i1", answer, slots=9)
+        kept, unused = await w.connect(), await w.connect()
+        first = await kept.ask("GET", f"{TRIGGER}/")
+        asking = asyncio.create_task(w.ask("POST", f"{TRIGGER}/"))
+        await w.until(lambda: instance.in_flight == 1)
+        w.gateway.terminate()
+        await w.until(lambda: "stopping connections=" in w.gateway.log())
+        for reply in (await kept.ask("GET", f"{TRIGGER}/"), await w.ask("GET", f"{TRIGGER}/")):
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+        assert (first.headers.get("connection"), await kept.reader.read()) == (None, b"")
+        assert not unused.reader.at_eof()
+        assert await unused.reader.read() == b""  # once the grace is over
+        go.set()
+        reply = await asking
+        assert (reply.status, reply.body, reply.headers["connection"]) == (200, b"finished", "close")
+        for client in (kept, unused):
+            await client.close()
+        process = w.gateway.process
+        assert process is not None
+        await w.until(lambda: process.poll() is not None)
+        assert process.returncode == 0
+        assert "stopped cut=0" in w.gateway.log()
 
 
 async def test_instances_and_labels_are_followed(w: World) -> None:

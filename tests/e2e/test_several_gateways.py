@@ -175,6 +175,24 @@ def test_an_instance_is_drained_by_all_gateways_before_it_is_stopped(lasting: St
     assert load.failures == {}
 
 
+@pytest.mark.long
+def test_twenty_gateways_that_are_replaced_break_no_connection_of_clients_that_keep_theirs(lasting: Stoke) -> None:
+    lasting.deploy("replaced", {"app.py": COUNTING}, instanceConcurrency=8)
+    lasting.provision("replaced", 2)
+    lasting.await_current("replaced", 2)
+    with (
+        Load(lasting.trigger_url("replaced"), 4, b"0").running() as load,
+        Load(lasting.trigger_url("replaced"), 4, b"0.1").running() as slower,
+    ):
+        for turn in range(20):
+            name = f"gateway-{1 + turn % 2}"
+            old = lasting.pid(name)
+            os.kill(old, signal.SIGTERM)
+            lasting.await_restart(name, old, 40.0)
+            load.await_more(100)
+    assert (load.failures, slower.failures) == ({}, {})
+
+
 def test_asynchronous_events_run_once_each_wherever_they_were_accepted(lasting: Stoke) -> None:
     lasting.deploy(
         "events",

@@ -75,5 +75,5 @@ def test_more_gpu_memory_than_the_cards_have_is_said(stoke: Stoke) -> None:
     stoke.await_current("g", 2)
     error = eventually(lambda: stoke.status("g")["currentError"], "a currentError")
     assert error == (
-        "no room for 1 more instances: 8192 MiB of GPU memory asked for; device 0 (simulated): 0 of 16384 MiB left"
+        "no room for 1 more instance: 8192 MiB of GPU memory asked for; device 0 (simulated): 0 of 16384 MiB left"
     )

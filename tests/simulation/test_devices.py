@@ -11,6 +11,7 @@ import pytest
 from control_plane.fleet_views import ProvisionStatus
 from control_plane.model import Function, QualifiedFunction
 from provision.config import parse
+from provision.words import counted
 from runtime.contract import InstanceRecord, InstanceState
 from tests.simulation.scene import Scene, until
 from tests.support.virtual_time import in_virtual_time
@@ -200,7 +201,7 @@ def test_more_find_room_but_none_at_the_cost_of_a_higher_priority(priority: int,
         (left_out,) = {"f", "g"} - served.keys()
         asked = 1 if left_out == "f" else 2
         error = (await scene.said(left_out)).current_error
-        assert error.startswith(f"no room for {asked} more instances: "), error
+        assert error.startswith(f"no room for {counted(asked, 'more instance')}: "), error
         assert error.endswith("0 of 16384 MiB left")
         said = {(each.target, each.reasons[-1]) for each in scene.autoscaler.explained(qualified(left_out))}
         assert said == {(0, f"room for 0 of {asked}")}, "it never asked for what others got"

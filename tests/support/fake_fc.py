@@ -20,6 +20,7 @@ KINDS = {
     "triggers": ("Trigger", "triggerName"),
     "aliases": ("Alias", "aliasName"),
     "versions": ("Version", "versionId"),
+    "custom-domains": ("DomainName", "domainName"),
 }
 READ_ONLY_KEYS = ("code",)
 
@@ -31,7 +32,9 @@ class FakeFc:
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
         self.provisions: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.async_configs: dict[str, dict[str, Any]] = {}  # by path, with the qualifier in it
         self.statuses: list[dict[str, Any]] = []
+        self.refused = ""  # a path that the key may not ask for
         self.asked: list[tuple[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[httpx.Headers] = []
@@ -45,6 +48,8 @@ class FakeFc:
         self.asked.append((request.method, path))
         self.bodies.append(body)
         self.headers.append(request.headers)
+        if path == self.refused:
+            return _error(403, "AccessDenied", "access key 'k' may not touch what belongs to no single service")
         if path == "/stoke/v1/provision":
             return _reply(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
         if path == "/2016-08-15/provision-configs":
@@ -54,6 +59,14 @@ class FakeFc:
             )
         if path.endswith("/provision-config"):
             return self._provision(request.method, path, body)
+        if path.endswith("/async-invoke-config"):
+            self.async_configs[path.removeprefix("/2016-08-15")] = body
+            return _reply(body)
+        if path.endswith("/async-invoke-configs"):
+            of_function = (
+                path.removeprefix("/2016-08-15").removesuffix("s").replace("/functions/", ".LATEST/functions/")
+            )
+            return _reply({"configs": [v for k, v in self.async_configs.items() if k == of_function]})
         return self._item(request.method, path.removeprefix("/2016-08-15"), body)
 
     def _provision(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -85,7 +98,7 @@ class FakeFc:
     def _collection(self, method: str, path: str, collection: str, body: dict[str, Any]) -> httpx.Response:
         if method == "GET":
             found = [v for k, v in sorted(self.items.items()) if k.rpartition("/")[0] == path]
-            return _reply({collection: found})
+            return _reply({"customDomains" if collection == "custom-domains" else collection: found})
         kind, name_key = KINDS[collection]
         item_path = f"{path}/{body[name_key]}"
         if item_path in self.items:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.code_store import FolderCodeStore, crc64
+from control_plane.code_store import UNUSED_S, FolderCodeStore, crc64
 from control_plane.errors import InvalidArgument, NotFound, Unavailable
 
 
@@ -190,3 +190,38 @@ async def test_code_that_cannot_be_written_is_not_taken_for_bad_code(tmp_path: P
     (tmp_path / "code").write_text("no folder")
     with pytest.raises(Unavailable, match="the code cannot be kept: "):
         await FolderCodeStore(tmp_path / "code").put(packed(("app.py", "")))
+
+
+# -- code that nobody needs --------------------------------------------------------------------------------------------
+
+
+async def test_code_that_no_look_has_found_needed_for_an_hour_goes_with_its_zip(tmp_path: Path) -> None:
+    store = FolderCodeStore(tmp_path)
+    kept, old = [await store.put(packed(("app.py", text))) for text in ("kept", "old")]
+    assert await store.sweep({kept}, 0.0) == []
+    assert await store.sweep({kept}, UNUSED_S - 1.0) == []
+    assert await store.sweep({kept}, UNUSED_S) == [old]
+    assert left_in(tmp_path) == sorted([kept, f"{kept}.zip"])
+    with pytest.raises(NotFound):
+        await store.get(old)
+    assert await store.put(packed(("app.py", "old"))) == old, "it may come again"
+    assert (tmp_path / old / "app.py").read_text() == "old"
+
+
+async def test_code_that_is_needed_once_or_put_again_has_its_hour_anew(tmp_path: Path) -> None:
+    store = FolderCodeStore(tmp_path)
+    needed, put_again = [await store.put(packed(("app.py", text))) for text in ("needed", "again")]
+    await store.sweep((), 0.0)
+    await store.sweep({needed}, UNUSED_S / 2)
+    await store.put(packed(("app.py", "again")))
+    assert await store.sweep((), UNUSED_S) == []
+    assert await store.sweep((), 2 * UNUSED_S) == sorted([needed, put_again])
+
+
+async def test_nothing_but_code_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / ".new-abc").mkdir()
+    store = FolderCodeStore(tmp_path)
+    for now_s in (0.0, UNUSED_S):
+        assert await store.sweep((), now_s) == []
+    assert left_in(tmp_path) == [".new-abc", "notes.txt"]

@@ -59,9 +59,9 @@ def test_a_field_without_a_default_is_gone(of: str, field: str, value: Any, fc: 
 
 def test_what_a_file_has_no_word_for_stays(fc: FakeFc) -> None:
     deploy(fc, PLAN)
-    fc.items[FUNCTION]["disableOndemand"] = True
+    fc.items[FUNCTION]["resourceGroupId"] = "rg-1"
     deploy(fc, PLAN)
-    assert fc.items[FUNCTION]["disableOndemand"] is True
+    assert fc.items[FUNCTION]["resourceGroupId"] == "rg-1"
 
 
 def test_every_field_that_a_file_may_leave_out_goes_back() -> None:

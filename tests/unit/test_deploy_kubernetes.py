@@ -180,6 +180,9 @@ def test_the_gateways_arguments_are_its_own_and_lead_to_the_control_plane(tmp_pa
     assert int(port) in {each["port"] for each in service["spec"]["ports"]}
     (deployment,) = (each for each in of("Deployment") if each["metadata"]["name"] == "stoke-gateway")
     assert settings.gateways == deployment["spec"]["replicas"] == 2
+    taken_away_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    grace_s = templates()["stoke-gateway"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace_s > taken_away_s + settings.shutdown_timeout_s, "or requests would be cut by SIGKILL"
     assert settings.lease_s, "no kernel knows the processes of both"
     assert settings.word_s > settings.lease_s, "a store's Pod takes longer than a lease to start on another node"
 

@@ -106,5 +106,5 @@ def test_an_older_revision_makes_room_when_the_machine_is_full() -> None:
 def test_an_older_revision_serves_on_while_launches_wait_for_something_else_than_room() -> None:
     old = [unit("old1", revision="r0"), unit("old2", revision="r0")]
     assert plan(want(2, launches_max=0, room=2), old) == Plan(held="2 launches held")
-    assert plan(want(2, launches_max=1, room=2), old) == Plan(launch_provisioned=1, held="1 launches held")
+    assert plan(want(2, launches_max=1, room=2), old) == Plan(launch_provisioned=1, held="1 launch held")
     assert len(plan(want(2, launches_max=1, room=1), old).drain) == 1

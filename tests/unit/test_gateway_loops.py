@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from runtime.gateway.loops import Loops
+from tests.support.virtual_time import in_virtual_time
 
 
 async def for_ever() -> None:
@@ -33,3 +35,18 @@ async def test_loops_that_are_ended_have_not_died() -> None:
     loops = Loops({"well": for_ever()}, stop.set)
     await loops.close()
     assert (loops.has_died, stop.is_set()) == (False, False)
+
+
+async def loses_a_cancel() -> None:
+    """As a client of the store does whose connection ends just then."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await for_ever()
+    await for_ever()
+
+
+@in_virtual_time
+async def test_a_loop_that_a_cancel_was_lost_on_is_ended_too() -> None:
+    loops = Loops({"well": for_ever(), "lost": loses_a_cancel()}, asyncio.Event().set)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(loops.close(), 5.0)
+    assert not loops.has_died

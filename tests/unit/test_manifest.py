@@ -393,11 +393,3 @@ def test_two_triggers_of_a_function_differ_in_name_and_qualifier(tmp_path: Path,
     text = MINIMAL.replace("methods: [GET]}}]", f"methods: [GET]}}}}, {more}]")
     (problem,) = problems(tmp_path, text)
     assert problem == f"10: services.one.props.triggers[1]: another trigger has {says}: must be another one"
-
-
-def test_what_the_api_has_and_the_file_does_not_deploy_is_told_with_the_way_there(tmp_path: Path) -> None:
-    text = MINIMAL.replace("handler: not-used", "asyncConfiguration: {maxAsyncRetryAttempts: 1}")
-    text = text.replace("triggers:", "customDomains: [{domainName: a.example}]\n      triggers:")
-    async_note, domain_note = sorted(note.rpartition(": ")[2] for note in read(tmp_path, text).notes)[::-1]
-    assert async_note == "PUT …/async-invoke-config of the API puts one"
-    assert domain_note == "POST /custom-domains of the API makes one"

@@ -82,7 +82,7 @@ def test_an_slo_that_nothing_meets_is_said_with_the_nearest_and_nothing_is_writt
     out = tmp_path / "provision.json"
     assert main([*STEP, "--max-capacity", "1", "--out", str(out)]) == 1
     told = capsys.readouterr()
-    assert "no candidate with at most 1 instances (--max-capacity) keeps 95% within 1500 ms" in told.err
+    assert "no candidate with at most 1 instance (--max-capacity) keeps 95% within 1500 ms" in told.err
     assert "the nearest is" in told.err
     assert "static 1" in told.out
     assert not out.exists()
