@@ -126,7 +126,7 @@ def test_usage_is_shown_with_prices_and_exported_as_a_trace(tmp_path: Path, monk
         shown = cli(stoke, "usage", "svc/f", "--since", "1h")
         assert "svc/f" in shown
         assert "EUR" in shown
-        assert "static peak (1 instances" in shown
+        assert "static peak (1 instance for" in shown
         trace = tmp_path / "trace.csv"
         trace.write_text(cli(stoke, "usage", "export", "svc/f", "--since", "10m"))
         read = read_trace(trace)
