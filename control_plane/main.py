@@ -292,8 +292,8 @@ class ControlPlane:
             ("prometheus", self.prometheus.run()),
             ("accounts", self.accounts.run()),
             ("explanations", self.explanations.run()),
-            # On a cluster there is no node, which is who makes environments.
             ("code", self._sweep_code()),
+            # On a cluster there is no node, which is who makes environments.
             ("environments", self._sweep_environments()) if self.cluster is None else ("cluster", self.cluster.run()),
         ):
             self._begin(name, work)
