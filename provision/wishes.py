@@ -69,7 +69,8 @@ def wish(policy: TargetTrackingPolicy, view: View) -> Wish:
             wished = _of_requests(policy, view, view.usage.demand(), view.slots_per_instance * policy.metric_target)
             return _of_pressure(policy, view, wished)
         case MetricType.REQUEST_RATE:
-            return _of_requests(policy, view, view.usage.arrivals(), policy.metric_target)
+            wished = _of_requests(policy, view, view.usage.arrivals(), policy.metric_target)
+            return _with_those_at_work(policy, view, wished)
         case MetricType.WAITING:
             return _of_waiting(policy, view)
         case MetricType.QUEUE_WAIT:
@@ -154,14 +155,18 @@ def _of_use(policy: TargetTrackingPolicy, view: View, wished: Wish) -> Wish:
     """No more instances than all requests at once fill, and none taken from the requests that run."""
     peak = view.usage.peak(view.now, policy.stable_window_s) or 0
     most = math.ceil(peak / view.slots_per_instance)
+    return _with_those_at_work(policy, view, _at_most(wished, most))
+
+
+def _with_those_at_work(policy: TargetTrackingPolicy, view: View, wished: Wish) -> Wish:
+    """None taken from the requests that run: a drain gives them half a minute, and they may take longer."""
+    if wished.shrink is None:
+        return wished
     busy = sliding_mean_max(view.usage.running(), view.now, policy.stable_window_s, policy.panic_window_s) or 0.0
-    capped = _at_most(wished, most)
-    if capped.shrink is None:
-        return capped
     kept = busy / view.slots_per_instance
-    if kept > capped.shrink:
-        return replace(capped, shrink=kept, why=f"{capped.why} busy={whole(kept)}")
-    return capped
+    if kept > wished.shrink:
+        return replace(wished, shrink=kept, why=f"{wished.why} busy={whole(kept)}")
+    return wished
 
 
 # -- metrics of instances ---------------------------------------------------------------------------------------------

@@ -51,6 +51,13 @@ def test_a_rate_that_surges_is_seen_in_the_panic_window() -> None:
     assert story.until(63).target == 20
 
 
+def test_a_rate_that_falls_takes_no_instance_from_requests_that_still_run() -> None:
+    story = Story(config(by("RequestsPerSecond", 1)), surge(6, 10, 200), rate=surge(6, 10, 20))
+    assert story.until(20).target == 6
+    assert {story.until(second).target for second in range(21, 200)} == {6}, "each of them runs for minutes"
+    assert story.until(320).target == 1
+
+
 # -- requests that wait -----------------------------------------------------------------------------------------------
 
 
