@@ -45,7 +45,9 @@ def _built(work: Path, group: Group) -> Path:
     made = work / group.name / "made"
     files = [str(source(module).relative_to(ROOT)) for module in group.modules]
     command = [sys.executable, __file__, "--build", group.name, str(work / group.name), str(made), *files]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # Each with types of its own: mypy's cache is a database that one process at a time may write.
+    environment = os.environ | {"MYPY_CACHE_DIR": str(ROOT / "build" / "types" / group.name)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
         raise SystemExit(f"compiling failed with status {done.returncode}")

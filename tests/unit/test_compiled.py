@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,27 @@ def test_what_was_imported_from_its_source_stays_so() -> None:
     for group in GROUPS:
         assert not group.use()
         assert not group.is_used()
+
+
+def test_builds_that_are_made_side_by_side_share_no_cache_of_types(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spec = spec_from_file_location("compile_script", Path(__file__).parents[2] / "scripts" / "compile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    caches: list[str | None] = []
+
+    def run(command: Any, **how: Any) -> subprocess.CompletedProcess[str]:
+        caches.append((how.get("env") or {}).get("MYPY_CACHE_DIR"))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    for group in GROUPS:
+        script._built(tmp_path, group)
+    assert None not in caches
+    assert len(set(caches)) == len(GROUPS)
 
 
 def test_instances_run_the_sources_too_where_the_node_was_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
